@@ -40,4 +40,14 @@
 #include <caterva.h>
 #undef chunk_cache_s
 
+/* caterva_utils.h, but for its include of an old C-Blosc2's source, which is not vendored. */
+#define CATERVA_CATERVA_UTILS_H_
+int caterva_copy_buffer(int8_t ndim, uint8_t itemsize, void *src, const int64_t *src_pad_shape,
+                        int64_t *src_start, const int64_t *src_stop, void *dst,
+                        const int64_t *dst_pad_shape, int64_t *dst_start);
+int create_blosc_params(caterva_ctx_t *ctx, caterva_params_t *params, caterva_storage_t *storage,
+                        blosc2_cparams *cparams, blosc2_dparams *dparams,
+                        blosc2_storage *b_storage);
+int caterva_config_from_schunk(caterva_ctx_t *ctx, blosc2_schunk *sc, caterva_config_t *cfg);
+
 #endif /* CATERVA_ON_BLOSC2_H */
