@@ -1,11 +1,11 @@
 """Fetch the vendored C sources that `manifest.toml` names and unpack them into `src/`.
 
     python vendor/fetch.py             fetch and unpack what is missing
-    python vendor/fetch.py --check     verify every unpacked file; exit with 1 if anything is missing
+    python vendor/fetch.py --check     verify every unpacked file; exit with 1 if one is missing
 
 An archive is unpacked only after its SHA-256 has been verified, into a work directory beside the
-destination; a finished part then moves into place with one rename. Killing this program at any moment
-therefore leaves each part whole or absent, and the next run removes what was left behind.
+destination; a finished part then moves into place with one rename. Killing this program at any
+moment therefore leaves each part whole or absent; the next run removes what was left behind.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ LICENSES = "VENDORED_LICENSES.txt"
 # Part of every stamp: raise it when the same manifest starts to unpack to something else.
 LAYOUT = 1
 
+ATTEMPTS = 2  # at each index
 CONNECT_TIMEOUT = 20.0  # seconds without a byte
 DOWNLOAD_TIMEOUT = 1800.0  # seconds for one archive
 LOCK_TIMEOUT = 1800.0  # seconds to wait for another run
@@ -86,18 +87,15 @@ def read_manifest(path: Path) -> list[Part]:
             project: Archive(project=project, **entry)
             for project, entry in manifest["archives"].items()
         }
-        return [
-            Part(
-                name=name,
-                **{
-                    key: tuple(value) if isinstance(value, list) else value
-                    for key, value in entry.items()
-                    if key != "archive"
-                },
-                archive=archives[entry["archive"]],
-            )
-            for name, entry in manifest["parts"].items()
-        ]
+        parts = []
+        for name, entry in manifest["parts"].items():
+            fields: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in entry.items()
+            }
+            fields["archive"] = archives[entry["archive"]]
+            parts.append(Part(name=name, **fields))
+        return parts
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FetchError(
             f"cannot read the manifest {path}: {type(error).__name__}: {error}",
@@ -120,7 +118,8 @@ def read_stamp(part: Part, dest: Path) -> dict[str, str] | None:
 def is_unpacked(part: Part, dest: Path) -> bool:
     """Tell whether a part is there with all of its files; their contents are not read."""
     files = read_stamp(part, dest)
-    return files is not None and all((dest / part.name / name).is_file() for name in files)
+    root = os.path.join(dest, part.name)
+    return files is not None and all(os.path.isfile(os.path.join(root, name)) for name in files)
 
 
 def find_faults(part: Part, dest: Path) -> list[str]:
@@ -140,6 +139,7 @@ def find_faults(part: Part, dest: Path) -> list[str]:
 
 
 def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -191,10 +191,12 @@ else:
 
 
 def by_hand(archive: Archive) -> str:
+    """Say how to provide an archive without downloading it here."""
     return (
-        f"Or get {archive.file} (project {archive.project}, version {archive.version}, SHA-256\n"
-        f"{archive.sha256}) in another way, put it into a directory, and name that directory\n"
-        "with --sdists DIR or in the environment variable CATERVA_CFFI_SDISTS."
+        "Or get this file in another way, put it into a directory, and name that directory with\n"
+        "--sdists DIR or in the environment variable CATERVA_CFFI_SDISTS:\n"
+        f"  {archive.file}, version {archive.version} of {archive.project},\n"
+        f"  SHA-256 {archive.sha256}"
     )
 
 
@@ -205,8 +207,8 @@ def get_archive(archive: Archive, sdists: Path | None, work: Path) -> Path:
         if not path.is_file():
             raise FetchError(
                 f"{archive.file} is not in {sdists.absolute()}",
-                "Put it there (project {0.project}, version {0.version}, SHA-256 {0.sha256}),\n"
-                "or leave out --sdists and CATERVA_CFFI_SDISTS to download it.".format(archive),
+                "Put it there, or leave out --sdists and CATERVA_CFFI_SDISTS to download it:\n"
+                f"  version {archive.version} of {archive.project}, SHA-256 {archive.sha256}",
             )
     else:
         path = download(archive, work)
@@ -218,8 +220,8 @@ def get_archive(archive: Archive, sdists: Path | None, work: Path) -> Path:
             f"  instead of  {archive.sha256}\n"
             f"It came from {path if sdists is not None else 'the package index'} "
             f"({path.stat().st_size} bytes); nothing was unpacked.",
-            "A broken download: run this again. If it stays so, do not trust the source of the file:\n"
-            "use another index (PIP_INDEX_URL).\n" + by_hand(archive),
+            "The download may be broken: run this again. If it stays so, do not trust where the\n"
+            "file comes from: use another index (PIP_INDEX_URL).\n" + by_hand(archive),
         )
     return path
 
@@ -234,54 +236,48 @@ class IndexSettings(NamedTuple):
 
 
 def read_pip_settings() -> IndexSettings:
-    """Read the environment variables and the configuration files of pip."""
-    values = {}
-    for section in ("global", "download"):
-        values.update(_read_pip_configuration(section))
+    """Read the configuration files and, above them, the environment variables of pip."""
+    values = _read_pip_configuration()
     for key in ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "cert"):
         if value := os.environ.get("PIP_" + key.upper().replace("-", "_")):
             values[key] = value
 
-    def listed(key: str) -> list[str]:
-        return values.get(key, "").split()
-
-    indexes = listed("index-url") or ["https://pypi.org/simple/"]
     if values.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        indexes = []
+        index_urls = []
     else:
-        indexes += listed("extra-index-url")
+        index_urls = values.get("index-url", "https://pypi.org/simple/").split()
+        index_urls += values.get("extra-index-url", "").split()
     return IndexSettings(
-        indexes, listed("find-links"), listed("trusted-host"), values.get("cert") or None
+        index_urls,
+        find_links=values.get("find-links", "").split(),
+        trusted_hosts=values.get("trusted-host", "").split(),
+        cert=values.get("cert"),
     )
 
 
-def _read_pip_configuration(section: str) -> dict[str, str]:
+def _read_pip_configuration() -> dict[str, str]:
     import ast
     import subprocess
 
+    # Only pip knows where its files are on each platform. An isolated build may lack it.
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
     try:
-        # pip alone knows where its files are on each platform. An isolated build may lack it.
         listing = subprocess.run(
-            [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"],
-            capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
+            command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+        ).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
         return {}
-    values = {}
+    sections: dict[str, dict[str, str]] = {"global": {}, "download": {}}
     for line in listing.splitlines():
         key, _, value = line.partition("=")
-        if key.startswith(f"{section}.") and value:
-            try:
-                values[key.removeprefix(f"{section}.")] = str(ast.literal_eval(value))
-            except (ValueError, SyntaxError):
-                continue
-    return values
+        section, _, option = key.partition(".")
+        if section in sections:
+            sections[section][option] = str(ast.literal_eval(value))
+    return sections["global"] | sections["download"]
 
 
 def download(archive: Archive, work: Path) -> Path:
     """Download an archive from the first configured index that gives it."""
-    import logging
-
     try:
         import unearth
     except ImportError:
@@ -292,35 +288,56 @@ def download(archive: Archive, work: Path) -> Path:
 
     settings = read_pip_settings()
     session = _open_session(settings)
-    failures: list[str] = []
-    # unearth logs, rather than raises, why it skips a source.
-    logger = logging.getLogger("unearth")
-    logger.propagate = False
-    logger.addHandler(_Collector(failures))
-
-    sources: list[tuple[str, dict[str, list[str]]]] = [
-        *((url, {"find_links": [url]}) for url in settings.find_links),
-        *((url, {"index_urls": [url]}) for url in settings.index_urls),
-    ]
-    for url, source in sources:
-        try:
-            # Any Python may build us; it need not be one that the project itself supports.
-            finder = unearth.PackageFinder(session=session, ignore_compatibility=True, **source)
-            for package in finder.find_all_packages(archive.project, allow_yanked=True):
-                if package.link.filename == archive.file:
-                    say(f"downloading {archive.file} from {package.link.parsed.hostname or 'a file'}")
-                    return finder.download(package.link, work, {}, Progress(archive))
-            failures.append(f"{redact(url)}: has no {archive.file}")
-        except FetchError:
-            raise
-        except Exception as error:  # unearth passes on whatever its HTTP client raises
-            failures.append(f"{redact(url)}: {type(error).__name__}: {error}")
+    sources = [(url, True) for url in settings.find_links]
+    sources += [(url, False) for url in settings.index_urls]
+    failures: dict[str, str] = {}
+    for _ in range(ATTEMPTS):
+        for url, is_page in sources:
+            with _warnings_of_unearth() as warnings:
+                try:
+                    # No Python version is wrong for a source distribution that is only unpacked.
+                    finder = unearth.PackageFinder(
+                        session=session,
+                        ignore_compatibility=True,
+                        index_urls=[] if is_page else [url],
+                        find_links=[url] if is_page else [],
+                    )
+                    for package in finder.find_all_packages(archive.project, allow_yanked=True):
+                        if package.link.filename == archive.file:
+                            where = redact(package.link.url_without_fragment)
+                            say(f"downloading {where}")
+                            target = work / f"download-{len(os.listdir(work))}"
+                            return finder.download(package.link, target, {}, Progress(archive))
+                    failures[url] = "; ".join(warnings) or f"has no {archive.file}"
+                except Exception as error:  # whatever unearth's HTTP client raises
+                    failures[url] = f"{type(error).__name__}: {error}"
+    listing = redact("".join(f"\n  {url}: {reason}" for url, reason in failures.items()))
     raise FetchError(
-        f"cannot download {archive.file}:\n" + "\n".join(f"  {failure}" for failure in failures),
+        f"cannot download {archive.file}:{listing or ' pip is configured to use no index'}",
         "Check the network connection, the proxy (HTTPS_PROXY) and the index (PIP_INDEX_URL,\n"
         "PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS or pip's configuration), and run this again.\n"
         + by_hand(archive),
     )
+
+
+@contextmanager
+def _warnings_of_unearth() -> Iterator[list[str]]:
+    """Collect what unearth logs, rather than raises, about a source that it skips."""
+    import logging
+
+    messages: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger = logging.getLogger("unearth")
+    handler = Collector(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
 
 
 def _open_session(settings: IndexSettings) -> Any:
@@ -343,11 +360,11 @@ def _open_session(settings: IndexSettings) -> Any:
     return session
 
 
-def redact(url: str) -> str:
-    """Return a URL without the credentials it may hold."""
-    scheme, separator, rest = url.rpartition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+def redact(text: str) -> str:
+    """Remove credentials from the URLs in a text."""
+    import re
+
+    return re.sub(r"://[^/@\s]*@", "://", text)
 
 
 class Progress:
@@ -358,6 +375,7 @@ class Progress:
         self.start = self.last = time.monotonic()
 
     def __call__(self, link: object, completed: int, total: int | None) -> None:
+        """Take note of the bytes downloaded so far."""
         now = time.monotonic()
         if now - self.start > DOWNLOAD_TIMEOUT:
             raise TimeoutError(f"not finished after {DOWNLOAD_TIMEOUT:.0f} s ({completed} bytes)")
@@ -365,24 +383,6 @@ class Progress:
             self.last = now
             of = f" of {total / 1e6:.0f}" if total else ""
             say(f"  {self.archive.file}: {completed / 1e6:.0f}{of} MB")
-
-
-def _collector_class() -> type:
-    import logging
-
-    class Collector(logging.Handler):
-        def __init__(self, messages: list[str]) -> None:
-            super().__init__(logging.WARNING)
-            self.messages = messages
-
-        def emit(self, record: logging.LogRecord) -> None:
-            self.messages.append(record.getMessage())
-
-    return Collector
-
-
-def _Collector(messages: list[str]) -> Any:
-    return _collector_class()(messages)
 
 
 # Unpacking
@@ -421,6 +421,7 @@ class Selector:
         self.unused = set(part.keep) | set(part.leave_out)
 
     def __call__(self, path: str) -> bool:
+        """Tell whether a file, named relative to the subtree, is unpacked."""
         kept = self._match(path, self.part.keep)
         left_out = self._match(path, self.part.leave_out)
         return kept and not left_out
@@ -449,6 +450,8 @@ def unpack(archive: Archive, path: Path, parts: list[Part], work: Path) -> None:
         with tarfile.open(path, "r:gz") as tar:
             for member in tar:
                 check_member(member, archive)
+                if hasattr(tarfile, "data_filter"):  # Python 3.11.4: a second opinion
+                    tarfile.data_filter(member, str(work))
                 if not member.isreg():
                     continue
                 inner = member.name.removeprefix("./").partition("/")[2]
@@ -469,10 +472,15 @@ def unpack(archive: Archive, path: Path, parts: list[Part], work: Path) -> None:
                         # Written by hand: no owner, mode or time of the archive's is wanted.
                         target.write_bytes(content)
                         files[part][relative] = hashlib.sha256(content).hexdigest()
+            # gzip verifies its checksum at its end, which lies behind that of the tar file.
+            assert tar.fileobj is not None
+            while tar.fileobj.read(1 << 20):
+                pass
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise FetchError(
             f"{archive.file} cannot be unpacked: {type(error).__name__}: {error}",
-            "The archive is damaged although its SHA-256 is the manifest's: correct its entry there.",
+            "Its SHA-256 is the manifest's, so the file was broken when the manifest was written:\n"
+            "correct the archive's entry there.",
         ) from None
     for part in parts:
         _require_complete(part, files[part], selectors[part], texts)
@@ -569,8 +577,9 @@ def check(manifest: Path, dest: Path) -> None:
     """Raise FetchError if a part is missing or one of its files was changed."""
     faults = [fault for part in read_manifest(manifest) for fault in find_faults(part, dest)]
     if faults:
+        shown = faults[:10] + ([f"and {len(faults) - 10} more"] if len(faults) > 10 else [])
         raise FetchError(
-            "the vendored sources are not complete:\n" + "\n".join(f"  {f}" for f in faults),
+            "the vendored sources are not complete:" + "".join(f"\n  {line}" for line in shown),
             "Run `python vendor/fetch.py`; remove the directory of a changed part first.",
         )
 
@@ -584,10 +593,12 @@ def update_licenses(manifest: Path, dest: Path) -> None:
 
 
 def say(message: str) -> None:
+    """Print a line of progress."""
     print(message, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Fetch the vendored C sources that are missing.")
     parser.add_argument("--check", action="store_true", help="verify what is there, fetch nothing")
     parser.add_argument(
