@@ -1,2 +1,63 @@
-"""Cheap slices of big compressed arrays: Caterva and C-Blosc2 for Python."""
-from caterva_cffi._libcaterva import ffi, lib
+"""Cheap slices of big compressed arrays: Caterva and C-Blosc2 for Python.
+
+A drop-in for python-caterva, which could not give the encoded bytes of an array: `to_cframe`,
+`schunk_to_buffer` and `from_cframe` do. `lib` and `ffi` give the whole C API of Caterva, b2nd and
+C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `caterva_cffi.zarr`.
+"""
+
+from caterva_cffi._ffi import check, ffi, lib
+from caterva_cffi._version import __version__
+from caterva_cffi.array import NDArray
+from caterva_cffi.constructors import (
+    asarray,
+    copy,
+    empty,
+    from_buffer,
+    from_cframe,
+    full,
+    open,
+    schunk_to_buffer,
+    zeros,
+)
+from caterva_cffi.errors import (
+    ArgumentError,
+    CapacityError,
+    CatervaError,
+    ClosedError,
+    FormatError,
+    ReadOnlyError,
+    StorageError,
+    UnsupportedError,
+)
+from caterva_cffi.params import Codec, Compression, Filter, SplitMode
+from caterva_cffi.schunk import remove
+
+__all__ = [
+    "ArgumentError",
+    "CapacityError",
+    "CatervaError",
+    "ClosedError",
+    "Codec",
+    "Compression",
+    "Filter",
+    "FormatError",
+    "NDArray",
+    "ReadOnlyError",
+    "SplitMode",
+    "StorageError",
+    "UnsupportedError",
+    "__version__",
+    "asarray",
+    "check",
+    "copy",
+    "empty",
+    "ffi",
+    "from_buffer",
+    "from_cframe",
+    "full",
+    "lib",
+    "open",
+    "remove",
+    "schunk_to_buffer",
+    "zeros",
+]

@@ -1,0 +1,640 @@
+"""N-d compressed arrays: slices in and out, frames as buffers, changes of shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi import fancy, reshaping
+from caterva_cffi._ffi import ffi, lib
+from caterva_cffi.buffers import address, byte_view
+from caterva_cffi.errors import ArgumentError, FormatError, ReadOnlyError
+from caterva_cffi.grid import Grid
+from caterva_cffi.info import InfoReporter, html_of, text_of
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.metalayers import decode_geometry
+from caterva_cffi.params import Codec, Compression, Filter
+from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
+from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal
+
+__all__ = ["NDArray", "OIndex"]
+
+
+def _spans(axis: Axis, chunk: int) -> list[tuple[int, int, int, int]]:
+    """Cut an axis with a positive step at chunk borders.
+
+    Returns
+    -------
+    list of (chunk, start in it, count, position in the axis)
+    """
+    spans, k = [], 0
+    while k < axis.count:
+        at, start = divmod(axis.start + k * axis.step, chunk)
+        count = min(axis.count - k, (chunk - 1 - start) // axis.step + 1)
+        spans.append((at, start, count, k))
+        k += count
+    return spans
+
+
+def _lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
+    """Return a view of a selection's result with one dimension for each of the array's."""
+    view = result[(*(0 if d < 0 else slice(None) for d in basic.layout), ...)]
+    return view[
+        (
+            *(
+                (slice(None, None, -1) if axis.step < 0 else slice(None)) if axis.kept else None
+                for axis in basic.axes
+            ),
+            ...,
+        )
+    ]
+
+
+def _forward(basic: Basic) -> list[Axis]:
+    """Return the axes of a selection with positive steps; `_lay` reverses the result."""
+    return [
+        axis if axis.step > 0 else Axis(axis.first, axis.count, -axis.step) for axis in basic.axes
+    ]
+
+
+class OIndex:
+    """Orthogonal selection: each index array or mask selects along its own dimension.
+
+    Parameters
+    ----------
+    array : NDArray
+    """
+
+    def __init__(self, array: NDArray) -> None:
+        self._array = array
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the items; see `NDArray.oindex`."""
+        return self._array._get(normalize_orthogonal(key, self._array.shape))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write the items; see `NDArray.oindex`."""
+        self._array._set(normalize_orthogonal(key, self._array.shape), value)
+
+
+class NDArray:
+    """An N-d array of compressed chunks, each of them in blocks that decode on their own.
+
+    Made by the constructors (`asarray`, `empty`, `open`, `from_cframe`, ...), not by this class.
+    Many threads may read one array; a thread that changes it waits for them and has it alone.
+
+    Parameters
+    ----------
+    schunk : SChunk
+        The array's chunks, with a `b2nd` or a `caterva` metalayer.
+
+    Raises
+    ------
+    FormatError
+        For a super-chunk that is no N-d array.
+    """
+
+    def __init__(self, schunk: SChunk) -> None:
+        self.schunk = schunk
+        grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize)
+        if schunk.nchunks != grid.nchunks:
+            raise FormatError(
+                f"{schunk.nchunks} chunks; shape {grid.shape} in chunks {grid.chunks} "
+                f"needs {grid.nchunks}"
+            )
+        self._dtype = dtype
+        self._set_grid(grid)
+
+    @classmethod
+    def _new(cls, schunk: SChunk, grid: Grid, dtype: np.dtype[Any]) -> NDArray:
+        """Return an array whose chunks the caller appends."""
+        array = cls.__new__(cls)
+        array.schunk = schunk
+        array._dtype = dtype
+        array._set_grid(grid)
+        return array
+
+    def _set_grid(self, grid: Grid) -> None:
+        self._grid = grid
+        self._kernel = Kernel(grid)
+
+    def _set_schunk(self, schunk: SChunk) -> None:
+        """Take another super-chunk, of any geometry but the same dtype."""
+        self.schunk = schunk
+        self._set_grid(decode_geometry(Meta(schunk), schunk.itemsize)[0])
+
+    def _chunk_bytes(self, number: int) -> bytes:
+        chunk = self.schunk.chunk(number)
+        return bytes(ffi.buffer(chunk.pointer, chunk.size))
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, in items."""
+        return self._grid.shape
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunk shape, in items."""
+        return self._grid.chunks
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Block shape, in items."""
+        return self._grid.blocks
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._grid.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the items; `S{itemsize}` where nothing named one."""
+        return self._dtype
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an item."""
+        return self._grid.itemsize
+
+    @property
+    def size(self) -> int:
+        """Bytes of all items, as in python-caterva; `nitems` counts them."""
+        return self._grid.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all items."""
+        return self._grid.nbytes
+
+    @property
+    def nitems(self) -> int:
+        """Number of items."""
+        return self._grid.nbytes // self._grid.itemsize
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return self._grid.nchunks
+
+    @property
+    def chunksize(self) -> int:
+        """Bytes of a chunk's items."""
+        return self._grid.chunksize
+
+    @property
+    def blocksize(self) -> int:
+        """Bytes of a block's items."""
+        return self._grid.blocksize
+
+    @property
+    def cbytes(self) -> int:
+        """Bytes of the compressed chunks."""
+        return self.schunk.cbytes
+
+    @property
+    def cratio(self) -> float:
+        """Compression ratio: bytes of the items by those of the chunks and their headers."""
+        stored = self.cbytes + lib.BLOSC2_MAX_OVERHEAD * self.nchunks
+        return self.size / stored if stored else 1.0
+
+    @property
+    def clevel(self) -> int:
+        """Compression level."""
+        return int(self.schunk.ptr.clevel)
+
+    @property
+    def codec(self) -> Codec | int:
+        """Codec of new chunks; a number where the user registered it."""
+        code = int(self.schunk.ptr.compcode)
+        return Codec(code) if code in Codec._value2member_map_ else code
+
+    @property
+    def filters(self) -> list[Filter | int]:
+        """Filters of new chunks, in all six slots."""
+        return [
+            Filter(code) if code in Filter._value2member_map_ else code
+            for code in self.schunk.ptr.filters
+        ]
+
+    @property
+    def filtersmeta(self) -> list[int]:
+        """Parameters of the filters, in all six slots, from 0 to 255."""
+        return list(self.schunk.ptr.filters_meta)
+
+    @property
+    def urlpath(self) -> str | None:
+        """Where the array is stored; None in memory."""
+        return self.schunk.path
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the array is one frame, in memory or in a file."""
+        return self.schunk.contiguous
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the array refuses changes."""
+        return self.schunk.read_only
+
+    @property
+    def meta(self) -> Meta:
+        """Metalayers: bytes by name, of fixed length."""
+        return Meta(self.schunk)
+
+    @property
+    def vlmeta(self) -> VLMeta:
+        """Variable-length metalayers: bytes by name."""
+        return VLMeta(self.schunk)
+
+    @property
+    def info(self) -> InfoReporter:
+        """A report for people, as text and in notebooks."""
+        return InfoReporter(self)
+
+    @property
+    def info_items(self) -> list[tuple[str, Any]]:
+        """The report's lines: name and value."""
+        codec = self.codec
+        names = [f.name if isinstance(f, Filter) else str(f) for f in self.filters]
+        return [
+            ("Type", type(self).__name__),
+            ("Itemsize", self.itemsize),
+            ("Dtype", self.dtype),
+            ("Shape", self.shape),
+            ("Chunks", self.chunks),
+            ("Blocks", self.blocks),
+            ("Comp. codec", codec.name if isinstance(codec, Codec) else codec),
+            ("Comp. level", self.clevel),
+            ("Comp. filters", f"[{', '.join(n for n in names if n != 'NOFILTER')}]"),
+            ("Comp. ratio", f"{self.cratio:.2f}"),
+            ("Stored", f"{self.cbytes} of {self.size} bytes in {self.nchunks} chunks"),
+            ("Where", self.urlpath or "memory"),
+        ]
+
+    def __repr__(self) -> str:
+        if self.schunk.closed:
+            return "<caterva_cffi.NDArray, closed>"
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.shape[0]
+
+    def __reduce__(self) -> Any:
+        from caterva_cffi import constructors
+
+        if self.urlpath is not None:
+            path = os.path.abspath(self.urlpath)
+            return constructors.open, (path, "r" if self.read_only else "a")
+        return constructors._unpickle, (bytes(self.to_cframe()), self.contiguous, self.read_only)
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """Return the items as a NumPy array, which is always a copy."""
+        if copy is False:
+            raise ValueError("compressed items cannot be had without a copy")
+        items = self.read()
+        return items if dtype is None else items.astype(dtype, copy=False)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return items, as NumPy does.
+
+        Parameters
+        ----------
+        key : integers, slices, `...`, None, integer arrays or masks
+
+        Returns
+        -------
+        ndarray or scalar
+            A new array of the array's dtype; a scalar where integers name one item.
+        """
+        result = self._get(normalize(key, self.shape))
+        if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
+            return result[()]
+        return result
+
+    @property
+    def oindex(self) -> OIndex:
+        """Orthogonal selection, read and write: `a.oindex[[0, 5], :, mask]`."""
+        return OIndex(self)
+
+    def read(self, selection: Any = ..., out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Read items, into a destination of any strides if one is given.
+
+        Parameters
+        ----------
+        selection : integers, slices, `...`, None, integer arrays or masks
+        out : ndarray, optional
+            Writable, of the selection's shape and the array's dtype. Integers and slices decode
+            straight into it; index arrays and masks go through a copy.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new array.
+
+        Raises
+        ------
+        ArgumentError
+            For a destination that does not fit.
+        ReadOnlyError
+            For a read-only destination.
+        IndexError
+        """
+        return self._get(normalize(selection, self.shape), out)
+
+    def _get(
+        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        if out is None:
+            out = np.empty(selection.shape, self._dtype)
+        else:
+            self._check_out(out, selection.shape)
+        if isinstance(selection, Fancy):
+            fancy.read(self._grid, self._read_box, self._dtype, selection, out)
+        else:
+            self._read_box(_forward(selection), _lay(out, selection))
+        return out
+
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
+        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self.itemsize
+        if out.shape != shape or (out.dtype != self._dtype and not untyped) or out.dtype.hasobject:
+            raise ArgumentError(
+                f"out has shape {out.shape} and dtype {out.dtype}; "
+                f"expected {shape} and {self._dtype}"
+            )
+        if not out.flags.writeable:
+            raise ReadOnlyError("out is read-only")
+
+    def _read_box(self, axes: Sequence[Axis], dest: npt.NDArray[Any]) -> None:
+        """Read a box with positive steps into an array of its shape."""
+        if dest.size == 0:
+            self.schunk.ptr  # noqa: B018, a closed array raises
+            return
+        strides, first = dest.strides, address(dest)
+        steps = [axis.step for axis in axes]
+        grid, decode = self._grid, self._kernel.decode
+        with self.schunk.lock.reading():
+            for parts in product(*map(_spans, axes, grid.chunks)):
+                at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
+                number = grid.chunk_number(at)
+                chunk = self.schunk.chunk(number)
+                offset = sum(k * stride for k, stride in zip(position, strides, strict=True))
+                pieces = [(0, chunk.size, chunk.pointer)]
+                decode(pieces, start, count, steps, first + offset, strides, f"chunk {number}")
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write items, as NumPy does.
+
+        Parameters
+        ----------
+        key : integers, slices, `...`, None, integer arrays or masks
+        value : array_like
+            Cast to the array's dtype and broadcast to the selection's shape. Where no dtype was
+            named, items of the same size are taken as bytes.
+
+        Raises
+        ------
+        ReadOnlyError
+        BufferError
+            While a view of the frame is alive.
+        ValueError
+            For a value that cannot be broadcast.
+        """
+        self._set(normalize(key, self.shape), value)
+
+    def _set(self, selection: Basic | Fancy, value: Any) -> None:
+        items = self._as_items(value)
+        while items.ndim > len(selection.shape) and items.shape[0] == 1:
+            items = items[0]
+        items = np.broadcast_to(items, selection.shape)
+        with self.schunk.changing():
+            if isinstance(selection, Fancy):
+                fancy.write(self._grid, self._read_box, self._write_box, selection, items)
+            else:
+                self._write_box(_forward(selection), _lay(items, selection))
+
+    def _as_items(self, value: Any) -> npt.NDArray[Any]:
+        """Return a value as an array of the array's dtype."""
+        if isinstance(value, NDArray):
+            value = value.read()
+        if self._dtype.kind == "S":
+            if isinstance(value, (bytes, bytearray, memoryview)) and len(value) != self.itemsize:
+                return np.frombuffer(value, self._dtype)
+            items = np.asarray(value)
+            if items.dtype != self._dtype and items.dtype.itemsize == self.itemsize:
+                return byte_view(np.ascontiguousarray(items)).view(self._dtype).reshape(items.shape)
+        return np.asarray(value, self._dtype)
+
+    def _write_box(self, axes: Sequence[Axis], source: npt.NDArray[Any]) -> None:
+        """Write a box with positive steps; the caller holds the lock."""
+        if source.size == 0:
+            return
+        grid = self._grid
+        compression = Compression.of(self.schunk.ptr).to_kernel()
+        for parts in product(*map(_spans, axes, grid.chunks)):
+            at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
+            items = source[(*(slice(k, k + n) for k, n in zip(position, count, strict=True)), ...)]
+            number = grid.chunk_number(at)
+            extent = grid.chunk_extent(at)
+            if count != extent:
+                whole = np.empty(extent, self._dtype)
+                self._decode_chunk(number, whole)
+                whole[
+                    (
+                        *(
+                            slice(first, first + (n - 1) * axis.step + 1, axis.step)
+                            for first, n, axis in zip(start, count, axes, strict=True)
+                        ),
+                        ...,
+                    )
+                ] = items
+                items = whole
+            chunk = self._kernel.encode(compression, items, f"chunk {number}")
+            self.schunk.update_chunk(number, chunk)
+
+    def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
+        """Decode the first items of a chunk, as many as the destination holds."""
+        chunk = self.schunk.chunk(number)
+        zeros, ones = (0,) * self.ndim, (1,) * self.ndim
+        self._kernel.decode(
+            [(0, chunk.size, chunk.pointer)],
+            zeros,
+            dest.shape,
+            ones,
+            address(dest),
+            dest.strides,
+            f"chunk {number}",
+        )
+
+    # --- changing the shape -------------------------------------------------------------------
+
+    def resize(self, newshape: Sequence[int]) -> NDArray:
+        """Change the array's shape in place; items keep their positions, new ones are zeros.
+
+        Parameters
+        ----------
+        newshape : sequence of int
+            As many dimensions as the array has.
+
+        Returns
+        -------
+        NDArray
+            The array itself.
+        """
+        reshaping.resize(self, newshape)
+        return self
+
+    def append(self, values: Any, axis: int = 0) -> NDArray:
+        """Append items at the end of a dimension.
+
+        Parameters
+        ----------
+        values : array_like
+            Of the array's shape but for the length along `axis`.
+        axis : int, default 0
+
+        Returns
+        -------
+        NDArray
+            The array itself.
+        """
+        reshaping.insert(self, None, self._as_items(values), axis)
+        return self
+
+    def insert(self, index: int, values: Any, axis: int = 0) -> NDArray:
+        """Insert items before a position of a dimension.
+
+        Parameters
+        ----------
+        index : int
+            From 0 to the dimension's length; a negative one counts from the end.
+        values : array_like
+            Of the array's shape but for the length along `axis`.
+        axis : int, default 0
+
+        Returns
+        -------
+        NDArray
+            The array itself.
+        """
+        reshaping.insert(self, index, self._as_items(values), axis)
+        return self
+
+    def delete(self, start: int, count: int = 1, axis: int = 0) -> NDArray:
+        """Delete items along a dimension.
+
+        Parameters
+        ----------
+        start : int
+            The first position; a negative one counts from the end.
+        count : int, default 1
+        axis : int, default 0
+
+        Returns
+        -------
+        NDArray
+            The array itself.
+        """
+        reshaping.delete(self, start, count, axis)
+        return self
+
+    def squeeze(self) -> None:
+        """Remove dimensions of length 1, in place."""
+        reshaping.squeeze(self)
+
+    # --- copies and frames --------------------------------------------------------------------
+
+    def to_buffer(self) -> bytes:
+        """Return the items as bytes, in C order."""
+        return self.read().tobytes()
+
+    def slice(self, key: Any, **kwargs: Any) -> NDArray:
+        """Return items as a new compressed array.
+
+        Parameters
+        ----------
+        key : integers, slices, `...`, None, integer arrays or masks
+        **kwargs
+            As for `empty`.
+
+        Returns
+        -------
+        NDArray
+        """
+        from caterva_cffi import constructors
+
+        return constructors.asarray(self._get(normalize(key, self.shape)), **kwargs)
+
+    def copy(self, **kwargs: Any) -> NDArray:
+        """Return a copy.
+
+        Parameters
+        ----------
+        **kwargs
+            As for `empty`. Partition and metalayers are inherited where they are not given;
+            compression and storage are the defaults, as in python-caterva.
+
+        Returns
+        -------
+        NDArray
+        """
+        from caterva_cffi import constructors
+
+        return constructors.copy(self, **kwargs)
+
+    def to_cframe(self) -> memoryview:
+        """Return the contiguous frame: the array's encoded bytes, with its metalayers.
+
+        Returns
+        -------
+        memoryview
+            Read-only. A view that keeps the memory alive where the array is contiguous in memory;
+            until it is deleted the array refuses changes. Otherwise a copy.
+        """
+        return self.schunk.to_buffer()
+
+    def save(self, urlpath: str | os.PathLike[str], mode: str = "x") -> None:
+        """Write the array to a contiguous file; a crash leaves the old file or the new one.
+
+        Parameters
+        ----------
+        urlpath : str or path-like
+        mode : {"x", "w"}
+            Whether a file that exists is an error or is replaced.
+
+        Raises
+        ------
+        FileExistsError
+        ArgumentError
+        """
+        write_file(urlpath, self.to_cframe(), mode)
+
+    def close(self) -> None:
+        """Free the array's memory and its file; a closed array raises `ClosedError`."""
+        self.schunk.close()
+
+    def __enter__(self) -> NDArray:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,365 @@
+"""The ways to make and open arrays; names and defaults are python-caterva's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi._ffi import ffi
+from caterva_cffi.array import NDArray
+from caterva_cffi.buffers import as_bytes
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.grid import Grid, default_partition
+from caterva_cffi.kernel import special_chunk
+from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry, void_dtype
+from caterva_cffi.params import Compression
+from caterva_cffi.schunk import SChunk
+
+__all__ = [
+    "asarray",
+    "copy",
+    "empty",
+    "from_buffer",
+    "from_cframe",
+    "full",
+    "open",
+    "schunk_to_buffer",
+    "zeros",
+]
+
+_COMPRESSION = {
+    "codec", "clevel", "filters", "filtersmeta", "nthreads", "usedict", "splitmode", "codec_meta"
+}  # fmt: skip
+_STORAGE = {"chunks", "blocks", "urlpath", "contiguous", "memframe", "meta", "mode"}
+
+
+def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    if dtype is None:
+        if itemsize is None:
+            raise TypeError("neither itemsize nor dtype is given")
+        if isinstance(itemsize, bool) or not isinstance(itemsize, (int, np.integer)):
+            raise TypeError(f"itemsize is {itemsize!r}; expected an integer")
+        if not 1 <= itemsize < 2**31:
+            raise ArgumentError(f"itemsize is {itemsize}; expected 1 to {2**31 - 1} bytes")
+        return void_dtype(int(itemsize))
+    checked = check_dtype(dtype)
+    if itemsize is not None and itemsize != checked.itemsize:
+        raise ArgumentError(f"itemsize {itemsize} contradicts dtype {checked}")
+    return checked
+
+
+def _create(
+    shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
+) -> tuple[NDArray, Compression]:
+    """Return a new array whose chunks are yet to be appended."""
+    unknown = set(kwargs) - _COMPRESSION - _STORAGE
+    if unknown:
+        known = ", ".join(sorted(_COMPRESSION | _STORAGE | {"dtype"}))
+        raise TypeError(f"unknown arguments {sorted(unknown)}; expected some of {known}")
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    given = {name: value for name, value in kwargs.items() if name in _COMPRESSION}
+    compression = Compression(**given)
+    chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
+    if chunks is None or blocks is None:
+        chunks, blocks = default_partition(lengths, dtype.itemsize, chunks, blocks)
+    grid = Grid(lengths, tuple(chunks), tuple(blocks), dtype.itemsize)
+    meta = {
+        (name.decode() if isinstance(name, bytes) else name): content
+        for name, content in (kwargs.get("meta") or {}).items()
+    }
+    if meta.keys() & {B2ND, CATERVA}:
+        raise ArgumentError(f"metalayers {B2ND!r} and {CATERVA!r} belong to the array itself")
+    schunk = SChunk.create(
+        compression,
+        dtype.itemsize,
+        grid.blocksize,
+        {**encode_geometry(grid, dtype), **meta},
+        contiguous=bool(kwargs.get("contiguous")) or bool(kwargs.get("memframe")),
+        urlpath=kwargs.get("urlpath"),
+        mode=kwargs.get("mode", "x"),
+    )
+    return NDArray._new(schunk, grid, dtype), compression
+
+
+def _fill(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
+    """Append chunks in which every item is the same; None is zeros."""
+    grid = array._grid
+    if grid.nchunks:
+        chunk = special_chunk(compression, grid, value)
+        for _ in range(grid.nchunks):
+            array.schunk.append_chunk(chunk)
+    return array
+
+
+def empty(
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array that is still to be written; until then its items are zeros.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        In items.
+    itemsize : int, optional
+        Bytes of an item; may be left out where there is a dtype.
+    dtype : dtype, optional
+        Without one items are `S{itemsize}`, as in python-caterva.
+    chunks, blocks : sequence of int, optional
+        Shapes of the two levels of partition, in items; see `grid.default_partition`.
+    urlpath : str or path-like, optional
+        Where to store it; without one it is in memory.
+    contiguous : bool, default False
+        Store one frame (a file) instead of separate chunks (a directory).
+    memframe : bool, default False
+        In memory, the same as `contiguous`.
+    meta : mapping of str to bytes, optional
+        Metalayers of the user's own; their lengths cannot change later.
+    mode : {"x", "w"}, default "x"
+        Whether something at `urlpath` is an error or is overwritten.
+    codec, clevel, filters, filtersmeta, usedict, splitmode, codec_meta, nthreads
+        See `Compression`; LZ4, 5 and SHUFFLE unless given.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    ArgumentError, CapacityError
+        For shapes and parameters that make no sense or do not fit the format.
+    FileExistsError, FileNotFoundError, StorageError
+    TypeError
+        For dtypes whose items are not plain bytes.
+    """
+    return zeros(shape, itemsize, dtype=dtype, **kwargs)
+
+
+def zeros(
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array of zeros, which takes a few bytes per chunk.
+
+    Parameters
+    ----------
+    shape, itemsize, dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    array, compression = _create(shape, _item_dtype(itemsize, dtype), kwargs)
+    return _fill(array, compression, None)
+
+
+def full(
+    shape: Sequence[int] | int,
+    fill_value: Any,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array in which every item is the same.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    fill_value : bytes or scalar
+        Bytes of one item; with a dtype, or for a NumPy scalar, anything that casts to it.
+    dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    if dtype is None and isinstance(fill_value, (bytes, bytearray, memoryview)):
+        value = bytes(fill_value)
+        item_dtype = _item_dtype(len(value), None)
+    else:
+        item = np.asarray(fill_value)
+        item_dtype = check_dtype(item.dtype if dtype is None else dtype)
+        if isinstance(fill_value, (bytes, bytearray)) and len(fill_value) == item_dtype.itemsize:
+            value = bytes(fill_value)
+        else:
+            value = np.asarray(fill_value, item_dtype).tobytes()
+            if item.ndim:
+                raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
+    array, compression = _create(shape, item_dtype, kwargs)
+    if any(value) and item_dtype.itemsize > 255:
+        # The header of a chunk of one value has no room for such an item size.
+        array[...] = np.frombuffer(value, item_dtype)[0]
+        return array
+    return _fill(array, compression, value)
+
+
+def from_buffer(
+    buffer: Any,
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array of the items in a buffer.
+
+    Parameters
+    ----------
+    buffer : object with the buffer protocol
+        The items in C order.
+    shape, itemsize, dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    ArgumentError
+        For a buffer of another size than the shape needs.
+    """
+    item_dtype = _item_dtype(itemsize, dtype)
+    data = as_bytes(buffer, "the buffer")
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    needed = int(np.prod(lengths, dtype=object)) * item_dtype.itemsize
+    if len(data) != needed:
+        raise ArgumentError(
+            f"the buffer has {len(data)} bytes; shape {lengths} of {item_dtype.itemsize}-byte "
+            f"items needs {needed}"
+        )
+    items = np.frombuffer(ffi.buffer(data), np.uint8)
+    return _encode(items.view(item_dtype).reshape(lengths), item_dtype, kwargs)
+
+
+def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) -> NDArray:
+    """Return a compressed array of an array's items, with its dtype.
+
+    Parameters
+    ----------
+    ndarray : array_like
+        Of any strides; its items are compressed without a copy of the whole.
+    dtype : dtype, optional
+        Cast to it.
+    **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    if isinstance(ndarray, NDArray):
+        ndarray = ndarray.read()
+    items = np.asarray(ndarray, dtype)
+    return _encode(items, check_dtype(items.dtype), kwargs)
+
+
+def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, Any]) -> NDArray:
+    array, compression = _create(items.shape, dtype, kwargs)
+    grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
+    for number, at in enumerate(grid.all_chunks()):
+        part = items[
+            (
+                *(
+                    slice(position * chunk, (position + 1) * chunk)
+                    for position, chunk in zip(at, grid.chunks, strict=True)
+                ),
+                ...,
+            )
+        ]
+        array.schunk.append_chunk(kernel.encode(parameters, part, f"chunk {number}"))
+    return array
+
+
+def copy(array: NDArray, **kwargs: Any) -> NDArray:
+    """Return a copy of an array.
+
+    Parameters
+    ----------
+    array : NDArray
+    **kwargs
+        As for `empty`. Partition and metalayers are inherited where they are not given;
+        compression and storage are the defaults, as in python-caterva.
+
+    Returns
+    -------
+    NDArray
+    """
+    meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
+    inherited = {"chunks": array.chunks, "blocks": array.blocks, "meta": meta}
+    if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
+        del inherited["blocks"]
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    new = asarray(array, **{**inherited, **given})
+    new.vlmeta.update(array.vlmeta)
+    return new
+
+
+def open(urlpath: str | os.PathLike[str], mode: str = "a") -> NDArray:
+    """Open an array that is stored in a file or a sparse directory.
+
+    Parameters
+    ----------
+    urlpath : str or path-like
+    mode : {"a", "r"}, default "a"
+        Whether it may be changed.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+    FormatError
+        For a file that is no frame, or a frame that is no N-d array.
+    """
+    if mode not in ("r", "a"):
+        raise ArgumentError(f"mode is {mode!r}; expected 'r' (read) or 'a' (read and change)")
+    return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
+
+
+def from_cframe(buffer: Any, copy: bool = False) -> NDArray:
+    """Open the array in a contiguous frame.
+
+    Parameters
+    ----------
+    buffer : object with the buffer protocol
+        bytes, a memoryview, an mmap, a NumPy array ...
+    copy : bool, default False
+        Without a copy the array is read-only, and keeps the buffer alive.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    FormatError
+        For bytes that are no frame, or a frame that is no N-d array.
+    """
+    return NDArray(SChunk.from_buffer(buffer, copy=copy))
+
+
+def schunk_to_buffer(array: NDArray) -> memoryview:
+    """Return the encoded bytes of an array; see `NDArray.to_cframe`."""
+    return array.to_cframe()
+
+
+def _unpickle(frame: bytes, contiguous: bool, read_only: bool) -> NDArray:
+    array = from_cframe(frame, copy=contiguous and not read_only)
+    if contiguous or read_only:
+        return array
+    return array.copy()

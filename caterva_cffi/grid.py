@@ -1,0 +1,251 @@
+"""Shapes, chunks and blocks: their arithmetic, their limits, and sensible defaults. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from operator import index
+
+from caterva_cffi.errors import ArgumentError, CapacityError
+
+__all__ = [
+    "BLOCK_BYTES",
+    "CATERVA_MAX_DIM",
+    "CATERVA_MAX_ITEMSIZE",
+    "CHUNK_BYTES",
+    "MAX_DIM",
+    "Grid",
+    "default_blocks",
+    "default_partition",
+]
+
+MAX_DIM = 16
+"""The most dimensions of a b2nd array."""
+
+CATERVA_MAX_DIM = 8
+CATERVA_MAX_ITEMSIZE = 255
+
+MAX_CHUNK_BYTES = 2**31 - 1 - 32
+"""C-Blosc2's limit for the data of one chunk, whole blocks, in bytes."""
+
+MAX_BLOCK_BYTES = 536866816
+
+BLOCK_BYTES = 128 * 1024
+"""Bytes of a default block. A block and the two scratches that its filters need stay in an L2
+cache of 512 KiB, and LZ4 and Zstandard have enough to find repetitions in."""
+
+CHUNK_BYTES = 16 * 1024 * 1024
+"""Bytes of a default chunk: enough blocks for all cores, few enough bytes to rewrite."""
+
+
+def _balanced(length: int, most: int) -> int:
+    """Return the side that cuts `length` into as few equal parts of at most `most` as can be."""
+    return -(-length // -(-length // most)) if length > most else max(length, 1)
+
+
+def _near_isotropic(shape: Sequence[int], items: int) -> tuple[int, ...]:
+    """Return a shape of about `items` items that is as near to a cube as `shape` allows."""
+    sides = [max(length, 1) for length in shape]
+    # Short dimensions are taken whole; the longer ones share what is left equally.
+    left, result = float(max(items, 1)), [1] * len(sides)
+    for position, axis in enumerate(sorted(range(len(sides)), key=lambda axis: sides[axis])):
+        side = left ** (1 / (len(sides) - position))
+        result[axis] = _balanced(sides[axis], max(1, int(side + 1e-9)))
+        left = max(left / result[axis], 1.0)
+    return tuple(result)
+
+
+def default_blocks(chunks: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Return the block shape for a chunk shape: near-isotropic, and small enough for an L2 cache.
+
+    Parameters
+    ----------
+    chunks : sequence of int
+        The chunk shape, in items.
+    itemsize : int
+        Bytes.
+
+    Returns
+    -------
+    tuple of int
+        At most `BLOCK_BYTES` where items are not larger than that. Sides divide the chunk's as
+        evenly as they can, so that little is lost in padding.
+    """
+    return _near_isotropic(chunks, BLOCK_BYTES // itemsize)
+
+
+def default_partition(
+    shape: Sequence[int],
+    itemsize: int,
+    chunks: Sequence[int] | None = None,
+    blocks: Sequence[int] | None = None,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the chunk and block shapes, with defaults for those that are left out.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The array's shape, in items.
+    itemsize : int
+        Bytes.
+    chunks, blocks : sequence of int, optional
+
+    Returns
+    -------
+    chunks, blocks : tuple of int
+        A default chunk holds about `CHUNK_BYTES`, a default block about `BLOCK_BYTES`. Both are as
+        near to cubes as the array's shape allows, because nothing is known about the slices to
+        come, and a cube is the worst partition of none.
+    """
+    if chunks is None:
+        wanted = _near_isotropic(shape, max(CHUNK_BYTES // itemsize, 1))
+        if blocks is not None:
+            # Whole blocks, or a block that is larger than the default chunk.
+            wanted = tuple(
+                max(side // block, 1) * block for side, block in zip(wanted, blocks, strict=False)
+            )
+        chunks = wanted
+    if blocks is None:
+        blocks = default_blocks(chunks, itemsize)
+    return tuple(chunks), tuple(blocks)
+
+
+def _lengths(name: str, values: Sequence[int], least: int) -> tuple[int, ...]:
+    try:
+        lengths = tuple(index(value) for value in values)
+    except TypeError:
+        raise TypeError(f"{name} is {values!r}; expected a sequence of integers") from None
+    if any(length < least for length in lengths):
+        raise ArgumentError(f"{name} is {lengths}; expected lengths of at least {least}")
+    return lengths
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An array's shape and its two levels of partition.
+
+    Parameters
+    ----------
+    shape, chunks, blocks : tuple of int
+        In items. A dimension of length zero may have chunks and blocks of length zero.
+    itemsize : int
+        Bytes.
+
+    Raises
+    ------
+    ArgumentError
+        For shapes that contradict each other.
+    CapacityError
+        For sizes beyond the limits of the format.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    blocks: tuple[int, ...]
+    itemsize: int
+
+    def __post_init__(self) -> None:
+        shape = _lengths("shape", self.shape, 0)
+        chunks = _lengths("chunks", self.chunks, 0)
+        blocks = _lengths("blocks", self.blocks, 0)
+        for name, value in (("shape", shape), ("chunks", chunks), ("blocks", blocks)):
+            object.__setattr__(self, name, value)
+        if len(shape) > MAX_DIM:
+            raise ArgumentError(f"{len(shape)} dimensions; at most {MAX_DIM} are possible")
+        if not len(shape) == len(chunks) == len(blocks):
+            raise ArgumentError(
+                f"shape {shape}, chunks {chunks} and blocks {blocks} differ in length"
+            )
+        if self.itemsize < 1:
+            raise ArgumentError(f"itemsize is {self.itemsize}; expected at least 1 byte")
+        for length, chunk, block in zip(shape, chunks, blocks, strict=True):
+            if block > chunk:
+                raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
+            if (chunk == 0 or block == 0) and (length > 0 or chunk > 0):
+                raise ArgumentError(f"chunks {chunks} or blocks {blocks} have a length of zero")
+            if max(length, chunk) >= 2**63 or chunk >= 2**31:
+                raise CapacityError(f"shape {shape} or chunks {chunks} are too long")
+        if self.nbytes >= 2**63 or self.nchunks >= 2**31:
+            raise CapacityError(f"shape {shape} in chunks {chunks} is too large")
+        if self.blocksize > MAX_BLOCK_BYTES:
+            raise CapacityError(
+                f"blocks {blocks} of {self.itemsize}-byte items have {self.blocksize} bytes; "
+                f"at most {MAX_BLOCK_BYTES} are possible"
+            )
+        if self.chunk_nbytes > MAX_CHUNK_BYTES:
+            raise CapacityError(
+                f"chunks {chunks} of {self.itemsize}-byte items have {self.chunk_nbytes} bytes "
+                f"in whole blocks of {blocks}; at most {MAX_CHUNK_BYTES} are possible"
+            )
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the array's items."""
+        return math.prod(self.shape) * self.itemsize
+
+    @cached_property
+    def chunksize(self) -> int:
+        """Bytes of a chunk's items, without the padding to whole blocks."""
+        return math.prod(self.chunks) * self.itemsize
+
+    @cached_property
+    def blocksize(self) -> int:
+        """Bytes of a block."""
+        return math.prod(self.blocks) * self.itemsize
+
+    @cached_property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a chunk as it is compressed: whole blocks."""
+        return self.itemsize * math.prod(
+            -(-chunk // block) * block if block else 0
+            for chunk, block in zip(self.chunks, self.blocks, strict=True)
+        )
+
+    @cached_property
+    def nblocks(self) -> int:
+        """Number of blocks in a chunk."""
+        return self.chunk_nbytes // self.blocksize if self.blocksize else 0
+
+    @cached_property
+    def chunk_grid(self) -> tuple[int, ...]:
+        """Number of chunks along each dimension."""
+        return tuple(
+            -(-length // chunk) if chunk else 0
+            for length, chunk in zip(self.shape, self.chunks, strict=True)
+        )
+
+    @cached_property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return math.prod(self.chunk_grid)
+
+    @property
+    def fits_caterva(self) -> bool:
+        """Whether Caterva, with its tighter limits, can read such an array."""
+        return self.ndim <= CATERVA_MAX_DIM and self.itemsize <= CATERVA_MAX_ITEMSIZE
+
+    def chunk_number(self, at: Sequence[int]) -> int:
+        """Return the number of the chunk at a position in the chunk grid."""
+        number = 0
+        for position, length in zip(at, self.chunk_grid, strict=True):
+            number = number * length + position
+        return number
+
+    def chunk_extent(self, at: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the part of a chunk that lies inside the array."""
+        return tuple(
+            min(chunk, length - position * chunk)
+            for position, chunk, length in zip(at, self.chunks, self.shape, strict=True)
+        )
+
+    def all_chunks(self) -> Iterator[tuple[int, ...]]:
+        """Yield the positions of all chunks in the chunk grid, in their order in the frame."""
+        return product(*map(range, self.chunk_grid))

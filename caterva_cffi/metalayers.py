@@ -1,0 +1,174 @@
+"""The metalayers that hold an array's geometry.
+
+Formats: C-Blosc2's README_B2ND_METALAYER; Caterva's is its first five entries. Both are msgpack
+with fixed widths, except that 16 dimensions do not fit msgpack's short arrays: C-Blosc2 writes the
+byte that follows their range, so that a msgpack library cannot read it.
+"""
+
+from __future__ import annotations
+
+import ast
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.errors import FormatError
+from caterva_cffi.grid import MAX_DIM, Grid
+
+__all__ = ["B2ND", "CATERVA", "check_dtype", "decode_geometry", "encode_geometry", "void_dtype"]
+
+CATERVA = "caterva"
+B2ND = "b2nd"
+_FIXARRAY, _INT32, _INT64, _STR32 = 0x90, 0xD2, 0xD3, 0xDB
+_NUMPY_FORMAT = 0
+
+
+def void_dtype(itemsize: int) -> np.dtype[Any]:
+    """Return the dtype of items about which nothing but their size is known."""
+    return np.dtype(f"S{itemsize}")
+
+
+def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return a dtype whose items are plain bytes.
+
+    Raises
+    ------
+    TypeError
+        For object, variable-length and zero-size dtypes.
+    """
+    checked: np.dtype[Any] = np.dtype(dtype)
+    if checked.hasobject or checked.itemsize == 0 or checked.kind not in "biufcmMSUV":
+        raise TypeError(
+            f"dtype {checked} has no items of a fixed number of bytes; expected numbers, booleans, "
+            "dates, or strings, structures and bytes of a fixed length"
+        )
+    return checked
+
+
+def _dtype_to_text(dtype: np.dtype[Any]) -> str:
+    """Return a dtype as python-blosc2 writes it: `<f4`, or the descr of a structure."""
+    if dtype.subdtype is not None:
+        raise TypeError(f"dtype {dtype} is an array of items; give its base and a longer shape")
+    if dtype.names is None:
+        return dtype.str
+    return repr(np.lib.format.dtype_to_descr(dtype))
+
+
+def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
+    try:
+        descr: Any = ast.literal_eval(text) if text.startswith(("[", "(", "{", "'")) else text
+        if isinstance(descr, list) and descr == [("f0", f"V{itemsize}")]:
+            descr = f"V{itemsize}"  # python-blosc2 wraps plain void
+        dtype = check_dtype(np.lib.format.descr_to_dtype(descr))
+    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
+        raise FormatError(f"metalayer 'b2nd' names the dtype {text[:80]!r}: {error}") from None
+    if dtype.itemsize != itemsize:
+        raise FormatError(
+            f"metalayer 'b2nd' names the dtype {text[:80]!r} of {dtype.itemsize} bytes "
+            f"for items of {itemsize}"
+        )
+    return dtype
+
+
+def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
+    """Return the metalayers of an array: `b2nd`, and `caterva` where it can read the array."""
+
+    def array(code: int, letter: str, values: Sequence[int]) -> bytes:
+        items = b"".join(struct.pack(f">B{letter}", code, value) for value in values)
+        return bytes([_FIXARRAY + len(values)]) + items
+
+    body = bytes([0, grid.ndim])
+    body += array(_INT64, "q", grid.shape)
+    body += array(_INT32, "i", grid.chunks) + array(_INT32, "i", grid.blocks)
+    layers = {}
+    if grid.fits_caterva:
+        layers[CATERVA] = bytes([_FIXARRAY + 5]) + body
+    text = _dtype_to_text(dtype).encode()
+    tail = bytes([_NUMPY_FORMAT]) + struct.pack(">BI", _STR32, len(text)) + text
+    return {**layers, B2ND: bytes([_FIXARRAY + 7]) + body + tail}
+
+
+class _Reader:
+    """The fields of a metalayer, each checked before it is believed."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name, self.data, self.at = name, data, 0
+
+    def fail(self, found: str) -> FormatError:
+        return FormatError(f"metalayer {self.name!r}, byte {self.at}: {found}")
+
+    def take(self, size: int) -> bytes:
+        if self.at + size > len(self.data):
+            raise self.fail(f"ends after {len(self.data)} bytes; expected {size} more here")
+        taken = self.data[self.at : self.at + size]
+        self.at += size
+        return taken
+
+    def byte(self, what: str, least: int, most: int) -> int:
+        value = self.take(1)[0]
+        if not least <= value <= most:
+            raise self.fail(f"{what} is {value}; expected {least} to {most}")
+        return value
+
+    def array(self, what: str, ndim: int, code: int, letter: str) -> tuple[int, ...]:
+        self.byte(f"the array of {what}", _FIXARRAY + ndim, _FIXARRAY + ndim)
+        values = []
+        for _ in range(ndim):
+            self.byte(f"the type of {what}", code, code)
+            (value,) = struct.unpack(f">{letter}", self.take(struct.calcsize(f">{letter}")))
+            values.append(value)
+        return tuple(values)
+
+
+def decode_geometry(layers: Mapping[str, bytes], itemsize: int) -> tuple[Grid, np.dtype[Any]]:
+    """Return the geometry that a frame's metalayers describe.
+
+    Parameters
+    ----------
+    layers : mapping of str to bytes
+        Where both are present, `b2nd` is the truth, since C-Blosc2's resize updates only that one.
+    itemsize : int
+        Bytes, as the frame says.
+
+    Returns
+    -------
+    grid : Grid
+    dtype : dtype
+        `S{itemsize}`, as python-caterva has it, where no metalayer names one.
+
+    Raises
+    ------
+    FormatError
+        For a frame without these metalayers, or with one that makes no sense.
+    """
+    name = B2ND if B2ND in layers else CATERVA
+    if name not in layers:
+        found = ", ".join(map(repr, layers)) or "none"
+        raise FormatError(f"no metalayer 'b2nd' or 'caterva' (found: {found}): not an N-d array")
+    reader = _Reader(name, layers[name])
+    entries = 7 if name == B2ND else 5
+    reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7)
+    reader.byte("the version", 0, 127)
+    ndim = reader.byte("the number of dimensions", 0, MAX_DIM)
+    shape = reader.array("the shape", ndim, _INT64, "q")
+    chunks = reader.array("the chunk shape", ndim, _INT32, "i")
+    blocks = reader.array("the block shape", ndim, _INT32, "i")
+    try:
+        grid = Grid(shape, chunks, blocks, itemsize)
+    except (ValueError, MemoryError) as error:
+        raise FormatError(f"metalayer {name!r}: {error}") from None
+    dtype = void_dtype(itemsize)
+    # The first versions of b2nd named no dtype either.
+    if entries == 7 and reader.data[0] == _FIXARRAY + 7:
+        reader.byte("the dtype's format", _NUMPY_FORMAT, _NUMPY_FORMAT)
+        reader.byte("the dtype's type", _STR32, _STR32)
+        (length,) = struct.unpack(">I", reader.take(4))
+        text = reader.take(length)
+        try:
+            dtype = _text_to_dtype(text.decode(), itemsize)
+        except UnicodeDecodeError:
+            raise reader.fail(f"the dtype {text[:80]!r} is no text") from None
+    return grid, dtype

@@ -1,0 +1,198 @@
+"""Changes of an array's shape, in place: by whole chunks where possible, otherwise by moving items.
+
+A chunk's position in the super-chunk follows from the chunk grid, so a dimension other than the
+first grows and shrinks by inserting and deleting chunks between others.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.buffers import byte_view
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import Kernel, special_chunk
+from caterva_cffi.metalayers import B2ND, CATERVA, encode_geometry
+from caterva_cffi.params import Compression
+from caterva_cffi.schunk import SChunk, remove
+
+if TYPE_CHECKING:
+    from caterva_cffi.array import NDArray
+
+__all__ = ["delete", "insert", "resize", "squeeze"]
+
+
+def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
+    return any(position >= length for position, length in zip(at, chunk_grid, strict=True))
+
+
+def resize(array: NDArray, newshape: Sequence[int]) -> None:
+    """Change the shape; items keep their positions, new ones are zeros."""
+    with array.schunk.changing() as ptr:
+        old = array._grid
+        if len(newshape) != old.ndim:
+            raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
+        new = Grid(tuple(newshape), old.chunks, old.blocks, old.itemsize)
+        compression = Compression.of(ptr)
+        _clear_growth(array, new, compression)
+        for at in reversed(list(old.all_chunks())):
+            if _beyond(at, new.chunk_grid):
+                array.schunk.delete_chunk(old.chunk_number(at))
+        zeros = special_chunk(compression, new, None) if new.nchunks else b""
+        for number, at in enumerate(new.all_chunks()):
+            if _beyond(at, old.chunk_grid):
+                if number == array.schunk.nchunks:
+                    array.schunk.append_chunk(zeros)
+                else:
+                    array.schunk.insert_chunk(number, zeros)
+        meta = array.meta
+        for name, content in encode_geometry(new, array.dtype).items():
+            if name in meta:
+                # Caterva's squeeze leaves bytes behind a metalayer's end.
+                meta[name] = content.ljust(len(meta[name]), b"\0")
+        array._set_grid(new)
+
+
+def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
+    """Zero what will appear of the edge chunks: shrinking leaves items in their padding."""
+    old = array._grid
+    parameters = compression.to_kernel()
+    for at in old.all_chunks():
+        if _beyond(at, new.chunk_grid):
+            continue
+        before, after = old.chunk_extent(at), new.chunk_extent(at)
+        if all(now <= then for now, then in zip(after, before, strict=True)):
+            continue
+        number = old.chunk_number(at)
+        items = np.empty(after, f"V{old.itemsize}")
+        array._decode_chunk(number, items)
+        cleared = np.zeros_like(items)
+        kept = tuple(slice(min(now, then)) for now, then in zip(after, before, strict=True))
+        cleared[kept] = items[kept]
+        if not np.array_equal(byte_view(cleared), byte_view(items)):
+            chunk = array._kernel.encode(parameters, cleared, f"chunk {number}")
+            array.schunk.update_chunk(number, chunk)
+
+
+def _check_axis(array: NDArray, axis: int) -> int:
+    if not -array.ndim <= axis < array.ndim:
+        raise IndexError(f"axis {axis} is out of bounds for {array.ndim} dimensions")
+    return axis % array.ndim
+
+
+def _along(axis: int, start: int, stop: int) -> tuple[Any, ...]:
+    return (*(slice(None),) * axis, slice(start, stop))
+
+
+def _slabs(array: NDArray, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of at most a chunk's length, so that moving items needs little memory."""
+    step = max(array.chunks[axis], 1)
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
+    return (*array.shape[:axis], length, *array.shape[axis + 1 :])
+
+
+def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
+    """Insert items before a position of a dimension, or at its end for None."""
+    axis = _check_axis(array, axis)
+    with array.schunk.changing():
+        length = array.shape[axis]
+        start = length if index is None else index + length if index < 0 else index
+        if not 0 <= start <= length:
+            raise IndexError(f"index {index} is out of bounds for axis {axis} of length {length}")
+        if items.ndim != array.ndim or items.shape != _with_length(array, axis, items.shape[axis]):
+            raise ArgumentError(
+                f"values of shape {items.shape} for an array of shape {array.shape}; "
+                f"only the length along axis {axis} may differ"
+            )
+        count = items.shape[axis]
+        resize(array, _with_length(array, axis, length + count))
+        for first, last in reversed(list(_slabs(array, axis, start, length))):
+            moved = array[_along(axis, first, last)]
+            array[_along(axis, first + count, last + count)] = moved
+        array[_along(axis, start, start + count)] = items
+
+
+def delete(array: NDArray, start: int, count: int, axis: int) -> None:
+    """Delete `count` items along a dimension from `start` on."""
+    axis = _check_axis(array, axis)
+    with array.schunk.changing():
+        length = array.shape[axis]
+        first = start + length if start < 0 else start
+        if first < 0 or count < 0 or first + count > length:
+            raise IndexError(
+                f"{count} items from {start} on are out of bounds for axis {axis} "
+                f"of length {length}"
+            )
+        for begin, end in _slabs(array, axis, first + count, length):
+            moved = array[_along(axis, begin, end)]
+            array[_along(axis, begin - count, end - count)] = moved
+        resize(array, _with_length(array, axis, length - count))
+
+
+def squeeze(array: NDArray) -> None:
+    """Remove dimensions of length 1."""
+    old = array._grid
+    kept = [d for d, length in enumerate(old.shape) if length != 1]
+    if len(kept) == old.ndim:
+        return
+
+    def pick(lengths: Sequence[int]) -> tuple[int, ...]:
+        return tuple(lengths[d] for d in kept)
+
+    with array.schunk.changing() as ptr:
+        if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
+            new = Grid(pick(old.shape), pick(old.chunks), pick(old.blocks), old.itemsize)
+            _rebuild(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
+            return
+        # A chunk with more places than the array has items along a dimension that goes.
+        new = Grid(pick(old.shape), pick(old.chunks), pick(old.blocks), old.itemsize)
+        kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
+
+        def encoded() -> Iterator[npt.NDArray[np.uint8]]:
+            for at in old.all_chunks():
+                number = old.chunk_number(at)
+                items = np.empty(old.chunk_extent(at), f"V{old.itemsize}")
+                array._decode_chunk(number, items)
+                yield kernel.encode(parameters, items.reshape(pick(items.shape)), f"chunk {number}")
+
+        _rebuild(array, new, encoded())
+
+
+def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
+    """Replace the super-chunk by one of another geometry, whose metalayers have other lengths."""
+    old = array.schunk
+    user_meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
+    path = old.path
+    new_path = None
+    if path is not None:
+        folder, name = os.path.split(os.path.abspath(path))
+        new_path = os.path.join(tempfile.mkdtemp(prefix=f".{name}.", dir=folder), name)
+    schunk = SChunk.create(
+        Compression.of(old.ptr),
+        grid.itemsize,
+        grid.blocksize,
+        {**encode_geometry(grid, array.dtype), **user_meta},
+        contiguous=old.contiguous,
+        urlpath=new_path,
+    )
+    for chunk in chunks:
+        schunk.append_chunk(chunk)
+    vlmeta = dict(array.vlmeta)
+    array._set_schunk(schunk)
+    array.vlmeta.update(vlmeta)
+    if path is not None and new_path is not None:
+        schunk.close()
+        remove(path)
+        os.replace(new_path, path)
+        os.rmdir(os.path.dirname(new_path))
+        array._set_schunk(SChunk.open(path, read_only=False))

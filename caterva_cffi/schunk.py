@@ -1,0 +1,492 @@
+"""The super-chunk: C-Blosc2's list of compressed chunks, with an owner in Python.
+
+A super-chunk lives in memory or on disk, contiguous (one frame) or sparse (separate chunks). This
+module owns the C object, keeps what it points to alive, and turns its errors into exceptions. It
+knows nothing of shapes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from caterva_cffi._ffi import check, ffi, lib
+from caterva_cffi.buffers import as_bytes, export
+from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
+from caterva_cffi.locks import ReadWriteLock
+from caterva_cffi.params import Compression
+
+__all__ = ["Chunk", "Meta", "SChunk", "VLMeta", "fs_path", "remove", "write_file"]
+
+_INDEX_FILE = "chunks.b2frame"  # what a sparse directory must have
+
+
+def fs_path(urlpath: Any) -> str:
+    """Return a path as a string that C can open.
+
+    Raises
+    ------
+    ArgumentError
+        For a path with an embedded NUL.
+    TypeError
+        For something that is no path.
+    """
+    path = os.fsdecode(urlpath)
+    if "\0" in path:
+        raise ArgumentError(f"path {path!r} has an embedded NUL")
+    return path
+
+
+def remove(urlpath: str | os.PathLike[str]) -> None:
+    """Remove an array's file or directory, if there is one.
+
+    Parameters
+    ----------
+    urlpath : str or path-like
+    """
+    path = fs_path(urlpath)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
+    """Write a frame to a file, so that a crash leaves the old file or the new one.
+
+    Parameters
+    ----------
+    urlpath : str or path-like
+    frame : object with the buffer protocol
+    mode : {"x", "w"}
+        Whether a file that exists is an error or is replaced.
+    """
+    path = fs_path(urlpath)
+    _check_free(path, mode)
+    folder = os.path.dirname(os.path.abspath(path))
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(frame)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        if mode == "x":
+            _check_free(path, mode)
+        elif os.path.isdir(path):
+            remove(path)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _check_free(path: str, mode: str) -> None:
+    """Raise unless an array may be created at a path."""
+    if mode not in ("x", "w"):
+        raise ArgumentError(f"mode is {mode!r}; expected 'x' (create) or 'w' (overwrite)")
+    if mode == "x" and os.path.lexists(path):
+        raise FileExistsError(f"{path!r} exists; remove it, or overwrite it with mode='w'")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path!r} cannot be created: no directory {folder!r}")
+
+
+class Chunk:
+    """The bytes of one compressed chunk in C memory, with whatever keeps them valid."""
+
+    __slots__ = ("_owner", "pointer", "size")
+
+    def __init__(self, pointer: Any, size: int, owner: Any) -> None:
+        self.pointer = pointer
+        self.size = size
+        self._owner = owner
+
+
+class SChunk:
+    """Owner of a `blosc2_schunk`.
+
+    Attributes
+    ----------
+    ptr : cdata
+        The `blosc2_schunk *`, for use with `lib`; valid as long as this object is open.
+    path : str or None
+        Where it is stored; None in memory.
+    contiguous : bool
+        Whether it is one frame.
+    read_only : bool
+    """
+
+    def __init__(self, ptr: Any, *, read_only: bool, keep: Any = None) -> None:
+        self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        self._keep = keep
+        self._exports = 0
+        self.lock = ReadWriteLock()
+        storage = ptr.storage
+        self.read_only = read_only
+        self.contiguous = bool(storage.contiguous)
+        self.path = os.fsdecode(ffi.string(storage.urlpath)) if storage.urlpath else None
+
+    @classmethod
+    def create(
+        cls,
+        compression: Compression,
+        itemsize: int,
+        blocksize: int,
+        meta: Mapping[str, bytes],
+        *,
+        contiguous: bool = False,
+        urlpath: Any = None,
+        mode: str = "x",
+    ) -> SChunk:
+        """Return a new super-chunk without chunks.
+
+        Parameters
+        ----------
+        compression : Compression
+        itemsize, blocksize : int
+            Bytes.
+        meta : mapping of str to bytes
+        contiguous : bool
+        urlpath : path, optional
+            None keeps it in memory.
+        mode : {"x", "w"}
+            Whether something that exists at `urlpath` is an error or is removed first.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, StorageError
+        ArgumentError
+            For metalayers that do not fit.
+        """
+        names = {name: _check_name(name) for name in meta}
+        if len(meta) > lib.BLOSC2_MAX_METALAYERS:
+            raise ArgumentError(
+                f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible"
+            )
+        cparams = compression.to_cparams(itemsize, blocksize)
+        dparams = ffi.new("blosc2_dparams *", {"nthreads": 1})
+        storage = ffi.new("blosc2_storage *", lib.blosc2_get_blosc2_storage_defaults())
+        storage.cparams, storage.dparams, storage.contiguous = cparams, dparams, contiguous
+        if urlpath is not None:
+            path = fs_path(urlpath)
+            _check_free(path, mode)
+            remove(path)
+            name = ffi.new("char[]", os.fsencode(path))
+            storage.urlpath = name
+        ptr = lib.blosc2_schunk_new(storage)
+        if ptr == ffi.NULL:
+            if urlpath is None:
+                raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
+            raise StorageError(f"{path!r} cannot be created")
+        schunk = cls(ptr, read_only=False)
+        for key, content in meta.items():
+            data = as_bytes(content, f"metalayer {key!r}")
+            code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
+            check(code, f"adding metalayer {key!r}")
+        return schunk
+
+    @classmethod
+    def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
+        """Return the super-chunk that is stored in a file or a sparse directory.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError, PermissionError
+        FormatError
+            For a file that is no frame.
+        """
+        path = fs_path(urlpath)
+        index = os.path.join(path, _INDEX_FILE) if os.path.isdir(path) else path
+        if index != path and not os.path.exists(index):
+            raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
+        with open(index, "rb" if read_only else "rb+"):
+            pass
+        ptr = lib.blosc2_schunk_open(os.fsencode(path))
+        if ptr == ffi.NULL:
+            raise FormatError(f"{path!r} is no Blosc2 frame")
+        return cls(ptr, read_only=read_only)
+
+    @classmethod
+    def from_buffer(cls, buffer: Any, *, copy: bool) -> SChunk:
+        """Return the super-chunk in a contiguous frame.
+
+        Parameters
+        ----------
+        buffer : object with the buffer protocol
+        copy : bool
+            Without a copy the super-chunk is read-only and keeps the buffer alive.
+
+        Raises
+        ------
+        FormatError
+            For bytes that are no frame.
+        """
+        data = as_bytes(buffer, "the frame")
+        size = len(data)
+        if copy:
+            pointer = lib.malloc(max(size, 1))
+            if pointer == ffi.NULL:
+                raise MemoryError(f"no memory for a frame of {size} bytes")
+            ffi.memmove(pointer, data, size)
+            pointer = ffi.cast("uint8_t *", pointer)
+        else:
+            pointer = data
+        ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
+        if ptr == ffi.NULL:
+            if copy:
+                lib.free(pointer)
+            raise FormatError(f"{size} bytes that are no Blosc2 frame")
+        # A frame in memory of our own may grow; one in the user's memory must be left alone.
+        lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
+        return cls(ptr, read_only=not copy, keep=None if copy else data)
+
+    @property
+    def ptr(self) -> Any:
+        """The `blosc2_schunk *`.
+
+        Raises
+        ------
+        ClosedError
+        """
+        if self._owner is None:
+            raise ClosedError("the array is closed")
+        return self._owner
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._owner is None
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return int(self.ptr.nchunks)
+
+    @property
+    def cbytes(self) -> int:
+        """Bytes of the compressed chunks."""
+        return int(self.ptr.cbytes)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an item."""
+        return int(self.ptr.typesize)
+
+    def close(self) -> None:
+        """Free the super-chunk; what it exported stays valid.
+
+        Raises
+        ------
+        BufferError
+            While a view of its frame is alive.
+        """
+        with self.lock.writing():
+            if self._owner is None:
+                return
+            self._check_exports()
+            ffi.release(self._owner)
+            self._owner = self._keep = None
+
+    def _check_exports(self) -> None:
+        if self._exports:
+            raise BufferError(
+                f"{self._exports} views of the frame are alive; delete them before changing it"
+            )
+
+    @contextmanager
+    def changing(self) -> Iterator[Any]:
+        """Hold off readers; give the pointer, if the super-chunk may be changed.
+
+        Raises
+        ------
+        ReadOnlyError, ClosedError
+        BufferError
+            While a view of the frame is alive.
+        """
+        with self.lock.writing():
+            ptr = self.ptr
+            if self.read_only:
+                where = f"{self.path!r}" if self.path else "the frame"
+                raise ReadOnlyError(f"{where} was opened for reading")
+            self._check_exports()
+            yield ptr
+
+    def chunk(self, number: int) -> Chunk:
+        """Return a chunk's bytes, without a copy where they are in memory.
+
+        The caller holds the lock for as long as it uses them.
+        """
+        chunk = ffi.new("uint8_t **")
+        needs_free = ffi.new("bool *")
+        size = lib.blosc2_schunk_get_chunk(self.ptr, number, chunk, needs_free)
+        if size < 0 and self.path is not None and not os.path.exists(self.path):
+            raise StorageError(f"reading chunk {number}: {self.path!r} is gone", size)
+        check(size, f"reading chunk {number}")
+        owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
+        return Chunk(chunk[0], size, owner)
+
+    def append_chunk(self, chunk: Any) -> None:
+        """Append a compressed chunk, which is copied."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            check(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
+
+    def insert_chunk(self, number: int, chunk: Any) -> None:
+        """Insert a compressed chunk, which is copied, before another."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            code = lib.blosc2_schunk_insert_chunk(ptr, number, data, True)
+            check(code, f"inserting chunk {number}")
+
+    def update_chunk(self, number: int, chunk: Any) -> None:
+        """Replace a compressed chunk by another, which is copied."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            code = lib.blosc2_schunk_update_chunk(ptr, number, data, True)
+            check(code, f"writing chunk {number}")
+
+    def delete_chunk(self, number: int) -> None:
+        """Delete a chunk."""
+        with self.changing() as ptr:
+            check(lib.blosc2_schunk_delete_chunk(ptr, number), f"deleting chunk {number}")
+
+    def to_buffer(self) -> memoryview:
+        """Return the contiguous frame: a view where it is in memory, otherwise a copy.
+
+        While a view is alive the super-chunk cannot be changed.
+        """
+        if self.path is not None and self.contiguous:
+            with self.lock.reading(), open(self.path, "rb") as file:
+                return memoryview(file.read())
+        with self.lock.writing():
+            pointer = ffi.new("uint8_t **")
+            needs_free = ffi.new("bool *")
+            size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+            check(size, "writing the frame")
+            if needs_free[0]:
+                address = pointer[0]
+                return export(address, size, lambda: lib.free(address))
+            self._exports += 1
+        return export(pointer[0], size, self._unexport)
+
+    def _unexport(self) -> None:
+        self._exports -= 1
+
+
+def _check_name(name: str | bytes) -> bytes:
+    encoded = name if isinstance(name, bytes) else name.encode()
+    if not 0 < len(encoded) <= lib.BLOSC2_METALAYER_NAME_MAXLEN or b"\0" in encoded:
+        raise ArgumentError(
+            f"metalayer name {name!r}; expected 1 to {lib.BLOSC2_METALAYER_NAME_MAXLEN} bytes "
+            "without NUL"
+        )
+    return encoded
+
+
+class _Layers(Mapping[str, bytes]):
+    """What fixed and variable-length metalayers share; values are bytes, usually msgpack."""
+
+    def __init__(self, schunk: SChunk) -> None:
+        self._schunk = schunk
+
+    def _key(self, name: str | bytes) -> bytes:
+        return name if isinstance(name, bytes) else name.encode()
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self)!r})"
+
+    def _get(self, name: str | bytes, get: Any) -> bytes:
+        content = ffi.new("uint8_t **")
+        size = ffi.new("int32_t *")
+        with self._schunk.lock.reading():
+            if name not in self:
+                raise KeyError(name)
+            check(get(self._schunk.ptr, self._key(name), content, size), f"metalayer {name!r}")
+            data = ffi.gc(content[0], lib.free)
+            return bytes(ffi.buffer(data, size[0]))
+
+
+class Meta(_Layers):
+    """The metalayers of an array: bytes by name, of a length that is fixed at creation."""
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, (str, bytes)):
+            return False
+        return bool(lib.blosc2_meta_exists(self._schunk.ptr, self._key(name)) >= 0)
+
+    def __iter__(self) -> Iterator[str]:
+        ptr = self._schunk.ptr
+        for i in range(ptr.nmetalayers):
+            yield ffi.string(ptr.metalayers[i].name).decode()
+
+    def __getitem__(self, name: str | bytes) -> bytes:
+        return self._get(name, lib.blosc2_meta_get)
+
+    def __setitem__(self, name: str | bytes, content: Any) -> None:
+        """Replace a metalayer by one of the same length.
+
+        Raises
+        ------
+        KeyError
+            For a name that was not given at creation.
+        ValueError
+            For another length.
+        """
+        data = as_bytes(content, f"metalayer {name!r}")
+        with self._schunk.changing() as ptr:
+            old = len(self[name])
+            if len(data) != old:
+                raise ArgumentError(
+                    f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
+                    "the length of a metalayer cannot change"
+                )
+            code = lib.blosc2_meta_update(ptr, self._key(name), data, len(data))
+            check(code, f"writing metalayer {name!r}")
+
+
+class VLMeta(_Layers, MutableMapping[str, bytes]):
+    """The variable-length metalayers of an array: bytes by name, added and changed at any time."""
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, (str, bytes)):
+            return False
+        return bool(lib.blosc2_vlmeta_exists(self._schunk.ptr, self._key(name)) >= 0)
+
+    def __iter__(self) -> Iterator[str]:
+        ptr = self._schunk.ptr
+        for i in range(ptr.nvlmetalayers):
+            yield ffi.string(ptr.vlmetalayers[i].name).decode()
+
+    def __getitem__(self, name: str | bytes) -> bytes:
+        return self._get(name, lib.blosc2_vlmeta_get)
+
+    def __setitem__(self, name: str | bytes, content: Any) -> None:
+        data = as_bytes(content, f"metalayer {name!r}")
+        key = _check_name(name)
+        cparams = Compression().to_cparams(1, 0)
+        with self._schunk.changing() as ptr:
+            write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
+            if name not in self and ptr.nvlmetalayers >= lib.BLOSC2_MAX_VLMETALAYERS:
+                raise ArgumentError(f"{ptr.nvlmetalayers} metalayers; no more are possible")
+            check(write(ptr, key, data, len(data), cparams), f"writing metalayer {name!r}")
+
+    def __delitem__(self, name: str | bytes) -> None:
+        with self._schunk.changing() as ptr:
+            if name not in self:
+                raise KeyError(name)
+            check(lib.blosc2_vlmeta_delete(ptr, self._key(name)), f"deleting metalayer {name!r}")

@@ -1,0 +1,302 @@
+"""NumPy's ways to name items, normalised to boxes and index arrays. Pure.
+
+A *box* is what the kernel understands: along each dimension a start, a count and a positive step.
+Everything else (reversed slices, new axes, index arrays and masks) is a way to lay boxes into a
+result. The rules are NumPy's: https://numpy.org/doc/stable/user/basics.indexing.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Axis", "Basic", "Fancy", "IndexArray", "normalize", "normalize_orthogonal"]
+
+IndexArray: TypeAlias = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The wanted items along one dimension: `count` from `start` on, every `step`-th.
+
+    A negative step counts down from `start`. `kept` is false for an integer index, whose dimension
+    the result does not have.
+    """
+
+    start: int
+    count: int
+    step: int = 1
+    kept: bool = True
+
+    @property
+    def first(self) -> int:
+        """The smallest wanted position."""
+        return self.start if self.step > 0 else self.start + (self.count - 1) * self.step
+
+
+@dataclass(frozen=True)
+class Basic:
+    """Integers, slices and new axes.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+        One for each dimension of the array.
+    layout : tuple of int
+        What each dimension of the result is: a dimension of the array, or -1 for a new axis.
+    """
+
+    axes: tuple[Axis, ...]
+    layout: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return tuple(1 if d < 0 else self.axes[d].count for d in self.layout)
+
+
+@dataclass(frozen=True)
+class Fancy:
+    """Index arrays beside slices, integers and new axes.
+
+    Attributes
+    ----------
+    basic : Basic
+        The selection without its index arrays, whose dimensions are taken whole.
+    dims : tuple of int
+        The dimensions that have index arrays.
+    arrays : tuple of ndarray of intp
+        Non-negative positions, broadcast to one shape; for an orthogonal selection, 1-d arrays of
+        any lengths.
+    at : int
+        Where in the result the dimensions of the index arrays stand.
+    orthogonal : bool
+        Whether each array selects along its own dimension, as `numpy.ix_` does.
+    """
+
+    basic: Basic
+    dims: tuple[int, ...]
+    arrays: tuple[IndexArray, ...]
+    at: int = 0
+    orthogonal: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        if self.orthogonal:
+            length = dict(zip(self.dims, map(len, self.arrays), strict=True))
+            return tuple(
+                1 if d < 0 else length.get(d, self.basic.axes[d].count if d >= 0 else 1)
+                for d in self.basic.layout
+            )
+        rest = [1 if d < 0 else self.basic.axes[d].count for d in self.rest]
+        return (*rest[: self.at], *self.arrays[0].shape, *rest[self.at :])
+
+    @property
+    def rest(self) -> tuple[int, ...]:
+        """The layout of the result without the dimensions that have index arrays."""
+        return tuple(d for d in self.basic.layout if d not in self.dims)
+
+
+def _integer(key: Any, length: int, dim: int) -> Axis:
+    position = index(key)
+    if not -length <= position < length:
+        raise IndexError(
+            f"index {position} is out of bounds for dimension {dim} with length {length}"
+        )
+    return Axis(position + length if position < 0 else position, 1, 1, kept=False)
+
+
+def _slice(key: slice, length: int) -> Axis:
+    start, stop, step = key.indices(length)
+    count = len(range(start, stop, step))
+    return Axis(start, count, step) if count else Axis(0, 0, 1)
+
+
+def _as_array(key: Any) -> npt.NDArray[Any]:
+    array = np.asarray(key)
+    if array.dtype == bool or np.issubdtype(array.dtype, np.integer):
+        return array
+    if array.size == 0 and not isinstance(key, np.ndarray):
+        return array.astype(np.intp)
+    raise IndexError(
+        f"an index of dtype {array.dtype}; expected integers, slices, `...`, None, "
+        "or arrays of integers or booleans"
+    )
+
+
+def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
+    """Return an integer index array with its negative positions counted from the end."""
+    if array.size:
+        least, most = int(array.min()), int(array.max())
+        if least < -length or most >= length:
+            wrong = least if least < -length else most
+            raise IndexError(
+                f"index {wrong} is out of bounds for dimension {dim} with length {length}"
+            )
+    positions = array.astype(np.intp)
+    return np.where(positions < 0, positions + length, positions) if array.size else positions
+
+
+def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
+    """Return the keys with the ellipsis written out, and masks as arrays."""
+    expanded: list[Any] = []
+    used = 0
+    for key in keys:
+        if key is not None and key is not Ellipsis and not isinstance(key, (slice, int)):
+            try:
+                index(key)
+            except TypeError:
+                key = _as_array(key)
+        if isinstance(key, (bool, np.bool_)):
+            key = np.asarray(key)
+        is_mask = isinstance(key, np.ndarray) and key.dtype == bool
+        used += key.ndim if is_mask else key is not None and key is not Ellipsis
+        expanded.append(key)
+    ellipses = [i for i, key in enumerate(expanded) if key is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexError("more than one ellipsis ('...')")
+    if used > ndim:
+        raise IndexError(f"{used} indices for an array of {ndim} dimensions")
+    at = ellipses[0] if ellipses else len(expanded)
+    return [*expanded[:at], *[slice(None)] * (ndim - used), *expanded[at + 1 :]]
+
+
+def _mask_positions(mask: npt.NDArray[Any], lengths: Sequence[int], dim: int) -> list[IndexArray]:
+    if mask.shape != tuple(lengths):
+        raise IndexError(
+            f"a mask of shape {mask.shape} for dimensions {dim} to {dim + mask.ndim - 1} "
+            f"of shape {tuple(lengths)}"
+        )
+    return list(np.nonzero(mask))
+
+
+def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
+    """Return a NumPy index as a selection of an array of this shape.
+
+    Parameters
+    ----------
+    key : object
+        What stands between the brackets of `a[...]`.
+    shape : sequence of int
+
+    Raises
+    ------
+    IndexError
+        For positions out of bounds, too many indices, or something that is no index.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    axes: list[Axis] = []
+    layout: list[int] = []
+    dims: list[int] = []
+    arrays: list[npt.NDArray[Any]] = []
+    runs: list[int] = []  # where in the layout index arrays stand
+    scalars: list[tuple[int, int]] = []  # dimension and layout place of integers
+    ran = False  # whether the previous key was an index array or integer
+    groups = 0
+    for item in _expand(keys, len(shape)):
+        dim = len(axes)
+        advanced = isinstance(item, np.ndarray)
+        if item is None:
+            layout.append(-1)
+        elif isinstance(item, slice):
+            axes.append(_slice(item, shape[dim]))
+            layout.append(dim)
+        elif not advanced:
+            axes.append(_integer(item, shape[dim], dim))
+            scalars.append((dim, len(layout)))
+            advanced = True
+        else:
+            if item.dtype == bool and item.ndim:
+                positions = _mask_positions(item, shape[dim : dim + item.ndim], dim)
+            elif item.dtype == bool:
+                # A 0-d mask adds a dimension of length 0 or 1 and selects along none.
+                positions = []
+                arrays.append(np.zeros(int(item), np.intp))
+                dims.append(-1)
+            else:
+                positions = [_positions(item, shape[dim], dim)]
+            runs.append(len(layout))
+            for position in positions:
+                dims.append(len(axes))
+                arrays.append(position)
+                layout.append(len(axes))
+                axes.append(Axis(0, shape[len(axes)]))
+        groups += advanced and not ran
+        ran = advanced
+    if not arrays:
+        return Basic(tuple(axes), tuple(layout))
+    # Beside index arrays an integer is an index array too, broadcast with them.
+    for dim, place in scalars:
+        dims.append(dim)
+        arrays.append(np.asarray(axes[dim].start, np.intp))
+        runs.append(place)
+        axes[dim] = Axis(0, shape[dim])
+    try:
+        broadcast = np.broadcast_arrays(*arrays)
+    except ValueError:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise IndexError(f"index arrays of shapes {shapes} cannot be broadcast together") from None
+    before = sum(d not in dims for d in layout[: min(runs)]) if groups == 1 else 0
+    real = [i for i, dim in enumerate(dims) if dim >= 0]
+    if not real:
+        # Only 0-d masks: a new axis of length 0 or 1.
+        count = broadcast[0].size
+        if count:
+            return Basic(tuple(axes), (*layout[:before], -1, *layout[before:]))
+        return Fancy(Basic(tuple(axes), tuple(layout)), (), (broadcast[0],), before)
+    return Fancy(
+        Basic(tuple(axes), tuple(layout)),
+        tuple(dims[i] for i in real),
+        tuple(broadcast[i] for i in real),
+        before,
+    )
+
+
+def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
+    """Return an orthogonal index: each index array or mask selects along its own dimension.
+
+    Parameters
+    ----------
+    key : object
+        Integers, slices, `...`, and 1-d arrays of integers or booleans.
+    shape : sequence of int
+
+    Raises
+    ------
+    IndexError
+        As for `normalize`, and for arrays that are not 1-d.
+    """
+    axes: list[Axis] = []
+    layout: list[int] = []
+    dims: list[int] = []
+    arrays: list[IndexArray] = []
+    for item in _expand(key if isinstance(key, tuple) else (key,), len(shape)):
+        dim = len(axes)
+        if item is None:
+            raise IndexError("an orthogonal selection has no new axes")
+        if isinstance(item, np.ndarray):
+            if item.ndim != 1:
+                raise IndexError(
+                    f"an orthogonal index array of shape {item.shape} for dimension {dim}; "
+                    "expected one dimension"
+                )
+            if item.dtype == bool:
+                arrays += _mask_positions(item, shape[dim : dim + 1], dim)
+            else:
+                arrays.append(_positions(item, shape[dim], dim))
+            dims.append(dim)
+            axes.append(Axis(0, shape[dim]))
+        elif isinstance(item, slice):
+            axes.append(_slice(item, shape[dim]))
+        else:
+            axes.append(_integer(item, shape[dim], dim))
+        if axes[dim].kept:
+            layout.append(dim)
+    basic = Basic(tuple(axes), tuple(layout))
+    return Fancy(basic, tuple(dims), tuple(arrays), orthogonal=True) if arrays else basic
