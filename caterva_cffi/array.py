@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from caterva_cffi.info import InfoReporter, html_of, text_of
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
+from caterva_cffi.reading import Box, reader_of
 from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
 from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal
 
@@ -108,6 +110,7 @@ class NDArray:
                 f"needs {grid.nchunks}"
             )
         self._dtype = dtype
+        self._reader = reader_of(schunk)
         self._set_grid(grid)
 
     @classmethod
@@ -116,6 +119,7 @@ class NDArray:
         array = cls.__new__(cls)
         array.schunk = schunk
         array._dtype = dtype
+        array._reader = reader_of(schunk)
         array._set_grid(grid)
         return array
 
@@ -126,6 +130,7 @@ class NDArray:
     def _set_schunk(self, schunk: SChunk) -> None:
         """Take another super-chunk, of any geometry but the same dtype."""
         self.schunk = schunk
+        self._reader = reader_of(schunk)
         self._set_grid(decode_geometry(Meta(schunk), schunk.itemsize)[0])
 
     def _chunk_bytes(self, number: int) -> bytes:
@@ -390,15 +395,26 @@ class NDArray:
             return
         strides, first = dest.strides, address(dest)
         steps = [axis.step for axis in axes]
-        grid, decode = self._grid, self._kernel.decode
+        numbers, boxes, places = [], [], []
+        for parts in product(*map(_spans, axes, self.chunks)):
+            at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
+            numbers.append(self._grid.chunk_number(at))
+            boxes.append((start, count, steps))
+            places.append(first + sum(map(mul, position, strides)))
         with self.schunk.lock.reading():
-            for parts in product(*map(_spans, axes, grid.chunks)):
-                at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
-                number = grid.chunk_number(at)
-                chunk = self.schunk.chunk(number)
-                offset = sum(k * stride for k, stride in zip(position, strides, strict=True))
-                pieces = [(0, chunk.size, chunk.pointer)]
-                decode(pieces, start, count, steps, first + offset, strides, f"chunk {number}")
+            self._decode(numbers, boxes, places, strides)
+
+    def _decode(
+        self,
+        numbers: Sequence[int],
+        boxes: Sequence[Box],
+        places: Sequence[int],
+        strides: Sequence[int],
+    ) -> None:
+        """Decode a box of each chunk to an address; the caller holds the lock."""
+        pieces = self._reader.pieces(self._grid, numbers, boxes)
+        for number, box, place, parts in zip(numbers, boxes, places, pieces, strict=True):
+            self._kernel.decode(parts, *box, place, strides, f"chunk {number}")
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -453,38 +469,26 @@ class NDArray:
         compression = Compression.of(self.schunk.ptr).to_kernel()
         for parts in product(*map(_spans, axes, grid.chunks)):
             at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
-            items = source[(*(slice(k, k + n) for k, n in zip(position, count, strict=True)), ...)]
+            wanted: list[Any] = [slice(k, k + n) for k, n in zip(position, count, strict=True)]
+            items = source[(*wanted, ...)]
             number = grid.chunk_number(at)
             extent = grid.chunk_extent(at)
             if count != extent:
                 whole = np.empty(extent, self._dtype)
                 self._decode_chunk(number, whole)
-                whole[
-                    (
-                        *(
-                            slice(first, first + (n - 1) * axis.step + 1, axis.step)
-                            for first, n, axis in zip(start, count, axes, strict=True)
-                        ),
-                        ...,
-                    )
-                ] = items
+                within: list[Any] = [
+                    slice(first, first + (n - 1) * axis.step + 1, axis.step)
+                    for first, n, axis in zip(start, count, axes, strict=True)
+                ]
+                whole[(*within, ...)] = items
                 items = whole
             chunk = self._kernel.encode(compression, items, f"chunk {number}")
             self.schunk.update_chunk(number, chunk)
 
     def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
         """Decode the first items of a chunk, as many as the destination holds."""
-        chunk = self.schunk.chunk(number)
-        zeros, ones = (0,) * self.ndim, (1,) * self.ndim
-        self._kernel.decode(
-            [(0, chunk.size, chunk.pointer)],
-            zeros,
-            dest.shape,
-            ones,
-            address(dest),
-            dest.strides,
-            f"chunk {number}",
-        )
+        box = ((0,) * self.ndim, dest.shape, (1,) * self.ndim)
+        self._decode([number], [box], [address(dest)], dest.strides)
 
     # --- changing the shape -------------------------------------------------------------------
 

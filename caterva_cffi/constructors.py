@@ -270,16 +270,12 @@ def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, 
     array, compression = _create(items.shape, dtype, kwargs)
     grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
     for number, at in enumerate(grid.all_chunks()):
-        part = items[
-            (
-                *(
-                    slice(position * chunk, (position + 1) * chunk)
-                    for position, chunk in zip(at, grid.chunks, strict=True)
-                ),
-                ...,
-            )
+        part: list[Any] = [
+            slice(position * chunk, (position + 1) * chunk)
+            for position, chunk in zip(at, grid.chunks, strict=True)
         ]
-        array.schunk.append_chunk(kernel.encode(parameters, part, f"chunk {number}"))
+        chunk = kernel.encode(parameters, items[(*part, ...)], f"chunk {number}")
+        array.schunk.append_chunk(chunk)
     return array
 
 

@@ -126,12 +126,15 @@ class SChunk:
     contiguous : bool
         Whether it is one frame.
     read_only : bool
+    changes : int
+        How often it was changed through this object.
     """
 
     def __init__(self, ptr: Any, *, read_only: bool, keep: Any = None) -> None:
         self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         self._keep = keep
         self._exports = 0
+        self.changes = 0
         self.lock = ReadWriteLock()
         storage = ptr.storage
         self.read_only = read_only
@@ -321,7 +324,10 @@ class SChunk:
                 where = f"{self.path!r}" if self.path else "the frame"
                 raise ReadOnlyError(f"{where} was opened for reading")
             self._check_exports()
-            yield ptr
+            try:
+                yield ptr
+            finally:
+                self.changes += 1
 
     def chunk(self, number: int) -> Chunk:
         """Return a chunk's bytes, without a copy where they are in memory.

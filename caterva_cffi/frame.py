@@ -1,0 +1,181 @@
+"""The bytes of a frame: header, metalayers and chunk offsets. Pure, and trusts nothing.
+
+Format: C-Blosc2's README_CFRAME_FORMAT and README_SFRAME_FORMAT. Two facts they leave out: offsets
+count from the end of the header, and a frame without items has no offsets chunk.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.errors import FormatError, UnsupportedError
+
+__all__ = ["HEADER_MIN", "FrameHeader", "special_of_offset"]
+
+HEADER_MIN = 87
+"""Bytes of a header without metalayers."""
+
+_MAGIC = b"b2frame\0"
+_VERSIONS = range(1, 4)
+_MAX_METALAYERS = 16
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """What a frame's header says.
+
+    Attributes
+    ----------
+    header_len, frame_len : int
+        Bytes of the header, and of the whole frame.
+    nbytes, cbytes : int
+        Bytes of all chunks, decoded and compressed.
+    itemsize, blocksize, chunksize : int
+        Bytes.
+    sparse : bool
+        Whether chunks are files of their own.
+    metalayers : dict of str to bytes
+    """
+
+    header_len: int
+    frame_len: int
+    nbytes: int
+    cbytes: int
+    itemsize: int
+    blocksize: int
+    chunksize: int
+    sparse: bool
+    metalayers: dict[str, bytes]
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.nbytes // self.chunksize) if self.chunksize else 0
+
+    @property
+    def offsets_at(self) -> int:
+        """Where the chunk of offsets begins, in bytes from the frame's start."""
+        return self.header_len if self.sparse else self.header_len + self.cbytes
+
+    @staticmethod
+    def length_of(start: bytes) -> int:
+        """Return the header's length from the frame's first 16 bytes."""
+        if len(start) < 16 or start[2:10] != _MAGIC:
+            raise FormatError(f"{bytes(start[:10])!r} where a frame begins; expected 'b2frame'")
+        (length,) = struct.unpack_from(">i", start, 11)
+        if length < HEADER_MIN:
+            raise FormatError(f"a frame header of {length} bytes; expected at least {HEADER_MIN}")
+        return int(length)
+
+    @classmethod
+    def parse(cls, data: bytes) -> FrameHeader:
+        """Return the header in a frame's first bytes.
+
+        Parameters
+        ----------
+        data : bytes
+            At least the whole header.
+
+        Raises
+        ------
+        FormatError
+        UnsupportedError
+            For a version of the format that is not known, or chunks of variable length.
+        """
+        header_len = cls.length_of(data)
+        if len(data) < header_len:
+            raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
+        flags, kind = data[25], data[26]
+        if flags & 0x0F not in _VERSIONS or flags & 0xC0:
+            raise UnsupportedError(f"a frame with flags {flags:#x}: unknown version or chunk kind")
+        frame_len, nbytes, cbytes = (struct.unpack_from(">q", data, at)[0] for at in (16, 30, 39))
+        itemsize, blocksize, chunksize = (
+            struct.unpack_from(">i", data, at)[0] for at in (48, 53, 58)
+        )
+        header = cls(
+            header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
+            kind & 0x0F == 1, _parse_metalayers(data, header_len),
+        )  # fmt: skip
+        if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
+            raise FormatError(f"a frame header with sizes that make no sense: {header}")
+        if header.offsets_at > frame_len and not header.sparse:
+            raise FormatError(f"{cbytes} bytes of chunks in a frame of {frame_len}")
+        return header
+
+    def parse_offsets(self, decoded: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return where the chunks begin, from the items of the offsets chunk.
+
+        Parameters
+        ----------
+        decoded : ndarray of uint8
+
+        Returns
+        -------
+        ndarray of int64
+            In a contiguous frame, bytes from the frame's start; in a sparse one the numbers of
+            files. Negative ones are chunks of one value; see `special_of_offset`.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that lies outside the frame's chunks.
+        """
+        offsets = np.asarray(decoded.view("<i8"), np.int64)
+        if self.sparse:
+            return offsets
+        wrong = np.flatnonzero(offsets > self.cbytes - 32)
+        if wrong.size:
+            raise FormatError(
+                f"chunk {wrong[0]} begins at byte {offsets[wrong[0]]} of {self.cbytes}"
+            )
+        return np.where(offsets < 0, offsets, offsets + self.header_len)
+
+
+def special_of_offset(offset: int) -> int:
+    """Return which value a chunk with a negative offset repeats, as a chunk header has it.
+
+    Raises
+    ------
+    FormatError
+        For a value that no offset stands for.
+    """
+    special = offset >> 56 & 0x7F
+    if special not in (1, 2, 4):
+        raise FormatError(f"offset {offset & (1 << 64) - 1:#x} stands for no chunk")
+    return special
+
+
+def _parse_metalayers(data: bytes, end: int) -> dict[str, bytes]:
+    """Return the metalayers behind the fixed part of a header."""
+
+    def take(at: int, size: int) -> bytes:
+        if not 0 <= at <= at + size <= end:
+            raise FormatError(f"metalayers reach byte {at + size} of a header of {end}")
+        return data[at : at + size]
+
+    mark, count_mark, count = take(HEADER_MIN + 4, 1)[0], 0xDE, 0
+    if mark != count_mark:
+        raise FormatError(f"byte {mark:#x} where the map of metalayers begins")
+    count = struct.unpack(">H", take(HEADER_MIN + 5, 2))[0]
+    if count > _MAX_METALAYERS:
+        raise FormatError(f"{count} metalayers; at most {_MAX_METALAYERS} are possible")
+    layers: dict[str, bytes] = {}
+    at = HEADER_MIN + 7
+    for _ in range(count):
+        size = take(at, 1)[0] & 0x1F
+        name = take(at + 1, size)
+        mark, offset = struct.unpack(">Bi", take(at + 1 + size, 5))
+        content_mark, length = struct.unpack(">BI", take(offset, 5))
+        if mark != 0xD2 or content_mark != 0xC6:
+            raise FormatError(f"metalayer {name!r} has types {mark:#x} and {content_mark:#x}")
+        try:
+            layers[name.decode()] = take(offset + 5, length)
+        except UnicodeDecodeError:
+            raise FormatError(f"metalayer name {name!r} is no text") from None
+        at += 6 + size
+    return layers
