@@ -1,0 +1,415 @@
+"""The numcodecs codec: a buffer or an array becomes the bytes of a Caterva frame, and back.
+
+What is promised to numcodecs, and to Zarr format 2 on top of it:
+
+- `encode` takes arrays of any strides and flat buffers. The frame holds the array as it is indexed,
+  with its shape and dtype; a flat buffer is an array of one dimension. The source is not copied.
+- `decode` gives the items back as one run, in the order in which they lay in memory: that of an
+  F-contiguous source in Fortran order, that of any other in C order. A metalayer of one byte
+  remembers which. Frames written by others have none and are in C order.
+- A destination is filled in place. One with the shape of the encoded array is filled index by
+  index, whatever its strides; any other is contiguous memory that receives the run.
+- A frame describes itself: nothing of the configuration is needed to decode it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+from numcodecs.abc import Codec as NumcodecsCodec
+from numcodecs.compat import ensure_ndarray
+
+from caterva_cffi.array import NDArray
+from caterva_cffi.constructors import asarray, from_cframe
+from caterva_cffi.errors import ArgumentError, CapacityError
+from caterva_cffi.grid import Grid, default_blocks, default_partition
+from caterva_cffi.metalayers import check_dtype
+from caterva_cffi.params import Codec, Filter
+
+__all__ = ["Caterva", "Parameters"]
+
+CNAMES = {
+    "lz4": Codec.LZ4,
+    "lz4hc": Codec.LZ4HC,
+    "blosclz": Codec.BLOSCLZ,
+    "zlib": Codec.ZLIB,
+    "zstd": Codec.ZSTD,
+}
+SHUFFLES = {
+    "noshuffle": Filter.NOFILTER,
+    "shuffle": Filter.SHUFFLE,
+    "bitshuffle": Filter.BITSHUFFLE,
+}
+
+_ORDER = "memory_order"
+"""Metalayer with the letter of the order in which the encoded items lay in memory."""
+
+_Order = Literal["C", "F"]
+
+
+def _parse_shape(name: str, data: object) -> tuple[int, ...] | None:
+    if data is None:
+        return None
+    try:
+        shape = tuple(map(index, cast("Sequence[int]", data)))
+    except TypeError:
+        raise TypeError(f"{name} is {data!r}; expected a sequence of integers or None") from None
+    if any(length < 1 for length in shape):
+        raise ArgumentError(f"{name} is {shape}; expected lengths of at least 1")
+    return shape
+
+
+def _parse_clevel(data: object) -> int:
+    if not isinstance(data, (int, np.integer)) or isinstance(data, bool):
+        raise TypeError(f"clevel is {data!r}; expected an integer from 0 to 9")
+    if not 0 <= data <= 9:
+        raise ArgumentError(f"clevel is {data}; expected 0 to 9")
+    return int(data)
+
+
+def _parse_choice(name: str, data: object, choices: dict[str, Any]) -> str:
+    if not isinstance(data, str) or data not in choices:
+        raise ArgumentError(f"{name} is {data!r}; expected one of {', '.join(map(repr, choices))}")
+    return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """How an array becomes a frame; the configuration of both codecs.
+
+    Parameters
+    ----------
+    block_shape : sequence of int, optional
+        The blocks that decode on their own, in items. Sides are cut to the chunk's. By default
+        near-isotropic blocks that fit an L2 cache.
+    chunk_shape : sequence of int, optional
+        Caterva's chunks, in items. Sides are cut to the array's. By default one chunk, or chunks of
+        a default shape where the array is too large for one (2 GiB).
+    cname : {"lz4", "lz4hc", "blosclz", "zlib", "zstd"}
+    clevel : int
+        0 (no compression) to 9.
+    shuffle : {"shuffle", "noshuffle", "bitshuffle"}
+
+    Raises
+    ------
+    TypeError
+        For a shape or level of another type.
+    ArgumentError
+        For a value outside its range, or blocks larger than chunks.
+    """
+
+    block_shape: Sequence[int] | None = None
+    chunk_shape: Sequence[int] | None = None
+    cname: str = "lz4"
+    clevel: int = 5
+    shuffle: str = "shuffle"
+
+    def __post_init__(self) -> None:
+        blocks = _parse_shape("block_shape", self.block_shape)
+        chunks = _parse_shape("chunk_shape", self.chunk_shape)
+        if blocks is not None and chunks is not None:
+            if len(blocks) != len(chunks):
+                raise ArgumentError(
+                    f"block_shape {blocks} and chunk_shape {chunks} differ in length"
+                )
+            if any(block > chunk for block, chunk in zip(blocks, chunks, strict=True)):
+                raise ArgumentError(f"block_shape {blocks} is larger than chunk_shape {chunks}")
+        object.__setattr__(self, "block_shape", blocks)
+        object.__setattr__(self, "chunk_shape", chunks)
+        object.__setattr__(self, "cname", _parse_choice("cname", self.cname, CNAMES))
+        object.__setattr__(self, "clevel", _parse_clevel(self.clevel))
+        object.__setattr__(self, "shuffle", _parse_choice("shuffle", self.shuffle, SHUFFLES))
+
+    def check_ndim(self, ndim: int) -> None:
+        """Refuse arrays with another number of dimensions than the configured shapes have.
+
+        Raises
+        ------
+        ArgumentError
+        """
+        for name in ("block_shape", "chunk_shape"):
+            shape = getattr(self, name)
+            if shape is not None and len(shape) != ndim:
+                raise ArgumentError(
+                    f"{name} {shape} has {len(shape)} dimensions, the array to encode has {ndim}"
+                )
+
+    def partition(
+        self, shape: Sequence[int], itemsize: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the chunk and block shapes for an array.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            In items.
+        itemsize : int
+            Bytes.
+
+        Raises
+        ------
+        ArgumentError
+            For configured shapes with another number of dimensions.
+        """
+        self.check_ndim(len(shape))
+        whole = tuple(max(length, 1) for length in shape)
+        chunks = _cut(self.chunk_shape, whole) or whole
+        blocks = _cut(self.block_shape, chunks) or default_blocks(chunks, itemsize)
+        if self.chunk_shape is None:
+            try:
+                Grid(tuple(shape), chunks, blocks, itemsize)
+            except CapacityError:
+                return default_partition(shape, itemsize, None, _cut(self.block_shape, whole))
+        return chunks, blocks
+
+    def to_frame(self, array: npt.NDArray[Any], **metalayers: bytes) -> memoryview:
+        """Return the frame of an array of any strides.
+
+        Parameters
+        ----------
+        array : ndarray
+        **metalayers : bytes
+            Further metalayers by name.
+
+        Returns
+        -------
+        memoryview
+            Keeps the frame's memory alive.
+        """
+        chunks, blocks = self.partition(array.shape, array.itemsize)
+        return asarray(
+            array,
+            chunks=chunks,
+            blocks=blocks,
+            contiguous=True,
+            codec=CNAMES[self.cname],
+            clevel=self.clevel,
+            filters=[SHUFFLES[self.shuffle]],
+            meta=metalayers or None,
+        ).to_cframe()
+
+
+def _cut(shape: Sequence[int] | None, most: Sequence[int]) -> tuple[int, ...] | None:
+    return None if shape is None else tuple(map(min, shape, most))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
+    """Codec that makes each encoded array a Caterva frame, whose blocks decode on their own.
+
+    Parameters
+    ----------
+    block_shape, chunk_shape, cname, clevel, shuffle
+        As for `Parameters`. Leave the shapes out where a filter flattens the arrays.
+
+    Examples
+    --------
+    >>> codec = Caterva(block_shape=(10, 10), cname="zstd")
+    >>> frame = codec.encode(np.arange(10000).reshape(100, 100))
+    >>> codec.decode_selection(frame, np.s_[3, 4:7])
+    array([304, 305, 306])
+    """
+
+    codec_id: ClassVar[str] = "caterva"
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration as JSON has it."""
+        return {
+            "id": self.codec_id,
+            "block_shape": None if self.block_shape is None else list(self.block_shape),
+            "chunk_shape": None if self.chunk_shape is None else list(self.chunk_shape),
+            "cname": self.cname,
+            "clevel": self.clevel,
+            "shuffle": self.shuffle,
+        }
+
+    def encode(self, buf: Any) -> bytes:
+        """Return the frame of an array.
+
+        Parameters
+        ----------
+        buf : ndarray or object with the buffer protocol
+            Any dtype with items of a fixed size, any shape and strides.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        TypeError
+            For objects, and for what is no buffer.
+        ArgumentError
+            For configured shapes with another number of dimensions.
+        """
+        array = _as_ndarray(buf, "the source")
+        check_dtype(array.dtype)
+        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        return bytes(self.to_frame(array, **{_ORDER: order.encode()}))
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Decode all items.
+
+        Parameters
+        ----------
+        buf : object with the buffer protocol
+            A frame.
+        out : ndarray or writable buffer, optional
+            Has the shape of the encoded array and its item size, or is contiguous and has as many
+            bytes.
+
+        Returns
+        -------
+        ndarray or `out`
+            1-d, of the dtype of the encoded array, in the order its items had in memory.
+
+        Raises
+        ------
+        FormatError
+            For bytes that are no frame.
+        ArgumentError
+            For a destination of another size.
+        ReadOnlyError
+            For a destination that cannot be written.
+        """
+        frame = from_cframe(buf)
+        order = _memory_order(frame)
+        if out is None:
+            run = np.empty(frame.nitems, frame.dtype)
+            frame.read(out=run.reshape(frame.shape, order=order))
+            return run
+        target = _destination(out)
+        if target.shape == frame.shape and target.itemsize == frame.itemsize:
+            frame.read(out=target.view(frame.dtype))
+        else:
+            run = _as_run(target, frame.dtype, frame.nitems)
+            frame.read(out=run.reshape(frame.shape, order=order))
+        return out
+
+    def decode_partial(self, buf: Any, start: int, nitems: int, out: Any = None) -> Any:
+        """Decode a part of the run of items that `decode` gives, and no block beside it.
+
+        Parameters
+        ----------
+        buf : object with the buffer protocol
+            A frame.
+        start, nitems : int
+            The part, in items of the encoded array.
+        out : ndarray or writable buffer, optional
+            Contiguous, with as many bytes as the part.
+
+        Returns
+        -------
+        ndarray or `out`
+            1-d, of the dtype of the encoded array.
+
+        Raises
+        ------
+        FormatError, ArgumentError, ReadOnlyError
+            As for `decode`; ArgumentError also for a part that lies outside.
+        """
+        frame = from_cframe(buf)
+        start, nitems = index(start), index(nitems)
+        if start < 0 or nitems < 0 or start + nitems > frame.nitems:
+            raise ArgumentError(
+                f"items {start} to {start + nitems}; the frame has {frame.nitems} items"
+            )
+        order = _memory_order(frame)
+        if out is None:
+            run = np.empty(nitems, frame.dtype)
+        else:
+            run = _as_run(_destination(out), frame.dtype, nitems)
+        turn = 1 if order == "C" else -1
+        done = 0
+        for box in _boxes(frame.shape[::turn], start, start + nitems):
+            shape = tuple(part.stop - part.start for part in box)
+            size = int(np.prod(shape, dtype=np.int64))
+            part = run[done : done + size].reshape(shape[::turn], order=order)
+            frame.read(box[::turn], out=part)
+            done += size
+        return run if out is None else out
+
+    def decode_selection(self, buf: Any, selection: Any, out: Any = None) -> npt.NDArray[Any]:
+        """Decode a selection of the array, and no block beside it.
+
+        Parameters
+        ----------
+        buf : object with the buffer protocol
+            A frame.
+        selection : object
+            A NumPy index of the encoded array: integers, slices, `...`, `newaxis`, masks, arrays.
+        out : ndarray, optional
+            Of the selection's shape and the dtype of the encoded array; any strides.
+
+        Returns
+        -------
+        ndarray
+            `out`, where it is given.
+
+        Raises
+        ------
+        FormatError, ArgumentError, ReadOnlyError
+            As for `decode`.
+        IndexError
+            For a selection outside the array.
+        """
+        return from_cframe(buf).read(selection, out=out)
+
+
+def _as_ndarray(buffer: Any, what: str) -> npt.NDArray[Any]:
+    """Return a buffer as an array, without a copy."""
+    try:
+        return cast("npt.NDArray[Any]", ensure_ndarray(buffer))
+    except TypeError as error:
+        raise TypeError(f"{what} is {type(buffer).__name__}; expected a buffer: {error}") from None
+
+
+def _destination(out: Any) -> npt.NDArray[Any]:
+    array = _as_ndarray(out, "the destination")
+    check_dtype(array.dtype)
+    return array
+
+
+def _as_run(target: npt.NDArray[Any], dtype: np.dtype[Any], nitems: int) -> npt.NDArray[Any]:
+    """Return contiguous memory as a 1-d array of `nitems` items, without a copy."""
+    if target.nbytes != nitems * dtype.itemsize:
+        raise ArgumentError(
+            f"the destination has {target.nbytes} bytes; "
+            f"expected {nitems * dtype.itemsize} for {nitems} items of {dtype}"
+        )
+    if not (target.flags.c_contiguous or target.flags.f_contiguous):
+        raise ArgumentError(
+            f"the destination of shape {target.shape} and strides {target.strides} "
+            "is neither contiguous nor of the encoded array's shape"
+        )
+    return target.reshape(-1, order="A").view(np.uint8).view(dtype)
+
+
+def _memory_order(frame: NDArray) -> _Order:
+    return "F" if frame.meta.get(_ORDER) == b"F" else "C"
+
+
+def _boxes(shape: Sequence[int], start: int, stop: int) -> Iterator[tuple[slice, ...]]:
+    """Yield boxes that hold, one after another, the items `start` to `stop` of C order."""
+    if start >= stop:
+        return
+    if not shape:
+        yield ()
+        return
+    row = int(np.prod(shape[1:], dtype=np.int64))
+    first, last = -(-start // row), stop // row  # whole rows
+    if first > last:  # all within one row
+        for box in _boxes(shape[1:], start - last * row, stop - last * row):
+            yield (slice(last, last + 1), *box)
+        return
+    for box in _boxes(shape[1:], start - (first - 1) * row, row if start % row else 0):
+        yield (slice(first - 1, first), *box)
+    if first < last:
+        yield (slice(first, last), *(slice(0, length) for length in shape[1:]))
+    for box in _boxes(shape[1:], 0, stop - last * row):
+        yield (slice(last, last + 1), *box)

@@ -1,0 +1,335 @@
+"""The Zarr v3 codec: a Zarr chunk is stored as a Caterva frame.
+
+Standing alone in an array's codecs it reads only the part of a chunk that is asked for. Between
+other codecs, which must see every byte of a chunk, Zarr hands it whole chunks; it works, and warns
+that partial reads are off.
+
+A stored frame holds one Zarr chunk: its shape, and its dtype in little-endian byte order. Zarr pads
+the chunks at the array's edges with the fill value, and leaves out those that hold nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.codec import (
+    ArrayBytesCodec,
+    ArrayBytesCodecPartialDecodeMixin,
+    ArrayBytesCodecPartialEncodeMixin,
+)
+from zarr.errors import ZarrUserWarning
+
+from caterva_cffi.array import NDArray
+from caterva_cffi.constructors import from_cframe
+from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.grid import MAX_DIM
+from caterva_cffi.metalayers import check_dtype
+from caterva_cffi.numcodecs import Parameters
+
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+    from zarr.core.buffer import Buffer, NDBuffer
+
+__all__ = ["CatervaCodec", "PartialReadsOffWarning"]
+
+
+class PartialReadsOffWarning(ZarrUserWarning):
+    """Other codecs stand beside `CatervaCodec`, so that Zarr reads and decodes whole chunks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatervaCodec(
+    Parameters,
+    ArrayBytesCodec,
+    ArrayBytesCodecPartialDecodeMixin,
+    ArrayBytesCodecPartialEncodeMixin,
+):
+    """Codec that stores each chunk of a Zarr array as a Caterva frame.
+
+    Give it to `zarr.create_array` as `serializer`, with `compressors=None`.
+
+    Parameters
+    ----------
+    block_shape : sequence of int, optional
+        The blocks that decode on their own, in items; not larger than the Zarr chunk.
+    chunk_shape : sequence of int, optional
+        Caterva's chunks inside the Zarr chunk. By default the whole Zarr chunk.
+    cname, clevel, shuffle
+        As for `caterva_cffi.numcodecs.Parameters`.
+
+    Examples
+    --------
+    >>> codec = CatervaCodec(block_shape=(32, 32, 32), cname="zstd")
+    >>> z = zarr.create_array(
+    ...     "data.zarr", shape=(512, 512, 512), chunks=(256, 256, 256), dtype="float32",
+    ...     serializer=codec, compressors=None,
+    ... )
+    """
+
+    is_fixed_size: ClassVar[bool] = False  # type: ignore[misc]
+
+    # --- configuration ------------------------------------------------------------------------
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Return the codec that a Zarr array's metadata describes.
+
+        Raises
+        ------
+        ValueError
+            For another codec's name, or fields that are unknown.
+        """
+        if data.get("name") != "caterva":
+            raise ValueError(f"the codec's name is {data.get('name')!r}; expected 'caterva'")
+        configuration = data.get("configuration", {})
+        unknown = configuration.keys() - cls.__dataclass_fields__.keys()
+        if unknown:
+            raise ValueError(
+                f"codec 'caterva' is configured with {', '.join(map(repr, sorted(unknown)))}; "
+                f"expected some of {', '.join(map(repr, cls.__dataclass_fields__))}"
+            )
+        return cls(**configuration)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the codec as a Zarr array's metadata has it; shapes only where they were given."""
+        shapes = {"block_shape": self.block_shape, "chunk_shape": self.chunk_shape}
+        return {
+            "name": "caterva",
+            "configuration": {
+                **{name: list(shape) for name, shape in shapes.items() if shape is not None},
+                "cname": self.cname,
+                "clevel": self.clevel,
+                "shuffle": self.shuffle,
+            },
+        }
+
+    def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
+        """Check that arrays like this can be stored.
+
+        Raises
+        ------
+        TypeError
+            For a dtype with items of variable length.
+        ArgumentError
+            For too many dimensions, or shapes with another number of them.
+        """
+        try:
+            check_dtype(array_spec.dtype.to_native_dtype())
+        except TypeError as error:
+            raise TypeError(f"codec 'caterva' cannot store {array_spec.dtype}: {error}") from None
+        if array_spec.ndim > MAX_DIM:
+            raise ArgumentError(
+                f"codec 'caterva' stores at most {MAX_DIM} dimensions, the array has "
+                f"{array_spec.ndim}"
+            )
+        self.check_ndim(array_spec.ndim)
+        return self
+
+    def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
+        """Check that the configured shapes fit the array's chunks.
+
+        Raises
+        ------
+        ArgumentError
+        """
+        self.check_ndim(len(shape))
+        chunk = getattr(chunk_grid, "chunk_shape", None)
+        if chunk is None:
+            return  # chunks of several shapes: blocks are cut to each
+        for name in ("block_shape", "chunk_shape"):
+            given = getattr(self, name)
+            # Zarr does not say whether a codec before this one turned the axes.
+            if given is not None and any(map(int.__gt__, sorted(given), sorted(chunk))):
+                raise ArgumentError(f"{name} {given} is larger than the Zarr chunk {tuple(chunk)}")
+
+    def compute_encoded_size(self, _input_byte_length: int, _chunk_spec: ArraySpec) -> int:
+        """Refuse: the size of a compressed chunk is not known beforehand."""
+        raise NotImplementedError
+
+    # --- whole chunks: other codecs stand beside this one, or Zarr's sharding around it -------
+
+    def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        self._warn_of_neighbours()
+        return self._encode(chunk_data, chunk_spec)
+
+    def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        self._warn_of_neighbours()
+        return self._decode(chunk_data, (), chunk_spec)
+
+    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        return await asyncio.to_thread(self._encode, chunk_data, chunk_spec)
+
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return await asyncio.to_thread(self._decode, chunk_data, (), chunk_spec)
+
+    async def encode(
+        self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
+    ) -> Iterable[Buffer | None]:
+        """Encode a batch of whole chunks; Zarr's default pipeline does so beside other codecs."""
+        self._warn()
+        return await super().encode(chunks_and_specs)
+
+    async def decode(
+        self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
+    ) -> Iterable[NDBuffer | None]:
+        """Decode a batch of whole chunks; Zarr's default pipeline does so beside other codecs."""
+        self._warn()
+        return await super().decode(chunks_and_specs)
+
+    def _warn_of_neighbours(self) -> None:
+        """Warn if the caller is a chain of several codecs.
+
+        Zarr tells a codec nothing of the others. Its fused pipeline hands whole chunks also to a
+        codec that stands alone, inside a shard; only the caller, a `ChunkTransform`, knows.
+        """
+        chain = sys._getframe(2).f_locals.get("self")
+        if len(getattr(chain, "codecs", ())) > 1:
+            self._warn()
+
+    def _warn(self) -> None:
+        if getattr(self, "_warned", False):
+            return
+        object.__setattr__(self, "_warned", True)
+        warnings.warn(
+            "partial reads are off: other codecs stand beside CatervaCodec, so Zarr reads and "
+            "decodes whole chunks. Create the array with compressors=None and without filters; "
+            "CatervaCodec compresses.",
+            PartialReadsOffWarning,
+            stacklevel=3,
+        )
+
+    # --- parts of chunks ----------------------------------------------------------------------
+
+    def _decode_partial_sync(
+        self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        stored = byte_getter.get_sync(prototype=chunk_spec.prototype)
+        return None if stored is None else self._decode(stored, selection, chunk_spec)
+
+    async def _decode_partial_single(
+        self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        stored = await byte_getter.get(prototype=chunk_spec.prototype)
+        if stored is None:
+            return None
+        return await asyncio.to_thread(self._decode, stored, selection, chunk_spec)
+
+    def _encode_partial_sync(
+        self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
+    ) -> None:
+        stored = None
+        if not _is_whole(selection, chunk_spec.shape):
+            stored = byte_setter.get_sync(prototype=chunk_spec.prototype)
+        encoded = self._merge(stored, chunk_array, selection, chunk_spec)
+        if encoded is None:
+            byte_setter.delete_sync()
+        else:
+            byte_setter.set_sync(encoded)
+
+    async def _encode_partial_single(
+        self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
+    ) -> None:
+        stored = None
+        if not _is_whole(selection, chunk_spec.shape):
+            stored = await byte_setter.get(prototype=chunk_spec.prototype)
+        encoded = await asyncio.to_thread(self._merge, stored, chunk_array, selection, chunk_spec)
+        if encoded is None:
+            await byte_setter.delete()
+        else:
+            await byte_setter.set(encoded)
+
+    # --- what all of them share ---------------------------------------------------------------
+
+    def _encode(self, chunk: NDBuffer, spec: ArraySpec) -> Buffer:
+        dtype = spec.dtype.to_native_dtype().newbyteorder("<")
+        frame = self.to_frame(chunk.as_numpy_array().astype(dtype, copy=False))
+        return spec.prototype.buffer.from_bytes(cast("bytes", frame))
+
+    def _decode(self, stored: Buffer, selection: Any, spec: ArraySpec) -> NDBuffer:
+        frame = _open(stored, spec)
+        items = _as_native(frame.read(selection), spec.dtype.to_native_dtype())
+        return spec.prototype.nd_buffer.from_numpy_array(items)
+
+    def _merge(
+        self, stored: Buffer | None, value: NDBuffer, selection: Any, spec: ArraySpec
+    ) -> Buffer | None:
+        """Return the chunk with a selection of it replaced, or None where only fill value is left.
+
+        Parameters
+        ----------
+        stored : Buffer or None
+            The chunk as it is stored, if it is stored and not all of it is replaced.
+        value : NDBuffer
+            Of the selection's shape, perhaps without dimensions of length 1; or 0-d.
+        selection : tuple
+        spec : ArraySpec
+        """
+        fill_value = spec.fill_value
+        items = value.as_numpy_array()
+        if _is_whole(selection, spec.shape):
+            chunk = spec.prototype.nd_buffer.from_numpy_array(np.broadcast_to(items, spec.shape))
+        else:
+            if stored is not None:
+                chunk = self._decode(stored, (), spec)
+            else:
+                chunk = spec.prototype.nd_buffer.create(
+                    shape=spec.shape,
+                    dtype=spec.dtype.to_native_dtype(),
+                    order=spec.order,
+                    fill_value=fill_value,
+                )
+            target = chunk.as_numpy_array()
+            if items.ndim:
+                items = items.reshape(_selected_shape(selection, spec.shape))
+            target[selection] = items
+            chunk = spec.prototype.nd_buffer.from_numpy_array(target)
+        if not spec.config.write_empty_chunks and chunk.all_equal(fill_value):
+            return None
+        return self._encode(chunk, spec)
+
+
+def _open(stored: Buffer, spec: ArraySpec) -> NDArray:
+    """Return the frame of a stored chunk, after comparing it with the array's metadata."""
+    frame = from_cframe(stored.as_numpy_array())
+    dtype = spec.dtype.to_native_dtype()
+    kinds = {frame.dtype.kind, dtype.kind}
+    if (
+        frame.shape != spec.shape
+        or frame.itemsize != dtype.itemsize
+        # Numbers name their type everywhere; of other items writers may know the size alone.
+        or (len(kinds) > 1 and kinds <= set("biufc"))
+    ):
+        raise FormatError(
+            f"the stored frame has shape {frame.shape} and dtype {frame.dtype}; "
+            f"the array's chunks have shape {spec.shape} and dtype {dtype}"
+        )
+    return frame
+
+
+def _as_native(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return items of a frame in the dtype of the array, of the same size."""
+    if items.dtype == dtype:
+        return items
+    if items.dtype.newbyteorder("=") == dtype.newbyteorder("="):
+        return items.astype(dtype)
+    return items.view(dtype)
+
+
+def _is_whole(selection: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a selection is all of a chunk."""
+    keys = selection if isinstance(selection, tuple) else (selection,)
+    return len(keys) == len(shape) and all(
+        isinstance(key, slice) and key.indices(length) == (0, length, 1)
+        for key, length in zip(keys, shape, strict=True)
+    )
+
+
+def _selected_shape(selection: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return cast("tuple[int, ...]", np.broadcast_to(np.empty((), np.bool_), shape)[selection].shape)

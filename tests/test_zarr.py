@@ -1,0 +1,562 @@
+"""The Zarr v3 codec in both of Zarr's pipelines: what goes in comes out, as NumPy would have it."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import zarr
+import zarr.core.codec_pipeline as pipelines
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
+
+import caterva_cffi as cat
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.zarr import CatervaCodec, PartialReadsOffWarning
+
+PIPELINES = ["BatchedCodecPipeline", "FusedCodecPipeline"]
+DEFAULT = {"zarr_format": 3, "compressors": None}
+
+unstable = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+hypothesis_settings = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture(autouse=True, params=[name for name in PIPELINES if hasattr(pipelines, name)])
+def pipeline(request):
+    path = f"{pipelines.__name__}.{request.param}"
+    with zarr.config.set({"codec_pipeline.path": path}):
+        yield request.param
+
+
+def create(data, chunks, codec=None, store=None, **kwargs):
+    """Return a Zarr array that holds `data`."""
+    data = np.asarray(data)
+    z = zarr.create_array(
+        {} if store is None else store,
+        shape=data.shape,
+        dtype=data.dtype,
+        chunks=chunks,
+        serializer=codec or CatervaCodec(),
+        **{**DEFAULT, **kwargs},
+    )
+    z[...] = data
+    return z
+
+
+def objects(store):
+    """Return the stored chunks of an array by key."""
+    return {key: value for key, value in store.items() if not key.endswith("zarr.json")}
+
+
+def frames(store):
+    return {key: cat.from_cframe(value.as_numpy_array()) for key, value in objects(store).items()}
+
+
+@contextmanager
+def decoded_boxes():
+    """Record the shape of each box that the kernel decodes."""
+    boxes, decode = [], Kernel.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Kernel,
+            "decode",
+            lambda self, *args: boxes.append(tuple(args[2])) or decode(self, *args),
+        )
+        yield boxes
+
+
+# --- selections ------------------------------------------------------------------------------
+
+
+@st.composite
+def layouts(draw, min_side=1):
+    """Draw an array's shape, and chunk and block shapes for it."""
+    shape = draw(st.lists(st.integers(min_side, 9), min_size=1, max_size=3))
+    chunks = [draw(st.integers(1, max(n, 1))) for n in shape]
+    blocks = [draw(st.integers(1, n)) for n in chunks]
+    return tuple(shape), tuple(chunks), tuple(blocks)
+
+
+def slices(length):
+    ends = st.one_of(st.none(), st.integers(-length - 2, length + 2))
+    return st.builds(slice, ends, ends, st.one_of(st.none(), st.integers(1, 4)))
+
+
+def points(length, *, unique=False):
+    return st.lists(
+        st.integers(-length, length - 1) if not unique else st.integers(0, length - 1),
+        min_size=1,
+        max_size=6,
+        unique=unique,
+    )
+
+
+def masks(length):
+    return st.lists(st.booleans(), min_size=length, max_size=length).map(np.array)
+
+
+def each(draw, shape, *kinds):
+    return tuple(draw(st.one_of(*(kind(n) for kind in kinds))) for n in shape)
+
+
+def integers(length):
+    return st.integers(-length, length - 1)
+
+
+def unique_points(length):
+    return points(length, unique=True).map(sorted)
+
+
+def orthogonal(data, selection):
+    """Select along one dimension after another; integers drop theirs."""
+    for dim in reversed(range(len(selection))):
+        key = selection[dim]
+        data = data[(slice(None),) * dim + (np.asarray(key) if isinstance(key, list) else key,)]
+    return data
+
+
+def made(layout):
+    shape, chunks, blocks = layout
+    data = np.arange(1, 1 + math.prod(shape), dtype="i4").reshape(shape)
+    return data, create(data, chunks, CatervaCodec(block_shape=blocks))
+
+
+@given(layouts(min_side=0), st.data())
+@hypothesis_settings
+def test_basic_selections(layout, draws):
+    data, z = made(layout)
+    kinds = [slices, integers] if data.size else [slices]
+    selection = each(draws.draw, data.shape, *kinds)
+    assert np.array_equal(z[selection], data[selection])
+    cut = draws.draw(st.integers(0, data.ndim))
+    assert np.array_equal(z[(..., *selection[cut:])], data[(..., *selection[cut:])])
+    assert np.array_equal(z[selection[:cut]], data[selection[:cut]])
+
+
+@given(layouts(), st.data())
+@hypothesis_settings
+def test_orthogonal_selections(layout, draws):
+    data, z = made(layout)
+    selection = each(draws.draw, data.shape, slices, integers, points, masks)
+    assert np.array_equal(z.oindex[selection], orthogonal(data, selection))
+
+
+@given(layouts(), st.data())
+@hypothesis_settings
+def test_coordinates_and_masks(layout, draws):
+    data, z = made(layout)
+    count = draws.draw(st.integers(1, 6))
+    coordinates = tuple(
+        np.array(draws.draw(st.lists(integers(n), min_size=count, max_size=count)))
+        for n in data.shape
+    )
+    assert np.array_equal(z.vindex[coordinates], data[coordinates])
+    mask = draws.draw(masks(data.size)).reshape(data.shape)
+    assert np.array_equal(z.vindex[mask], data[mask])
+    assert np.array_equal(z.get_mask_selection(mask), data[mask])
+
+
+@given(layouts(), st.data())
+@hypothesis_settings
+def test_block_selections(layout, draws):
+    data, z = made(layout)
+    selection, expected = [], []
+    for length, chunk in zip(data.shape, z.chunks, strict=True):
+        count = -(-length // chunk)
+        first = draws.draw(st.integers(0, count - 1))
+        last = draws.draw(st.integers(first + 1, count))
+        selection.append(slice(first, last))
+        expected.append(slice(first * chunk, last * chunk))
+    assert np.array_equal(z.blocks[tuple(selection)], data[tuple(expected)])
+
+
+@given(layouts(), st.data())
+@hypothesis_settings
+def test_writes(layout, draws):
+    data, z = made(layout)
+    data = data.copy()
+    for _ in range(3):
+        selection = each(draws.draw, data.shape, slices, integers)
+        if draws.draw(st.booleans()):
+            data[selection] = z[selection] = draws.draw(st.integers(0, 9))
+        else:
+            value = -np.arange(data[selection].size, dtype="i4").reshape(data[selection].shape)
+            data[selection] = value
+            z[selection] = value
+        assert np.array_equal(z[...], data)
+
+
+@given(layouts(), st.data())
+@hypothesis_settings
+def test_orthogonal_and_coordinate_writes(layout, draws):
+    data, z = made(layout)
+    data = data.copy()
+    selection = each(draws.draw, data.shape, slices, integers, unique_points, masks)
+    numbers = np.arange(data.size).reshape(data.shape)
+    chosen = orthogonal(numbers, selection)
+    value = -chosen.astype("i4")
+    data.reshape(-1)[chosen] = value
+    z.oindex[selection] = value
+    assert np.array_equal(z[...], data)
+    mask = draws.draw(masks(data.size)).reshape(data.shape)
+    data[mask] = z.vindex[mask] = np.arange(mask.sum(), dtype="i4")
+    assert np.array_equal(z[...], data)
+
+
+def test_reads_decode_only_what_is_asked_for():
+    data = np.arange(64**3, dtype="f4").reshape(64, 64, 64)
+    z = create(data, (64, 64, 64), CatervaCodec(block_shape=(16, 16, 16)))
+    for selection, shape in [
+        (np.s_[3], (1, 64, 64)),
+        (np.s_[10:14, 3:9, 63], (4, 6, 1)),
+        (np.s_[5, 6, 7], (1, 1, 1)),
+    ]:
+        with decoded_boxes() as boxes:
+            assert np.array_equal(z[selection], data[selection])
+        assert boxes == [shape]
+
+
+def test_many_threads():
+    data = np.random.default_rng(1).normal(size=(60, 50))
+    z = create(data, (25, 25), CatervaCodec(block_shape=(5, 5)))
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda i: z[i % 60], range(240)))
+    assert all(np.array_equal(row, data[i % 60]) for i, row in enumerate(rows))
+
+
+# --- dtypes ----------------------------------------------------------------------------------
+
+
+@unstable
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16"),
+        *("M8[ns]", "M8[D]", "m8[s]", "S5", "U3", "V7"),
+        *(">i4", ">f8", ">c8", ">M8[s]", ">U2"),
+        [("a", "i4"), ("b", "f8")],
+        [("a", "u1"), ("b", "S3"), ("c", ">i2")],
+    ],
+    ids=str,
+)
+def test_dtypes(dtype):
+    dtype = np.dtype(dtype)
+    if dtype.kind in "SU":
+        data = np.array([["ab", "", "c"], ["d", "ef", "g"], ["h", "i", "j"]]).astype(dtype)
+    else:
+        raw = np.arange(1, 1 + 9 * dtype.itemsize, dtype="u1") % (2 if dtype.kind == "b" else 127)
+        data = raw.view(dtype).reshape(3, 3)
+    store = {}
+    z = create(data, (2, 2), store=store)
+    for array in (z, zarr.open_array(store, mode="r")):
+        assert array[...].astype(dtype).tobytes() == data.tobytes()
+        assert array[1, :2].astype(dtype).tobytes() == data[1, :2].tobytes()
+        assert array.oindex[[0, 2], 1].astype(dtype).tobytes() == data[[0, 2], 1].tobytes()
+    for frame in frames(store).values():
+        assert frame.dtype == dtype.newbyteorder("<")
+        assert frame.shape == (2, 2)
+
+
+@unstable
+@pytest.mark.parametrize("shards", [None, (6,)])
+@pytest.mark.parametrize("dtype", ["string", "variable_length_bytes"])
+def test_items_of_variable_length_are_refused(dtype, shards):
+    with pytest.raises(TypeError, match="codec 'caterva' cannot store VariableLength"):
+        zarr.create_array(
+            {}, shape=(9,), chunks=(3,), shards=shards, dtype=dtype, serializer=CatervaCodec()
+        )
+
+
+def test_frames_of_either_byte_order_and_without_dtype():
+    store = {}
+    data = np.arange(6, dtype="i4").reshape(2, 3)
+    z = create(data, (2, 3), store=store)
+    (key,) = objects(store)
+    buffer = type(store[key])
+    for frame in (
+        cat.asarray(data.astype(">i4"), contiguous=True),
+        cat.asarray(data.view("S4"), contiguous=True),
+        cat.from_buffer(data, data.shape, 4, contiguous=True),
+    ):
+        store[key] = buffer.from_bytes(frame.to_cframe())
+        assert np.array_equal(z[...], data)
+        assert np.array_equal(z[1], data[1])
+        assert z[1, 2] == 5
+
+
+# --- chunks that are not full ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks"),
+    [((), ()), ((0,), (3,)), ((4, 0), (2, 2)), ((1,), (1,)), ((7, 5), (4, 4)), ((3,), (8,))],
+    ids=str,
+)
+def test_edges(shape, chunks):
+    data = np.arange(math.prod(shape), dtype="f4").reshape(shape) + 1
+    store = {}
+    z = create(data, chunks, store=store, fill_value=-1)
+    assert z[...].shape == shape
+    assert np.array_equal(z[...], data)
+    z[...] = 9
+    assert np.array_equal(z[...], np.full(shape, 9))
+    for frame in frames(store).values():
+        assert frame.shape == chunks
+
+
+def test_edge_chunks_are_padded_with_the_fill_value():
+    store = {}
+    create(np.ones(5, "i4"), (4,), store=store, fill_value=-7)
+    assert frames(store)["c/1"][:].tolist() == [1, -7, -7, -7]
+
+
+@pytest.mark.parametrize("fill_value", [0, 5, np.nan, np.inf])
+def test_missing_chunks(fill_value):
+    store = {}
+    data = np.full((8, 8), fill_value, "f4")
+    z = create(data, (4, 4), store=store, fill_value=fill_value)
+    assert not objects(store)
+    data[0, 0] = z[0, 0] = 3
+    assert list(objects(store)) == ["c/0/0"]
+    assert np.array_equal(z[...], data, equal_nan=True)
+    assert np.array_equal(z[2:6, 1], data[2:6, 1], equal_nan=True)
+    z[0, 0] = fill_value
+    assert not objects(store)
+    kept = create(data * np.nan, (4, 4), fill_value=np.nan, config={"write_empty_chunks": True})
+    assert kept.nchunks_initialized == 4
+
+
+def test_resize_and_append():
+    data = np.arange(30).reshape(6, 5)
+    z = create(data, (4, 4))
+    z.append(data)
+    z.resize((11, 5))
+    assert np.array_equal(z[...], np.concatenate([data, data])[:11])
+
+
+def test_fortran_order_in_memory():
+    data = np.arange(30).reshape(6, 5)
+    z = create(np.asfortranarray(data), (4, 4), config={"order": "F"})
+    assert np.array_equal(z[...], data)
+    z[1, :] = data[1] = 0
+    assert np.array_equal(z[...], data)
+
+
+# --- with others -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"compressors": [Crc32cCodec()]},
+        {"compressors": [ZstdCodec(level=1), Crc32cCodec()]},
+        {"filters": [TransposeCodec(order=(1, 0))]},
+        {"filters": [TransposeCodec(order=(1, 0))], "compressors": [ZstdCodec()]},
+    ],
+    ids=lambda others: "+".join(others),
+)
+def test_beside_other_codecs_it_works_and_warns_once(others):
+    data = np.arange(300, dtype="i4").reshape(20, 15)
+    store = {}
+    codec = CatervaCodec(block_shape=(2, 6))
+    with pytest.warns(PartialReadsOffWarning, match="compressors=None") as caught:
+        z = create(data, (6, 8), codec, store, **others)
+        z[3, :7] = data[3, :7] = -1
+        assert np.array_equal(z[...], data)
+        assert np.array_equal(z[2:9, 3], data[2:9, 3])
+    assert len(caught) == 1
+    with pytest.warns(PartialReadsOffWarning):
+        assert np.array_equal(zarr.open_array(store, mode="r")[5], data[5])
+
+
+def test_forgotten_compressors_are_told():
+    with pytest.warns(PartialReadsOffWarning):
+        zarr.create_array({}, data=np.arange(10), serializer=CatervaCodec())
+
+
+def test_alone_it_does_not_warn(tmp_path):
+    data = np.arange(300, dtype="i4").reshape(20, 15)
+    for store in ({}, tmp_path / "local", zarr.storage.LocalStore(tmp_path / "store")):
+        z = create(data, (6, 8), store=store)
+        z[3, :7] = 0
+        assert z[3, 7] == data[3, 7]
+
+
+def test_on_stores_that_are_only_asynchronous(tmp_path):
+    data = np.arange(300, dtype="i4").reshape(20, 15)
+    path = tmp_path / "array.zip"
+    with zarr.storage.ZipStore(path, mode="w") as store:
+        create(data, (6, 8), store=store)
+    with zarr.storage.ZipStore(path, mode="r") as store:
+        z = zarr.open_array(store, mode="r")
+        assert np.array_equal(z[...], data)
+        with decoded_boxes() as boxes:
+            assert np.array_equal(z[2, 3:6], data[2, 3:6])
+        assert boxes == [(1, 3)]
+
+
+@pytest.mark.parametrize("index_location", ["start", "end"])
+def test_inside_shards(index_location):
+    data = np.arange(40 * 30, dtype="u2").reshape(40, 30)
+    codec = ShardingCodec(
+        chunk_shape=(8, 8), codecs=[CatervaCodec(block_shape=(4, 4))], index_location=index_location
+    )
+    store = {}
+    z = create(data, (16, 16), codec, store)
+    assert len(objects(store)) == 6
+    for array in (z, zarr.open_array(store)):
+        assert np.array_equal(array[...], data)
+        assert np.array_equal(array[3:37:5, 29], data[3:37:5, 29])
+        assert np.array_equal(array.oindex[[1, 39], [0, 2]], data[np.ix_([1, 39], [0, 2])])
+        array[5, 5:20] = data[5, 5:20] = 7
+        assert np.array_equal(array[...], data)
+        array[:16, :16] = data[:16, :16] = 0
+    assert len(objects(store)) == 5
+
+
+def test_inside_shards_beside_others_it_warns():
+    data = np.arange(64, dtype="u2").reshape(8, 8)
+    codec = ShardingCodec(chunk_shape=(4, 4), codecs=[CatervaCodec(), Crc32cCodec()])
+    with pytest.warns(PartialReadsOffWarning):
+        assert np.array_equal(create(data, (8, 8), codec)[...], data)
+
+
+def test_create_array_with_shards():
+    data = np.arange(64, dtype="u2").reshape(8, 8)
+    assert np.array_equal(create(data, (2, 2), shards=(4, 4))[...], data)
+
+
+# --- configuration ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codec", "configuration"),
+    [
+        (CatervaCodec(), {"cname": "lz4", "clevel": 5, "shuffle": "shuffle"}),
+        (
+            CatervaCodec(
+                block_shape=[2, 3], chunk_shape=(4, 6), cname="zstd", clevel=1, shuffle="noshuffle"
+            ),
+            {
+                "block_shape": [2, 3],
+                "chunk_shape": [4, 6],
+                "cname": "zstd",
+                "clevel": 1,
+                "shuffle": "noshuffle",
+            },
+        ),
+    ],
+)
+def test_metadata(codec, configuration):
+    store = {}
+    z = create(np.arange(80.0).reshape(8, 10), (8, 10), codec, store)
+    metadata = json.loads(store["zarr.json"].to_bytes())
+    assert metadata["codecs"] == [{"name": "caterva", "configuration": configuration}]
+    assert zarr.open_array(store).metadata.codecs == (codec,)
+    for other in (
+        CatervaCodec.from_dict(metadata["codecs"][0]),
+        eval(repr(codec)),
+        pickle.loads(pickle.dumps(codec)),
+        z.metadata.codecs[0],
+    ):
+        assert other == codec
+        assert hash(other) == hash(codec)
+    (frame,) = frames(store).values()
+    assert frame.chunks == (codec.chunk_shape or (8, 10))
+    assert codec.block_shape in (None, frame.blocks)
+    assert frame.codec.name.lower() == codec.cname
+    assert frame.clevel == codec.clevel
+
+
+def test_defaults_need_no_configuration():
+    assert CatervaCodec.from_dict({"name": "caterva"}) == CatervaCodec()
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        ({"name": "blosc"}, "'blosc'; expected 'caterva'"),
+        ({"name": "caterva", "configuration": {"blocks": [2]}}, "'blocks'; expected .*block_shape"),
+        ({"name": "caterva", "configuration": {"cname": "snappy"}}, "cname is 'snappy'"),
+        ({"name": "caterva", "configuration": {"clevel": 11}}, "clevel is 11"),
+        ({"name": "caterva", "configuration": {"block_shape": [-1]}}, "block_shape"),
+    ],
+)
+def test_wrong_metadata(data, match):
+    with pytest.raises(ValueError, match=match):
+        CatervaCodec.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("codec", "match"),
+    [
+        (CatervaCodec(block_shape=(2,)), "block_shape .2,. has 1 dimensions"),
+        (CatervaCodec(block_shape=(5, 2)), "block_shape .5, 2. is larger than the Zarr chunk"),
+        (CatervaCodec(chunk_shape=(4, 5)), "chunk_shape .4, 5. is larger than the Zarr chunk"),
+    ],
+)
+def test_shapes_that_do_not_fit_the_chunks(codec, match):
+    with pytest.raises(ValueError, match=match):
+        create(np.zeros((8, 8)), (4, 4), codec)
+
+
+def test_too_many_dimensions():
+    with pytest.raises(ValueError, match="at most 16 dimensions, the array has 17"):
+        create(np.zeros((1,) * 17), (1,) * 17)
+
+
+def test_zarr_finds_it_with_nothing_imported(tmp_path):
+    create(np.arange(10), (5,), store=tmp_path)
+    code = f"import zarr; print(zarr.open_array({str(tmp_path)!r}, mode='r')[3:6])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[3 4 5]"
+
+
+# --- bad chunks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "match"),
+    [
+        (np.zeros((4, 3), "i4"), r"shape \(4, 3\) and dtype int32; .* \(4, 4\) and dtype int32"),
+        (np.zeros((16,), "i4"), r"shape \(16,\)"),
+        (np.zeros((4, 4), "i8"), "dtype int64"),
+        (np.zeros((4, 4), "f4"), "dtype float32"),
+    ],
+)
+def test_frames_of_another_array(found, match):
+    store = {}
+    z = create(np.arange(16, dtype="i4").reshape(4, 4), (4, 4), store=store)
+    store["c/0/0"] = type(store["c/0/0"]).from_bytes(bytes(cat.asarray(found).to_cframe()))
+    for selection in (..., np.s_[1, 2]):
+        with pytest.raises(cat.FormatError, match=match):
+            z[selection]
+    with pytest.raises(cat.FormatError, match=match):
+        z[1, 2] = 3
+
+
+@pytest.mark.parametrize("keep", [0, 10, 100, -1])
+def test_truncated_chunks(keep):
+    store = {}
+    z = create(np.random.default_rng(3).normal(size=(32, 32)), (32, 32), store=store)
+    store["c/0/0"] = store["c/0/0"][: keep if keep >= 0 else len(store["c/0/0"]) + keep]
+    for selection in (..., np.s_[31, 31]):
+        with pytest.raises(cat.CatervaError):
+            z[selection]
+
+
+def test_encoded_size_is_not_known_beforehand():
+    with pytest.raises(NotImplementedError):
+        CatervaCodec().compute_encoded_size(100, None)
