@@ -103,12 +103,7 @@ class NDArray:
 
     def __init__(self, schunk: SChunk) -> None:
         self.schunk = schunk
-        grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize)
-        if schunk.nchunks != grid.nchunks:
-            raise FormatError(
-                f"{schunk.nchunks} chunks; shape {grid.shape} in chunks {grid.chunks} "
-                f"needs {grid.nchunks}"
-            )
+        grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize, schunk.nchunks)
         self._dtype = dtype
         self._reader = reader_of(schunk)
         self._set_grid(grid)
@@ -579,7 +574,8 @@ class NDArray:
         ----------
         key : integers, slices, `...`, None, integer arrays or masks
         **kwargs
-            As for `empty`.
+            As for `empty`. Chunks and blocks may have an entry for each dimension of the source,
+            as in python-caterva; those of integer indices are dropped.
 
         Returns
         -------
@@ -587,7 +583,13 @@ class NDArray:
         """
         from caterva_cffi import constructors
 
-        return constructors.asarray(self._get(normalize(key, self.shape)), **kwargs)
+        selection = normalize(key, self.shape)
+        if isinstance(selection, Basic) and len(selection.layout) < self.ndim:
+            for name in ("chunks", "blocks"):
+                lengths = kwargs.get(name)
+                if lengths is not None and len(lengths) == self.ndim:
+                    kwargs[name] = tuple(lengths[d] for d in selection.layout if d >= 0)
+        return constructors.asarray(self._get(selection), **kwargs)
 
     def copy(self, **kwargs: Any) -> NDArray:
         """Return a copy.

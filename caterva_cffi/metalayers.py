@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.errors import FormatError
-from caterva_cffi.grid import MAX_DIM, Grid
+from caterva_cffi.grid import CATERVA_MAX_ITEMSIZE, MAX_DIM, Grid
 
 __all__ = ["B2ND", "CATERVA", "check_dtype", "decode_geometry", "encode_geometry", "void_dtype"]
 
@@ -65,7 +65,7 @@ def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
         dtype = check_dtype(np.lib.format.descr_to_dtype(descr))
     except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
         raise FormatError(f"metalayer 'b2nd' names the dtype {text[:80]!r}: {error}") from None
-    if dtype.itemsize != itemsize:
+    if dtype.itemsize != itemsize and not (itemsize == 1 and dtype.itemsize > CATERVA_MAX_ITEMSIZE):
         raise FormatError(
             f"metalayer 'b2nd' names the dtype {text[:80]!r} of {dtype.itemsize} bytes "
             f"for items of {itemsize}"
@@ -122,20 +122,35 @@ class _Reader:
             values.append(value)
         return tuple(values)
 
+    def dtype(self, itemsize: int) -> np.dtype[Any]:
+        self.byte("the dtype's format", _NUMPY_FORMAT, _NUMPY_FORMAT)
+        self.byte("the dtype's type", _STR32, _STR32)
+        (length,) = struct.unpack(">I", self.take(4))
+        text = self.take(length)
+        try:
+            return _text_to_dtype(text.decode(), itemsize)
+        except UnicodeDecodeError:
+            raise self.fail(f"the dtype {text[:80]!r} is no text") from None
 
-def decode_geometry(layers: Mapping[str, bytes], itemsize: int) -> tuple[Grid, np.dtype[Any]]:
+
+def decode_geometry(
+    layers: Mapping[str, bytes], itemsize: int, nchunks: int | None = None
+) -> tuple[Grid, np.dtype[Any]]:
     """Return the geometry that a frame's metalayers describe.
 
     Parameters
     ----------
     layers : mapping of str to bytes
-        Where both are present, `b2nd` is the truth, since C-Blosc2's resize updates only that one.
     itemsize : int
-        Bytes, as the frame says.
+        Bytes, as the frame says; some writers say 1 for items of more than 255.
+    nchunks : int, optional
+        How many chunks the frame has.
 
     Returns
     -------
     grid : Grid
+        Where both metalayers are present, `b2nd`'s, since C-Blosc2's resize updates only that one;
+        `caterva`'s, if the number of chunks says that Caterva did the last resize.
     dtype : dtype
         `S{itemsize}`, as python-caterva has it, where no metalayer names one.
 
@@ -144,31 +159,33 @@ def decode_geometry(layers: Mapping[str, bytes], itemsize: int) -> tuple[Grid, n
     FormatError
         For a frame without these metalayers, or with one that makes no sense.
     """
-    name = B2ND if B2ND in layers else CATERVA
-    if name not in layers:
+    names = [name for name in (B2ND, CATERVA) if name in layers]
+    if not names:
         found = ", ".join(map(repr, layers)) or "none"
         raise FormatError(f"no metalayer 'b2nd' or 'caterva' (found: {found}): not an N-d array")
-    reader = _Reader(name, layers[name])
-    entries = 7 if name == B2ND else 5
-    reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7)
+    grid, dtype = _decode(names[0], layers[names[0]], itemsize)
+    if nchunks is None or grid.nchunks == nchunks:
+        return grid, dtype
+    if len(names) == 2:
+        other, _ = _decode(CATERVA, layers[CATERVA], dtype.itemsize)
+        if other.nchunks == nchunks:
+            return other, dtype
+    raise FormatError(
+        f"{nchunks} chunks; shape {grid.shape} in chunks {grid.chunks} needs {grid.nchunks}"
+    )
+
+
+def _decode(name: str, data: bytes, itemsize: int) -> tuple[Grid, np.dtype[Any]]:
+    reader = _Reader(name, data)
+    entries = reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7) - _FIXARRAY
     reader.byte("the version", 0, 127)
     ndim = reader.byte("the number of dimensions", 0, MAX_DIM)
     shape = reader.array("the shape", ndim, _INT64, "q")
     chunks = reader.array("the chunk shape", ndim, _INT32, "i")
     blocks = reader.array("the block shape", ndim, _INT32, "i")
+    # The first versions of b2nd named no dtype either.
+    dtype = reader.dtype(itemsize) if name == B2ND and entries == 7 else void_dtype(itemsize)
     try:
-        grid = Grid(shape, chunks, blocks, itemsize)
+        return Grid(shape, chunks, blocks, dtype.itemsize), dtype
     except (ValueError, MemoryError) as error:
         raise FormatError(f"metalayer {name!r}: {error}") from None
-    dtype = void_dtype(itemsize)
-    # The first versions of b2nd named no dtype either.
-    if entries == 7 and reader.data[0] == _FIXARRAY + 7:
-        reader.byte("the dtype's format", _NUMPY_FORMAT, _NUMPY_FORMAT)
-        reader.byte("the dtype's type", _STR32, _STR32)
-        (length,) = struct.unpack(">I", reader.take(4))
-        text = reader.take(length)
-        try:
-            dtype = _text_to_dtype(text.decode(), itemsize)
-        except UnicodeDecodeError:
-            raise reader.fail(f"the dtype {text[:80]!r} is no text") from None
-    return grid, dtype
