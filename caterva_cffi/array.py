@@ -14,7 +14,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi, lib
 from caterva_cffi.buffers import address, byte_view
-from caterva_cffi.errors import ArgumentError, FormatError, ReadOnlyError
+from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of, text_of
 from caterva_cffi.kernel import Kernel

@@ -487,8 +487,10 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         cparams = Compression().to_cparams(1, 0)
         with self._schunk.changing() as ptr:
             write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
-            if name not in self and ptr.nvlmetalayers >= lib.BLOSC2_MAX_VLMETALAYERS:
-                raise ArgumentError(f"{ptr.nvlmetalayers} metalayers; no more are possible")
+            # C-Blosc2 takes thousands, but writes at most these to a frame.
+            most = lib.BLOSC2_MAX_METALAYERS
+            if name not in self and ptr.nvlmetalayers >= most:
+                raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
             check(write(ptr, key, data, len(data), cparams), f"writing metalayer {name!r}")
 
     def __delitem__(self, name: str | bytes) -> None:
