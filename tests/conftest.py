@@ -1,0 +1,40 @@
+"""What several test modules need: the `build` marker, and where build tools are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "build: compiles C; a minute or more, once per machine is enough (-m 'not build')",
+    )
+
+
+@pytest.fixture(scope="session")
+def run_tool():
+    """Run a command to its end; tools of this Python's environment come first on its PATH."""
+
+    def run(*command, env=None, **kwargs):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**os.environ, "PATH": path, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            **{"timeout": 600, **kwargs},
+        )
+        assert done.returncode == 0, f"{command} failed with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    return run
