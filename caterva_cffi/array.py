@@ -77,11 +77,14 @@ class OIndex:
 
     def __getitem__(self, key: Any) -> Any:
         """Return the items; see `NDArray.oindex`."""
-        return self._array._get(normalize_orthogonal(key, self._array.shape))
+        with self._array.schunk.lock.reading():
+            return self._array._get(normalize_orthogonal(key, self._array.shape))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write the items; see `NDArray.oindex`."""
-        self._array._set(normalize_orthogonal(key, self._array.shape), value)
+        items = self._array._as_items(value)
+        with self._array.schunk.changing():
+            self._array._set(normalize_orthogonal(key, self._array.shape), items)
 
 
 class NDArray:
@@ -124,6 +127,7 @@ class NDArray:
 
     def _set_schunk(self, schunk: SChunk) -> None:
         """Take another super-chunk, of any geometry but the same dtype."""
+        schunk.lock = self.schunk.lock  # threads that wait for it then see the new one
         self.schunk = schunk
         self._reader = reader_of(schunk)
         self._set_grid(decode_geometry(Meta(schunk), schunk.itemsize)[0])
@@ -323,7 +327,8 @@ class NDArray:
         ndarray or scalar
             A new array of the array's dtype; a scalar where integers name one item.
         """
-        result = self._get(normalize(key, self.shape))
+        with self.schunk.lock.reading():
+            result = self._get(normalize(key, self.shape))
         if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
             return result[()]
         return result
@@ -356,11 +361,13 @@ class NDArray:
             For a read-only destination.
         IndexError
         """
-        return self._get(normalize(selection, self.shape), out)
+        with self.schunk.lock.reading():
+            return self._get(normalize(selection, self.shape), out)
 
     def _get(
         self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
+        """Read items; the caller holds the lock, under which it looked at the shape."""
         if out is None:
             out = np.empty(selection.shape, self._dtype)
         else:
@@ -384,7 +391,7 @@ class NDArray:
             raise ReadOnlyError("out is read-only")
 
     def _read_box(self, axes: Sequence[Axis], dest: npt.NDArray[Any]) -> None:
-        """Read a box with positive steps into an array of its shape."""
+        """Read a box with positive steps into an array of its shape; the caller holds the lock."""
         if dest.size == 0:
             self.schunk.ptr  # noqa: B018, a closed array raises
             return
@@ -396,8 +403,7 @@ class NDArray:
             numbers.append(self._grid.chunk_number(at))
             boxes.append((start, count, steps))
             places.append(first + sum(map(mul, position, strides)))
-        with self.schunk.lock.reading():
-            self._decode(numbers, boxes, places, strides)
+        self._decode(numbers, boxes, places, strides)
 
     def _decode(
         self,
@@ -431,28 +437,37 @@ class NDArray:
         ValueError
             For a value that cannot be broadcast.
         """
-        self._set(normalize(key, self.shape), value)
-
-    def _set(self, selection: Basic | Fancy, value: Any) -> None:
         items = self._as_items(value)
-        while items.ndim > len(selection.shape) and items.shape[0] == 1:
-            items = items[0]
-        items = np.broadcast_to(items, selection.shape)
         with self.schunk.changing():
-            if isinstance(selection, Fancy):
-                fancy.write(self._grid, self._read_box, self._write_box, selection, items)
-            else:
-                self._write_box(_forward(selection), _lay(items, selection))
+            self._set(normalize(key, self.shape), items)
+
+    def _set(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
+        """Write items; the caller holds the lock, under which it looked at the shape."""
+        while items.ndim > len(selection.shape) and items.shape[0] == 1:
+            items = items.reshape(items.shape[1:])
+        try:
+            items = np.broadcast_to(items, selection.shape)
+        except ValueError:
+            raise ArgumentError(
+                f"values of shape {items.shape} cannot be broadcast to the selection's shape "
+                f"{selection.shape}"
+            ) from None
+        if isinstance(selection, Fancy):
+            fancy.write(self._grid, self._read_box, self._write_box, selection, items)
+        else:
+            self._write_box(_forward(selection), _lay(items, selection))
 
     def _as_items(self, value: Any) -> npt.NDArray[Any]:
         """Return a value as an array of the array's dtype."""
         if isinstance(value, NDArray):
             value = value.read()
         if self._dtype.kind == "S":
-            if isinstance(value, (bytes, bytearray, memoryview)) and len(value) != self.itemsize:
+            many = isinstance(value, bytes) and len(value) > self.itemsize
+            if many or isinstance(value, (bytearray, memoryview)):
                 return np.frombuffer(value, self._dtype)
             items = np.asarray(value)
-            if items.dtype != self._dtype and items.dtype.itemsize == self.itemsize:
+            named = isinstance(value, (np.ndarray, np.generic)) and items.dtype != self._dtype
+            if named and items.dtype.itemsize == self.itemsize:
                 return byte_view(np.ascontiguousarray(items)).view(self._dtype).reshape(items.shape)
         return np.asarray(value, self._dtype)
 
@@ -583,13 +598,15 @@ class NDArray:
         """
         from caterva_cffi import constructors
 
-        selection = normalize(key, self.shape)
+        with self.schunk.lock.reading():
+            selection = normalize(key, self.shape)
+            items = self._get(selection)
         if isinstance(selection, Basic) and len(selection.layout) < self.ndim:
             for name in ("chunks", "blocks"):
                 lengths = kwargs.get(name)
                 if lengths is not None and len(lengths) == self.ndim:
                     kwargs[name] = tuple(lengths[d] for d in selection.layout if d >= 0)
-        return constructors.asarray(self._get(selection), **kwargs)
+        return constructors.asarray(items, **kwargs)
 
     def copy(self, **kwargs: Any) -> NDArray:
         """Return a copy.

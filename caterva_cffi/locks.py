@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from weakref import WeakSet
 
 __all__ = ["ReadWriteLock"]
 
 
 class ReadWriteLock:
-    """Many readers or one writer; a thread that writes may read and write again inside."""
+    """Many readers or one writer, in the order in which they came, so that none waits for ever.
+
+    A thread that reads may read again inside, one that writes may do both. A fork waits for
+    writers, and the lock is free in the child.
+    """
 
     def __init__(self) -> None:
+        self._free()
+        _locks.add(self)
+
+    def _free(self) -> None:
         self._condition = threading.Condition(threading.Lock())
-        self._readers = 0
+        self._queue: deque[object] = deque()
+        self._readers: dict[int, int] = {}
         self._writer: int | None = None
         self._depth = 0
+
+    def _wait(self, free: Callable[[], bool]) -> None:
+        """Wait until it is this thread's turn and the lock is free; an interrupt gives up both."""
+        turn = object()
+        self._queue.append(turn)
+        try:
+            while self._queue[0] is not turn or not free():
+                self._condition.wait()
+        finally:
+            self._queue.remove(turn)
+            self._condition.notify_all()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold off writers of other threads."""
         me = threading.get_ident()
         with self._condition:
-            own = self._writer == me
-            if not own:
-                while self._writer is not None:
-                    self._condition.wait()
-                self._readers += 1
+            busy = self._queue or self._writer is not None
+            if busy and self._writer != me and me not in self._readers:
+                self._wait(lambda: self._writer is None)
+            self._readers[me] = self._readers.get(me, 0) + 1
         try:
             yield
         finally:
-            if not own:
-                with self._condition:
-                    self._readers -= 1
-                    if not self._readers:
+            with self._condition:
+                self._readers[me] -= 1
+                if not self._readers[me]:
+                    del self._readers[me]
+                    if self._queue:
                         self._condition.notify_all()
 
     @contextmanager
@@ -43,8 +66,9 @@ class ReadWriteLock:
         me = threading.get_ident()
         with self._condition:
             if self._writer != me:
-                while self._writer is not None or self._readers:
-                    self._condition.wait()
+                if me in self._readers:
+                    raise RuntimeError("a thread that reads an array cannot change it")
+                self._wait(lambda: self._writer is None and not self._readers)
                 self._writer = me
             self._depth += 1
         try:
@@ -55,3 +79,31 @@ class ReadWriteLock:
                 if not self._depth:
                     self._writer = None
                     self._condition.notify_all()
+
+
+_locks: WeakSet[ReadWriteLock] = WeakSet()
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.held = ExitStack()
+    for lock in list(_locks):
+        _forking.held.enter_context(lock.reading())
+
+
+def _after_fork_in_parent() -> None:
+    _forking.held.close()
+
+
+def _after_fork_in_child() -> None:
+    _forking.held.pop_all()
+    for lock in list(_locks):
+        lock._free()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
