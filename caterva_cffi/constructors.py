@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
 from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry, void_dtype
 from caterva_cffi.params import Compression
-from caterva_cffi.schunk import SChunk
+from caterva_cffi.schunk import SChunk, remove
 
 __all__ = [
     "asarray",
@@ -66,10 +67,13 @@ def _create(
     chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
     if chunks is None or blocks is None:
         chunks, blocks = default_partition(lengths, dtype.itemsize, chunks, blocks)
-    grid = Grid(lengths, tuple(chunks), tuple(blocks), dtype.itemsize)
+    grid = Grid(lengths, chunks, blocks, dtype.itemsize)
+    given_meta = kwargs.get("meta") or {}
+    if not isinstance(given_meta, Mapping):
+        raise TypeError(f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes")
     meta = {
-        (name.decode() if isinstance(name, bytes) else name): content
-        for name, content in (kwargs.get("meta") or {}).items()
+        (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name): content
+        for name, content in given_meta.items()
     }
     if meta.keys() & {B2ND, CATERVA}:
         raise ArgumentError(f"metalayers {B2ND!r} and {CATERVA!r} belong to the array itself")
@@ -269,13 +273,20 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
 def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, Any]) -> NDArray:
     array, compression = _create(items.shape, dtype, kwargs)
     grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
-    for number, at in enumerate(grid.all_chunks()):
-        part: list[Any] = [
-            slice(position * chunk, (position + 1) * chunk)
-            for position, chunk in zip(at, grid.chunks, strict=True)
-        ]
-        chunk = kernel.encode(parameters, items[(*part, ...)], f"chunk {number}")
-        array.schunk.append_chunk(chunk)
+    try:
+        for number, at in enumerate(grid.all_chunks()):
+            part: list[Any] = [
+                slice(position * chunk, (position + 1) * chunk)
+                for position, chunk in zip(at, grid.chunks, strict=True)
+            ]
+            chunk = kernel.encode(parameters, items[(*part, ...)], f"chunk {number}")
+            array.schunk.append_chunk(chunk)
+    except BaseException:
+        # A file with some of its chunks would look like an array to the next who finds it.
+        array.close()
+        if array.urlpath is not None:
+            remove(array.urlpath)
+        raise
     return array
 
 
@@ -358,4 +369,4 @@ def _unpickle(frame: bytes, contiguous: bool, read_only: bool) -> NDArray:
     array = from_cframe(frame, copy=contiguous and not read_only)
     if contiguous or read_only:
         return array
-    return array.copy()
+    return array.copy(**dataclasses.asdict(Compression.of(array.schunk.ptr)))

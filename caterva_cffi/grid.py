@@ -100,12 +100,16 @@ def default_partition(
         near to cubes as the array's shape allows, because nothing is known about the slices to
         come, and a cube is the worst partition of none.
     """
+    shape = _lengths("shape", shape, 0)
+    chunks = None if chunks is None else _lengths("chunks", chunks, 0)
+    blocks = None if blocks is None else _lengths("blocks", blocks, 0)
     if chunks is None:
         wanted = _near_isotropic(shape, max(CHUNK_BYTES // itemsize, 1))
         if blocks is not None:
             # Whole blocks, or a block that is larger than the default chunk.
             wanted = tuple(
-                max(side // block, 1) * block for side, block in zip(wanted, blocks, strict=False)
+                max(side // max(block, 1), 1) * block
+                for side, block in zip(wanted, blocks, strict=False)
             )
         chunks = wanted
     if blocks is None:

@@ -143,13 +143,13 @@ def squeeze(array: NDArray) -> None:
     """Remove dimensions of length 1."""
     old = array._grid
     kept = [d for d, length in enumerate(old.shape) if length != 1]
-    if len(kept) == old.ndim:
-        return
 
     def pick(lengths: Sequence[int]) -> tuple[int, ...]:
         return tuple(lengths[d] for d in kept)
 
     with array.schunk.changing() as ptr:
+        if len(kept) == old.ndim:
+            return
         if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
             new = Grid(pick(old.shape), pick(old.chunks), pick(old.blocks), old.itemsize)
             _rebuild(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))

@@ -8,8 +8,8 @@ knows nothing of shapes.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -47,9 +47,16 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     urlpath : str or path-like
+
+    Raises
+    ------
+    IsADirectoryError
+        For a directory that holds other things than an array.
     """
     path = fs_path(urlpath)
     if os.path.isdir(path) and not os.path.islink(path):
+        if os.listdir(path) and not os.path.exists(os.path.join(path, _INDEX_FILE)):
+            raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it; kept")
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.remove(path)
@@ -67,14 +74,14 @@ def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
     """
     path = fs_path(urlpath)
     _check_free(path, mode)
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{name[:32]}.{secrets.token_hex(8)}")
+    file = open(temporary, "xb")  # noqa: SIM115, closed below
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             file.write(frame)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         if mode == "x":
             _check_free(path, mode)
         elif os.path.isdir(path):
@@ -83,13 +90,6 @@ def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _check_free(path: str, mode: str) -> None:
@@ -173,7 +173,9 @@ class SChunk:
         ArgumentError
             For metalayers that do not fit.
         """
+        # Before anything is created that an error would leave behind.
         names = {name: _check_name(name) for name in meta}
+        contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
         if len(meta) > lib.BLOSC2_MAX_METALAYERS:
             raise ArgumentError(
                 f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible"
@@ -194,8 +196,7 @@ class SChunk:
                 raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
             raise StorageError(f"{path!r} cannot be created")
         schunk = cls(ptr, read_only=False)
-        for key, content in meta.items():
-            data = as_bytes(content, f"metalayer {key!r}")
+        for key, data in contents.items():
             code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
             check(code, f"adding metalayer {key!r}")
         return schunk
@@ -391,8 +392,14 @@ class SChunk:
         self._exports -= 1
 
 
+def _encode_name(name: str | bytes) -> bytes:
+    return name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
+
+
 def _check_name(name: str | bytes) -> bytes:
-    encoded = name if isinstance(name, bytes) else name.encode()
+    if not isinstance(name, (str, bytes)):
+        raise TypeError(f"metalayer name is {name!r}; expected str or bytes")
+    encoded = _encode_name(name)
     if not 0 < len(encoded) <= lib.BLOSC2_METALAYER_NAME_MAXLEN or b"\0" in encoded:
         raise ArgumentError(
             f"metalayer name {name!r}; expected 1 to {lib.BLOSC2_METALAYER_NAME_MAXLEN} bytes "
@@ -407,9 +414,6 @@ class _Layers(Mapping[str, bytes]):
     def __init__(self, schunk: SChunk) -> None:
         self._schunk = schunk
 
-    def _key(self, name: str | bytes) -> bytes:
-        return name if isinstance(name, bytes) else name.encode()
-
     def __len__(self) -> int:
         return len(list(iter(self)))
 
@@ -422,7 +426,7 @@ class _Layers(Mapping[str, bytes]):
         with self._schunk.lock.reading():
             if name not in self:
                 raise KeyError(name)
-            check(get(self._schunk.ptr, self._key(name), content, size), f"metalayer {name!r}")
+            check(get(self._schunk.ptr, _encode_name(name), content, size), f"metalayer {name!r}")
             data = ffi.gc(content[0], lib.free)
             return bytes(ffi.buffer(data, size[0]))
 
@@ -431,14 +435,14 @@ class Meta(_Layers):
     """The metalayers of an array: bytes by name, of a length that is fixed at creation."""
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, (str, bytes)):
+        if not isinstance(name, (str, bytes)) or b"\0" in _encode_name(name):
             return False
-        return bool(lib.blosc2_meta_exists(self._schunk.ptr, self._key(name)) >= 0)
+        return bool(lib.blosc2_meta_exists(self._schunk.ptr, _encode_name(name)) >= 0)
 
     def __iter__(self) -> Iterator[str]:
         ptr = self._schunk.ptr
         for i in range(ptr.nmetalayers):
-            yield ffi.string(ptr.metalayers[i].name).decode()
+            yield ffi.string(ptr.metalayers[i].name).decode(errors="surrogateescape")
 
     def __getitem__(self, name: str | bytes) -> bytes:
         return self._get(name, lib.blosc2_meta_get)
@@ -461,7 +465,7 @@ class Meta(_Layers):
                     f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
                     "the length of a metalayer cannot change"
                 )
-            code = lib.blosc2_meta_update(ptr, self._key(name), data, len(data))
+            code = lib.blosc2_meta_update(ptr, _encode_name(name), data, len(data))
             check(code, f"writing metalayer {name!r}")
 
 
@@ -469,14 +473,14 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
     """The variable-length metalayers of an array: bytes by name, added and changed at any time."""
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, (str, bytes)):
+        if not isinstance(name, (str, bytes)) or b"\0" in _encode_name(name):
             return False
-        return bool(lib.blosc2_vlmeta_exists(self._schunk.ptr, self._key(name)) >= 0)
+        return bool(lib.blosc2_vlmeta_exists(self._schunk.ptr, _encode_name(name)) >= 0)
 
     def __iter__(self) -> Iterator[str]:
         ptr = self._schunk.ptr
         for i in range(ptr.nvlmetalayers):
-            yield ffi.string(ptr.vlmetalayers[i].name).decode()
+            yield ffi.string(ptr.vlmetalayers[i].name).decode(errors="surrogateescape")
 
     def __getitem__(self, name: str | bytes) -> bytes:
         return self._get(name, lib.blosc2_vlmeta_get)
@@ -497,4 +501,4 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         with self._schunk.changing() as ptr:
             if name not in self:
                 raise KeyError(name)
-            check(lib.blosc2_vlmeta_delete(ptr, self._key(name)), f"deleting metalayer {name!r}")
+            check(lib.blosc2_vlmeta_delete(ptr, _encode_name(name)), f"deleting metalayer {name!r}")
