@@ -144,13 +144,13 @@ def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
 
 
 def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
-    """Return the keys with the ellipsis written out, and masks as arrays."""
+    """Return the keys with slices behind the ellipsis for what it stands for; masks as arrays."""
     expanded: list[Any] = []
     used = 0
     for key in keys:
         if key is not None and key is not Ellipsis and not isinstance(key, (slice, int)):
             try:
-                index(key)
+                key = index(key)  # a 0-d array is an integer
             except TypeError:
                 key = _as_array(key)
         if isinstance(key, (bool, np.bool_)):
@@ -164,7 +164,7 @@ def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
     if used > ndim:
         raise IndexError(f"{used} indices for an array of {ndim} dimensions")
     at = ellipses[0] if ellipses else len(expanded)
-    return [*expanded[:at], *[slice(None)] * (ndim - used), *expanded[at + 1 :]]
+    return [*expanded[: at + 1], *[slice(None)] * (ndim - used), *expanded[at + 1 :]]
 
 
 def _mask_positions(mask: npt.NDArray[Any], lengths: Sequence[int], dim: int) -> list[IndexArray]:
@@ -202,7 +202,9 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     for item in _expand(keys, len(shape)):
         dim = len(axes)
         advanced = isinstance(item, np.ndarray)
-        if item is None:
+        if item is Ellipsis:
+            pass  # index arrays on its two sides are apart, even where it stands for nothing
+        elif item is None:
             layout.append(-1)
         elif isinstance(item, slice):
             axes.append(_slice(item, shape[dim]))
@@ -242,7 +244,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     except ValueError:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise IndexError(f"index arrays of shapes {shapes} cannot be broadcast together") from None
-    before = sum(d not in dims for d in layout[: min(runs)]) if groups == 1 else 0
+    before = min(runs) if groups == 1 else 0
     real = [i for i, dim in enumerate(dims) if dim >= 0]
     if not real:
         # Only 0-d masks: a new axis of length 0 or 1.
@@ -278,6 +280,8 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     arrays: list[IndexArray] = []
     for item in _expand(key if isinstance(key, tuple) else (key,), len(shape)):
         dim = len(axes)
+        if item is Ellipsis:
+            continue
         if item is None:
             raise IndexError("an orthogonal selection has no new axes")
         if isinstance(item, np.ndarray):
