@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zarr
 import zarr.core.codec_pipeline as pipelines
+from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
@@ -560,3 +561,15 @@ def test_truncated_chunks(keep):
 def test_encoded_size_is_not_known_beforehand():
     with pytest.raises(NotImplementedError):
         CatervaCodec().compute_encoded_size(100, None)
+
+
+def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = (ROOT / "docs/zarr.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    names = {}
+    for block in blocks:
+        exec(block.split("```")[0], names)
+    assert len(blocks) == 2
+    assert capsys.readouterr().out
+    assert (tmp_path / "data.zarr" / "zarr.json").exists()
+    assert names["v2"].metadata.zarr_format == 2
