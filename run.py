@@ -76,15 +76,32 @@ def step(text: str) -> Iterator[None]:
     print(f"{time.monotonic() - start:.0f} s", flush=True)
 
 
+def show_progress(log: Path) -> None:
+    """Repeat on the terminal how far Ninja says it is, as `[7/120]`."""
+    if sys.stdout.isatty():
+        steps = re.findall(r"\[\d+/\d+\]", log.read_text(encoding="utf-8", errors="replace"))
+        if steps:
+            print(steps[-1] + "\b" * len(steps[-1]), end="", flush=True)
+
+
 def call(command: Sequence[str | Path], log: Path) -> None:
     """Run a command with its output in a file; where it fails, say why from that output."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {"PIP_RETRIES": "2", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **os.environ}
     with log.open("w", encoding="utf-8") as output:
-        code = subprocess.run(
+        process = subprocess.Popen(
             [str(part) for part in command], stdout=output, stderr=output, env=environment
-        ).returncode
-    if code == 0:
+        )
+        try:
+            while process.poll() is None:
+                show_progress(log)
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            process.wait()
+            if sys.stdout.isatty():
+                print(" " * 12 + "\b" * 12, end="")
+    if process.returncode == 0:
         return
     text = log.read_text(encoding="utf-8", errors="replace")
     if NO_NETWORK.search(text):
@@ -166,7 +183,17 @@ def make_wheel() -> Path:
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with step(f"building the C libraries{' (80 MB to download; some minutes)' if first else ''}"):
-        pip = [python, "-m", "pip", "wheel", "--no-deps", "-v", "--wheel-dir", unfinished, ROOT]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "-v",
+            "--wheel-dir",
+            unfinished,
+            ROOT,
+        ]
         call(pip, ROOT / "build" / "wheel.log")
     shutil.rmtree(directory, ignore_errors=True)
     unfinished.rename(directory)
