@@ -104,14 +104,11 @@ def default_partition(
     chunks = None if chunks is None else _lengths("chunks", chunks, 0)
     blocks = None if blocks is None else _lengths("blocks", blocks, 0)
     if chunks is None:
-        wanted = _near_isotropic(shape, max(CHUNK_BYTES // itemsize, 1))
-        if blocks is not None:
-            # Whole blocks, or a block that is larger than the default chunk.
-            wanted = tuple(
-                max(side // max(block, 1), 1) * block
-                for side, block in zip(wanted, blocks, strict=False)
-            )
-        chunks = wanted
+        # In whole blocks, or in items: a chunk has the proportions of the blocks that are given.
+        units = (1,) * len(shape) if blocks is None else blocks
+        sides = [-(-length // max(unit, 1)) for length, unit in zip(shape, units, strict=False)]
+        wanted = _near_isotropic(sides, CHUNK_BYTES // max(math.prod(units) * itemsize, 1))
+        chunks = tuple(side * unit for side, unit in zip(wanted, units, strict=False))
     if blocks is None:
         blocks = default_blocks(chunks, itemsize)
     return tuple(chunks), tuple(blocks)
