@@ -301,7 +301,6 @@ FRAME = Caterva().encode(np.arange(24, dtype="i4").reshape(4, 6))
         (np.array(["a", None], object), TypeError),
         (np.zeros(3, [("a", object)]), TypeError),
         ("text", TypeError),
-        (array.array("u", "ab"), TypeError),
         (None, TypeError),
     ],
     ids=repr,
