@@ -299,6 +299,7 @@ class NDArray:
     def __reduce__(self) -> Any:
         from caterva_cffi import constructors
 
+        self.schunk.ptr  # noqa: B018, a closed array raises
         if self.urlpath is not None:
             path = os.path.abspath(self.urlpath)
             return constructors.open, (path, "r" if self.read_only else "a")
@@ -368,6 +369,7 @@ class NDArray:
         self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
         """Read items; the caller holds the lock, under which it looked at the shape."""
+        self.schunk.ptr  # noqa: B018, a closed array raises
         if out is None:
             out = np.empty(selection.shape, self._dtype)
         else:
@@ -393,7 +395,6 @@ class NDArray:
     def _read_box(self, axes: Sequence[Axis], dest: npt.NDArray[Any]) -> None:
         """Read a box with positive steps into an array of its shape; the caller holds the lock."""
         if dest.size == 0:
-            self.schunk.ptr  # noqa: B018, a closed array raises
             return
         strides, first = dest.strides, address(dest)
         steps = [axis.step for axis in axes]

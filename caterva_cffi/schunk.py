@@ -381,6 +381,8 @@ class SChunk:
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+            if size < 0 and self.path is not None and not os.path.exists(self.path):
+                raise StorageError(f"writing the frame: {self.path!r} is gone", size)
             check(size, "writing the frame")
             if needs_free[0]:
                 address = pointer[0]
