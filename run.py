@@ -237,11 +237,12 @@ def make_environment(
     scripts = directory / ("Scripts" if sys.platform == "win32" else "bin")
     inside = scripts / ("python.exe" if sys.platform == "win32" else "python")
     stamp = directory / "run-stamp.json"
-    before = json.loads(stamp.read_text()) if stamp.exists() else {}
-    if before == wanted and version(str(inside)):
+    works = stamp.exists() and version(str(inside))
+    before = json.loads(stamp.read_text()) if works else {}
+    if before == wanted:
         return inside
     log = ROOT / "build" / f"{name}.log"
-    if not before or not version(str(inside)):
+    if not works:
         code = "import ensurepip, venv"
         if subprocess.run([python, "-c", code], capture_output=True).returncode:
             raise Failure(
@@ -254,7 +255,7 @@ def make_environment(
     if requirements:
         pip: list[str | Path] = [inside, "-m", "pip", "install"]
         with step(f"installing into {directory.name}"):
-            for file in files:
+            for file in files if before.get("files") != wanted["files"] else ():
                 lone = ["--no-deps"] if file.stem == "demo-data" else []
                 call([*pip, *lone, "-r", file], log)
             if wheel:

@@ -1,0 +1,98 @@
+"""The command runner: what it says when something is missing, and when it sets up anew."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+
+import pytest
+from conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
+run = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Let the runner work in an empty clone, where pip need not be installed."""
+    call = run.call
+    monkeypatch.setattr(run, "call", lambda command, log: call([*command, "--without-pip"], log))
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "some.txt").write_text("")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_old_python_is_told_so(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    with pytest.raises(SystemExit, match=r"Python 3.11 or later is needed, this is 3.10"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="compilers are not on PATH there")
+def test_missing_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(run.Failure, match=r"no C compiler \(looked for cc, gcc, clang"):
+        run.check_build_tools()
+    monkeypatch.setenv("CC", "no-such-compiler -m64")
+    with pytest.raises(run.Failure, match=r"looked for no-such-compiler\)"):
+        run.check_build_tools()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("x\nNewConnectionError: refused", "the package index cannot be reached"),
+        ("building\nkernel.c:7: error: expected ';'\nmore", r"kernel.c:7: error: expected ';'"),
+        ("only this", "only this"),
+        ("", "no output"),
+    ],
+)
+def test_failure_is_explained_in_one_line(output, message, tmp_path):
+    code = f"import sys; print({output!r}); sys.exit(3)"
+    with pytest.raises(run.Failure) as caught:
+        run.call([sys.executable, "-c", code], tmp_path / "logs" / "a.log")
+    assert re.match(message, str(caught.value)) and "\n" not in str(caught.value)
+    assert (tmp_path / "logs" / "a.log").read_text().strip() == output
+
+
+def test_environment_is_made_once(tree, capsys):
+    python = run.make_environment("x", sys.executable, ())
+    assert run.version(str(python)) == run.version(sys.executable)
+    assert "creating .venv-x" in capsys.readouterr().out
+    assert run.make_environment("x", sys.executable, ()) == python
+    assert capsys.readouterr().out == ""
+    python.unlink()  # as after an upgrade of the system's Python
+    assert run.version(str(run.make_environment("x", sys.executable, ())))
+    assert "creating .venv-x" in capsys.readouterr().out
+
+
+def test_changed_sources_change_the_digest():
+    inputs = run.wheel_inputs()
+    names = {path.relative_to(ROOT).as_posix() for path in inputs}
+    assert {"pyproject.toml", "caterva_cffi/_native/kernel.c", "vendor/manifest.toml"} <= names
+    assert not [name for name in names if "vendor/src" in name or name.endswith(".pyc")]
+    digests = {run.digest(inputs), run.digest(inputs[1:]), run.digest(inputs, "abi3")}
+    assert len(digests) == 3
+    assert run.digest(inputs) in digests
+
+
+def test_interpreters_are_found(monkeypatch, capfd):
+    mine = run.version(sys.executable)
+    monkeypatch.setenv("PYTHON" + mine.replace(".", ""), sys.executable)
+    assert run.find_python(mine) == sys.executable
+    assert run.main(["which", mine]) == 0
+    assert run.main(["which", "3.99"]) == 1
+    output = capfd.readouterr()
+    assert output.out == f"{sys.executable}\n"
+    assert output.err.startswith("run.py: no Python 3.99: not in $PYTHON399")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["nonsense"], 2), (["--help"], 0)])
+def test_usage(arguments, code, capsys):
+    assert run.main(arguments) == code
+    output = capsys.readouterr()
+    assert "python3 run.py demo" in (output.err if code else output.out)
