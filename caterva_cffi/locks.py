@@ -16,7 +16,7 @@ class ReadWriteLock:
     """Many readers or one writer, in the order in which they came, so that none waits for ever.
 
     A thread that reads may read again inside, one that writes may do both. A fork waits for
-    writers, and the lock is free in the child.
+    other threads to end what they do, and the lock is free in the child.
     """
 
     def __init__(self) -> None:
@@ -86,9 +86,10 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
+    me = threading.get_ident()
     _forking.held = ExitStack()
     for lock in list(_locks):
-        _forking.held.enter_context(lock.reading())
+        _forking.held.enter_context(lock.reading() if me in lock._readers else lock.writing())
 
 
 def _after_fork_in_parent() -> None:
