@@ -32,7 +32,7 @@ def run_tool():
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            **{"timeout": 600, **kwargs},
+            **{"timeout": 1800, **kwargs},
         )
         assert done.returncode == 0, f"{command} failed with {done.returncode}:\n{done.stdout}"
         return done.stdout
