@@ -31,6 +31,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.params import Codec, Compression, Filter, SplitMode
 from caterva_cffi.schunk import remove
+from caterva_cffi.threads import get_nthreads, set_nthreads
 
 __all__ = [
     "ArgumentError",
@@ -55,9 +56,11 @@ __all__ = [
     "from_buffer",
     "from_cframe",
     "full",
+    "get_nthreads",
     "lib",
     "open",
     "remove",
     "schunk_to_buffer",
+    "set_nthreads",
     "zeros",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
-from operator import mul
 from typing import Any
 
 import numpy as np
@@ -13,34 +12,18 @@ import numpy.typing as npt
 
 from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi, lib
-from caterva_cffi.buffers import address, byte_view
+from caterva_cffi.buffers import byte_view
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of, text_of
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
-from caterva_cffi.reading import Box, reader_of
+from caterva_cffi.reading import reader_of
 from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
-from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal
+from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal, spans
 
 __all__ = ["NDArray", "OIndex"]
-
-
-def _spans(axis: Axis, chunk: int) -> list[tuple[int, int, int, int]]:
-    """Cut an axis with a positive step at chunk borders.
-
-    Returns
-    -------
-    list of (chunk, start in it, count, position in the axis)
-    """
-    spans, k = [], 0
-    while k < axis.count:
-        at, start = divmod(axis.start + k * axis.step, chunk)
-        count = min(axis.count - k, (chunk - 1 - start) // axis.step + 1)
-        spans.append((at, start, count, k))
-        k += count
-    return spans
 
 
 def _lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
@@ -97,6 +80,8 @@ class NDArray:
     ----------
     schunk : SChunk
         The array's chunks, with a `b2nd` or a `caterva` metalayer.
+    nthreads : int, optional
+        Threads of the array's calls; by default those that are free of the ones that all share.
 
     Raises
     ------
@@ -104,26 +89,29 @@ class NDArray:
         For a super-chunk that is no N-d array.
     """
 
-    def __init__(self, schunk: SChunk) -> None:
-        self.schunk = schunk
+    def __init__(self, schunk: SChunk, nthreads: int | None = None) -> None:
         grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize, schunk.nchunks)
+        self._init(schunk, grid, dtype, nthreads)
+
+    def _init(self, schunk: SChunk, grid: Grid, dtype: np.dtype[Any], nthreads: int | None) -> None:
+        self.schunk = schunk
         self._dtype = dtype
+        self._nthreads = nthreads or 0
         self._reader = reader_of(schunk)
         self._set_grid(grid)
 
     @classmethod
-    def _new(cls, schunk: SChunk, grid: Grid, dtype: np.dtype[Any]) -> NDArray:
+    def _new(
+        cls, schunk: SChunk, grid: Grid, dtype: np.dtype[Any], nthreads: int | None
+    ) -> NDArray:
         """Return an array whose chunks the caller appends."""
         array = cls.__new__(cls)
-        array.schunk = schunk
-        array._dtype = dtype
-        array._reader = reader_of(schunk)
-        array._set_grid(grid)
+        array._init(schunk, grid, dtype, nthreads)
         return array
 
     def _set_grid(self, grid: Grid) -> None:
         self._grid = grid
-        self._kernel = Kernel(grid)
+        self._kernel = Kernel(grid, self._nthreads)
 
     def _set_schunk(self, schunk: SChunk) -> None:
         """Take another super-chunk, of any geometry but the same dtype."""
@@ -396,27 +384,7 @@ class NDArray:
         """Read a box with positive steps into an array of its shape; the caller holds the lock."""
         if dest.size == 0:
             return
-        strides, first = dest.strides, address(dest)
-        steps = [axis.step for axis in axes]
-        numbers, boxes, places = [], [], []
-        for parts in product(*map(_spans, axes, self.chunks)):
-            at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
-            numbers.append(self._grid.chunk_number(at))
-            boxes.append((start, count, steps))
-            places.append(first + sum(map(mul, position, strides)))
-        self._decode(numbers, boxes, places, strides)
-
-    def _decode(
-        self,
-        numbers: Sequence[int],
-        boxes: Sequence[Box],
-        places: Sequence[int],
-        strides: Sequence[int],
-    ) -> None:
-        """Decode a box of each chunk to an address; the caller holds the lock."""
-        pieces = self._reader.pieces(self._grid, numbers, boxes)
-        for number, box, place, parts in zip(numbers, boxes, places, pieces, strict=True):
-            self._kernel.decode(parts, *box, place, strides, f"chunk {number}")
+        self._reader.read(self._kernel, self._grid, axes, dest)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -478,7 +446,7 @@ class NDArray:
             return
         grid = self._grid
         compression = Compression.of(self.schunk.ptr).to_kernel()
-        for parts in product(*map(_spans, axes, grid.chunks)):
+        for parts in product(*map(spans, axes, grid.chunks)):
             at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
             wanted: list[Any] = [slice(k, k + n) for k, n in zip(position, count, strict=True)]
             items = source[(*wanted, ...)]
@@ -493,13 +461,13 @@ class NDArray:
                 ]
                 whole[(*within, ...)] = items
                 items = whole
-            chunk = self._kernel.encode(compression, items, f"chunk {number}")
+            chunk = self._kernel.encode(number, compression, items)
             self.schunk.update_chunk(number, chunk)
 
     def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
         """Decode the first items of a chunk, as many as the destination holds."""
         box = ((0,) * self.ndim, dest.shape, (1,) * self.ndim)
-        self._decode([number], [box], [address(dest)], dest.strides)
+        self._reader.read_chunk(self._kernel, self._grid, number, box, dest)
 
     # --- changing the shape -------------------------------------------------------------------
 

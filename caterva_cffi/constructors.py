@@ -86,7 +86,7 @@ def _create(
         urlpath=kwargs.get("urlpath"),
         mode=kwargs.get("mode", "x"),
     )
-    return NDArray._new(schunk, grid, dtype), compression
+    return NDArray._new(schunk, grid, dtype, compression.nthreads), compression
 
 
 def _fill(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
@@ -279,7 +279,7 @@ def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, 
                 slice(position * chunk, (position + 1) * chunk)
                 for position, chunk in zip(at, grid.chunks, strict=True)
             ]
-            chunk = kernel.encode(parameters, items[(*part, ...)], f"chunk {number}")
+            chunk = kernel.encode(number, parameters, items[(*part, ...)])
             array.schunk.append_chunk(chunk)
     except BaseException:
         # A file with some of its chunks would look like an array to the next who finds it.

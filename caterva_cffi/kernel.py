@@ -1,9 +1,9 @@
-"""The block kernel, called from Python: boxes of one chunk, decoded and encoded."""
+"""The block kernel, called from Python: boxes of arrays and chunks, decoded and encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,91 +13,117 @@ from caterva_cffi.buffers import address
 from caterva_cffi.grid import Grid
 from caterva_cffi.params import Compression
 
-__all__ = ["Kernel", "Piece", "special_chunk"]
+__all__ = ["Box", "Kernel", "Piece", "special_chunk"]
 
-Piece = tuple[int, int, Any]
+Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
+
+Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Start, count and positive step along each dimension, in items."""
 
 
 class Kernel:
-    """Decodes and encodes chunks of one partition.
+    """Decodes and encodes the chunks of one array.
 
     Parameters
     ----------
     grid : Grid
+    nthreads : int, default 0
+        Threads of a call; 0 takes those that are free of the ones that all calls share.
     """
 
-    __slots__ = ("_grid", "bound")
+    __slots__ = ("_grid", "bound", "nthreads")
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, nthreads: int = 0) -> None:
+        self.nthreads = nthreads
         self._grid = ffi.new(
             "cat_grid *",
             {
                 "ndim": grid.ndim,
                 "itemsize": grid.itemsize,
+                "shape": grid.shape,
                 "chunk": grid.chunks,
                 "block": grid.blocks,
             },
         )
         self.bound: int = lib.cat_encode_bound(self._grid) if grid.chunk_nbytes else 0
-        """The most bytes of a compressed chunk."""
+        """Bytes in which a chunk is compressed."""
 
-    def decode(
-        self,
-        pieces: Sequence[Piece],
-        start: Sequence[int],
-        count: Sequence[int],
-        step: Sequence[int],
-        dest: int,
-        strides: Sequence[int],
-        what: str,
-    ) -> None:
-        """Decode a box of a chunk into memory.
+    def read(self, schunk: Any, box: Box, dest: int, strides: Sequence[int]) -> None:
+        """Decode a box of an array whose chunks are in memory.
 
         Parameters
         ----------
-        pieces : sequence of Piece
-            The chunk's bytes, whole or in part: header and offsets first.
-        start, count, step : sequence of int
-            The box, in items of the chunk; steps are positive.
+        schunk : cdata
+            A `blosc2_schunk *`, which nobody changes meanwhile.
+        box : Box
+            In items of the array; at least one.
         dest : int
             Address of the first item's destination; the caller owns the memory.
         strides : sequence of int
             Bytes between items of the destination.
-        what : str
-            Which chunk it is, for the error.
 
         Raises
         ------
         FormatError, UnsupportedError
             For damaged chunks and unknown codecs or filters.
         """
-        where = ffi.new("int64_t *")
-        code = lib.cat_decode(
+        where = ffi.new("cat_where *")
+        code = lib.cat_read(
             self._grid,
-            ffi.new("cat_piece[]", list(pieces)),
-            len(pieces),
-            ffi.new("cat_box *", (start, count, step)),
+            schunk,
+            ffi.new("cat_box *", box),
             ffi.cast("uint8_t *", dest),
             strides or ffi.NULL,
+            self.nthreads,
             where,
         )
         if code < 0:
-            check(code, what if where[0] < 0 else f"{what}, block {where[0]}")
+            check(code, _place(where.chunk, where.block))
+
+    def decode(
+        self, number: int, pieces: Sequence[Piece], box: Box, dest: int, strides: Sequence[int]
+    ) -> None:
+        """Decode a box of a chunk.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        pieces : sequence of Piece
+            The chunk's bytes, whole or in part: header and offsets first.
+        box : Box
+            In items of the chunk; at least one.
+        dest, strides
+            As for `read`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+            For damaged chunks and unknown codecs or filters.
+        """
+        where = ffi.new("cat_where *")
+        parts = ffi.new("cat_part[1]")
+        kept = ffi.new("cat_piece[]", list(pieces))
+        parts[0].pieces, parts[0].npieces, parts[0].box = kept, len(kept), box
+        parts[0].dest = ffi.cast("uint8_t *", dest)
+        code = lib.cat_decode(self._grid, parts, 1, strides or ffi.NULL, self.nthreads, where)
+        if code < 0:
+            check(code, _place(number, where.block))
 
     def encode(
-        self, compression: Any, source: npt.NDArray[Any], what: str
+        self, number: int, compression: Any, source: npt.NDArray[Any]
     ) -> npt.NDArray[np.uint8]:
         """Compress a chunk.
 
         Parameters
         ----------
+        number : int
+            Which chunk it is, for the error.
         compression : cdata
             `Compression.to_kernel()`.
         source : ndarray
             The chunk's items, with any strides; what it lacks of the chunk shape is zeros.
-        what : str
-            Which chunk it is, for the error.
 
         Returns
         -------
@@ -105,7 +131,7 @@ class Kernel:
             The compressed chunk.
         """
         chunk = np.empty(self.bound, np.uint8)
-        where = ffi.new("int64_t *")
+        where = ffi.new("cat_where *")
         size = lib.cat_encode(
             self._grid,
             compression,
@@ -114,11 +140,19 @@ class Kernel:
             source.shape or ffi.NULL,
             ffi.cast("uint8_t *", address(chunk)),
             chunk.size,
+            self.nthreads,
             where,
         )
         if size < 0:
-            check(int(size), what if where[0] < 0 else f"{what}, block {where[0]}")
+            check(int(size), _place(number, where.block))
         return chunk[:size]
+
+
+def _place(chunk: int, block: int) -> str:
+    """Return where an error is, in words."""
+    if chunk < 0:
+        return "the array"
+    return f"chunk {chunk}" if block < 0 else f"chunk {chunk}, block {block}"
 
 
 def special_chunk(

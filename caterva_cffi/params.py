@@ -81,7 +81,9 @@ class Compression:
     splitmode : SplitMode, default SplitMode.AUTO
     codec_meta : int, default 0
         A parameter for the codec, from -128 to 255, such as ZFP's rate.
-    nthreads : int, default 1
+    nthreads : int, optional
+        Threads that the array's calls use; by default those that are free of the ones that all
+        calls share, see `set_nthreads`. It is not stored.
 
     Raises
     ------
@@ -96,7 +98,7 @@ class Compression:
     usedict: bool = False
     splitmode: SplitMode = SplitMode.AUTO
     codec_meta: int = 0
-    nthreads: int = 1
+    nthreads: int | None = None
 
     def __post_init__(self) -> None:
         _member(Codec, self.codec, "codec")
@@ -107,7 +109,7 @@ class Compression:
             _member(Filter, item, "filter")
         if isinstance(self.clevel, bool) or self.clevel not in range(10):
             raise ArgumentError(f"clevel is {self.clevel!r}; expected an integer from 0 to 9")
-        if self.nthreads not in range(1, 2**15):
+        if self.nthreads is not None and self.nthreads not in range(1, 2**15):
             raise ArgumentError(f"nthreads is {self.nthreads!r}; expected a positive integer")
         slots = lib.BLOSC2_MAX_FILTERS
         if len(self.filters) > slots or len(self.filtersmeta) > slots:

@@ -6,56 +6,63 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from contextlib import contextmanager
+from itertools import product
+from operator import mul
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import check, ffi, lib
+from caterva_cffi.buffers import address
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Piece
+from caterva_cffi.kernel import Box, Kernel, Piece
+from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.plan import HEADER, MERGE_GAP, ChunkHeader, block_ranges, merge, touched_blocks
 from caterva_cffi.schunk import SChunk
+from caterva_cffi.selection import Axis, spans
 
-__all__ = ["Box", "DiskReader", "MemoryReader", "Reader", "chunk_pieces", "reader_of"]
+__all__ = ["DiskReader", "MemoryReader", "Reader", "chunk_pieces", "reader_of"]
 
 _FIRST_READ = 4096  # most frame headers fit
 _RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
-
-Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""Start, count and step along each dimension of a chunk, in items."""
 
 Fetch: TypeAlias = Callable[[int, int], bytes]
 """Returns the bytes of a chunk from a start to a stop; fewer only where the chunk's file ends."""
 
 
-class Reader(Protocol):
-    """Gives the bytes that boxes of chunks need."""
+_Layout: TypeAlias = tuple[FrameHeader, Grid, npt.NDArray[np.int64]]
 
-    def pieces(
-        self, grid: Grid, numbers: Sequence[int], boxes: Sequence[Box]
-    ) -> Iterator[list[Piece]]:
-        """Yield what boxes of chunks need, chunk by chunk.
+
+class Reader(Protocol):
+    """Reads boxes of an array from where its chunks are; the caller keeps writers away."""
+
+    def read(
+        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of the array.
 
         Parameters
         ----------
+        kernel : Kernel
         grid : Grid
-        numbers : sequence of int
-            The chunks.
-        boxes : sequence of Box
-            One in each.
-
-        Yields
-        ------
-        list of Piece
-            Valid until the next one is asked for.
+        axes : sequence of Axis
+            With positive steps.
+        dest : ndarray
+            Of the box's shape, with any strides and at least one item.
         """
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk, which may reach beyond the array's shape."""
 
 
 class MemoryReader:
-    """Gives whole chunks of a super-chunk, without a copy where they are in memory.
+    """Reads a super-chunk in memory.
 
     Parameters
     ----------
@@ -65,13 +72,20 @@ class MemoryReader:
     def __init__(self, schunk: SChunk) -> None:
         self._schunk = schunk
 
-    def pieces(
-        self, grid: Grid, numbers: Sequence[int], boxes: Sequence[Box]
-    ) -> Iterator[list[Piece]]:
-        """Yield one piece for each chunk; see `Reader`."""
-        for number in numbers:
-            chunk = self._schunk.chunk(number)
-            yield [(0, chunk.size, chunk.pointer)]
+    def read(
+        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of the array; see `Reader`."""
+        box = ([a.start for a in axes], [a.count for a in axes], [a.step for a in axes])
+        kernel.read(self._schunk.ptr, box, address(dest), dest.strides)
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk; see `Reader`."""
+        chunk = self._schunk.chunk(number)
+        pieces = [(0, chunk.size, chunk.pointer)]
+        kernel.decode(number, pieces, box, address(dest), dest.strides)
 
 
 def reader_of(schunk: SChunk) -> Reader:
@@ -151,11 +165,10 @@ class DiskReader:
         self._index = os.path.join(path, "chunks.b2frame") if self._sparse else path
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
-        self._header: FrameHeader | None = None
-        self._offsets: npt.NDArray[np.int64] | None = None
+        self._layout: _Layout | None = None
 
-    def layout(self) -> tuple[FrameHeader, npt.NDArray[np.int64]]:
-        """Return the frame's header and chunk offsets, as they are on disk now.
+    def layout(self) -> _Layout:
+        """Return the frame's header, geometry and chunk offsets, as they are on disk now.
 
         Raises
         ------
@@ -169,29 +182,62 @@ class DiskReader:
             raise StorageError(f"{self._path!r} cannot be read: {error.strerror}") from error
         stamp = (self._schunk.changes, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
-            if stamp != self._stamp or self._header is None or self._offsets is None:
+            if stamp != self._stamp or self._layout is None:
                 with open(self._index, "rb") as file:
-                    self._header, self._offsets = _read_layout(file.fileno())
+                    self._layout = _read_layout(file.fileno())
                 is_old = time.time_ns() - status.st_mtime_ns > _RACY
                 self._stamp = stamp if is_old else None
-            return self._header, self._offsets
+            return self._layout
 
-    def pieces(
-        self, grid: Grid, numbers: Sequence[int], boxes: Sequence[Box]
-    ) -> Iterator[list[Piece]]:
-        """Yield header, offsets and needed blocks of each chunk; see `Reader`."""
-        header, offsets = self.layout()
-        if len(offsets) != grid.nchunks:
+    def read(
+        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of the array; see `Reader`."""
+        steps = [axis.step for axis in axes]
+        with self._opened(grid) as fetch_parts:
+            for places in product(*map(spans, axes, grid.chunks)):
+                at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
+                offset = sum(map(mul, position, dest.strides))
+                box = (start, count, steps)
+                self._decode(kernel, grid, grid.chunk_number(at), box, fetch_parts, dest, offset)
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk; see `Reader`."""
+        with self._opened(grid) as fetch_parts:
+            self._decode(kernel, grid, number, box, fetch_parts, dest, 0)
+
+    def _decode(
+        self,
+        kernel: Kernel,
+        grid: Grid,
+        number: int,
+        box: Box,
+        fetch_parts: Callable[[int, Box], list[tuple[int, bytes]]],
+        dest: npt.NDArray[Any],
+        offset: int,
+    ) -> None:
+        parts = fetch_parts(number, box)
+        pieces: list[Piece] = [
+            (at, len(data), ffi.from_buffer("uint8_t[]", data)) for at, data in parts
+        ]
+        kernel.decode(number, pieces, box, address(dest) + offset, dest.strides)
+
+    @contextmanager
+    def _opened(self, grid: Grid) -> Iterator[Callable[[int, Box], list[tuple[int, bytes]]]]:
+        """Open the file, and give a function that reads what a box of a chunk needs."""
+        header, stored, offsets = self.layout()
+        if stored != grid:
             raise StorageError(
-                f"{self._path!r} has {len(offsets)} chunks now instead of {grid.nchunks}: "
-                "something else changed its shape; open it again"
+                f"{self._path!r} has shape {stored.shape} now instead of {grid.shape}: "
+                "something else changed it; open it again"
             )
         descriptor = -1 if self._sparse else os.open(self._path, os.O_RDONLY | _O_BINARY)
         try:
-            for number, box in zip(numbers, boxes, strict=True):
-                parts = self._chunk_parts(header, int(offsets[number]), descriptor, grid, box)
-                keep = [ffi.from_buffer("uint8_t[]", data) for _, data in parts]
-                yield [(at, len(data), kept) for (at, data), kept in zip(parts, keep, strict=True)]
+            yield lambda number, box: self._chunk_parts(
+                header, int(offsets[number]), descriptor, grid, box
+            )
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -232,21 +278,22 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
     return data
 
 
-def _read_layout(descriptor: int) -> tuple[FrameHeader, npt.NDArray[np.int64]]:
+def _read_layout(descriptor: int) -> _Layout:
     """Read a frame's header and the offsets of its chunks."""
     data = _read_at(descriptor, 0, _FIRST_READ)
     length = FrameHeader.length_of(data)
     if length > len(data):
         data += _read_at(descriptor, len(data), length - len(data))
     header = FrameHeader.parse(data)
+    grid, _ = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
     if not header.nchunks:
-        return header, np.empty(0, np.int64)
+        return header, grid, np.empty(0, np.int64)
     start = _read_at(descriptor, header.offsets_at, HEADER)
     size = ChunkHeader.parse(start).cbytes
     if header.offsets_at + size > os.fstat(descriptor).st_size:
         raise FormatError(f"an offsets chunk of {size} bytes reaches beyond the file's end")
     chunk = start + _read_at(descriptor, header.offsets_at + HEADER, size - HEADER)
-    return header, header.parse_offsets(_decode_plain(chunk, 8 * header.nchunks))
+    return header, grid, header.parse_offsets(_decode_plain(chunk, 8 * header.nchunks))
 
 
 def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:

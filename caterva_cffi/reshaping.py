@@ -76,7 +76,7 @@ def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
         kept = tuple(slice(min(now, then)) for now, then in zip(after, before, strict=True))
         cleared[kept] = items[kept]
         if not np.array_equal(byte_view(cleared), byte_view(items)):
-            chunk = array._kernel.encode(parameters, cleared, f"chunk {number}")
+            chunk = array._kernel.encode(number, parameters, cleared)
             array.schunk.update_chunk(number, chunk)
 
 
@@ -163,7 +163,7 @@ def squeeze(array: NDArray) -> None:
                 number = old.chunk_number(at)
                 items = np.empty(old.chunk_extent(at), f"V{old.itemsize}")
                 array._decode_chunk(number, items)
-                yield kernel.encode(parameters, items.reshape(pick(items.shape)), f"chunk {number}")
+                yield kernel.encode(number, parameters, items.reshape(pick(items.shape)))
 
         _rebuild(array, new, encoded())
 

@@ -15,7 +15,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Axis", "Basic", "Fancy", "IndexArray", "normalize", "normalize_orthogonal"]
+__all__ = [
+    "Axis",
+    "Basic",
+    "Fancy",
+    "IndexArray",
+    "normalize",
+    "normalize_orthogonal",
+    "spans",
+]
 
 IndexArray: TypeAlias = npt.NDArray[np.intp]
 
@@ -304,3 +312,19 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
             layout.append(dim)
     basic = Basic(tuple(axes), tuple(layout))
     return Fancy(basic, tuple(dims), tuple(arrays), orthogonal=True) if arrays else basic
+
+
+def spans(axis: Axis, chunk: int) -> list[tuple[int, int, int, int]]:
+    """Cut an axis with a positive step at chunk borders.
+
+    Returns
+    -------
+    list of (chunk, start in it, count, position in the axis)
+    """
+    spans, k = [], 0
+    while k < axis.count:
+        at, start = divmod(axis.start + k * axis.step, chunk)
+        count = min(axis.count - k, (chunk - 1 - start) // axis.step + 1)
+        spans.append((at, start, count, k))
+        k += count
+    return spans

@@ -68,12 +68,12 @@ def frames(store):
 @contextmanager
 def decoded_boxes():
     """Record the shape of each box that the kernel decodes."""
-    boxes, decode = [], Kernel.decode
+    boxes, read = [], Kernel.read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             Kernel,
-            "decode",
-            lambda self, *args: boxes.append(tuple(args[2])) or decode(self, *args),
+            "read",
+            lambda self, *args: boxes.append(tuple(args[1][1])) or read(self, *args),
         )
         yield boxes
 

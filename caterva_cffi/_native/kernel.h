@@ -1,16 +1,19 @@
-/* The block kernel: boxes of a chunk, decoded and encoded block by block.
+/* The block kernel: boxes of chunks, decoded and encoded block by block.
  *
  * C-Blosc2's and Caterva's own slicing go through a scratch as large as the chunk. Here each block
  * travels as a chunk of its own (a "mini-chunk": the chunk's header, one offset, the block's bytes)
  * through a scratch as large as a block, so that cost follows the blocks that are touched.
  *
- * All shapes and positions count items; sizes and strides count bytes. Nothing here keeps state or
- * prints; every function may run in many threads at once on distinct destinations.
+ * All shapes and positions count items; sizes and strides count bytes. Nothing here prints, and the
+ * only state is how many threads all calls share. Threads exist only inside a call, so that none can
+ * be missing after a fork. Where `nthreads` is 0 a call takes those that are free.
  */
 #ifndef CATERVA_CFFI_KERNEL_H
 #define CATERVA_CFFI_KERNEL_H
 
 #include <stdint.h>
+
+#include <blosc2.h>
 
 #define CAT_MAX_DIM 16
 
@@ -26,10 +29,11 @@ enum {
   CAT_ERROR_MEMORY = -1009,
 };
 
-/* The partition of one chunk. */
+/* An array's shape and its partition. */
 typedef struct {
   int32_t ndim;
   int32_t itemsize;
+  int64_t shape[CAT_MAX_DIM];
   int64_t chunk[CAT_MAX_DIM];
   int64_t block[CAT_MAX_DIM];
 } cat_grid;
@@ -48,6 +52,15 @@ typedef struct {
   int64_t step[CAT_MAX_DIM];
 } cat_box;
 
+/* A box of one chunk, the bytes it needs, and where it goes. The pieces are sorted by start and do
+ * not overlap; the first starts at 0 and holds header, block offsets and dictionary. */
+typedef struct {
+  const cat_piece *pieces;
+  int64_t npieces;
+  cat_box box;
+  uint8_t *dest;
+} cat_part;
+
 typedef struct {
   uint8_t codec;
   uint8_t codec_meta;
@@ -58,22 +71,37 @@ typedef struct {
   uint8_t filters_meta[6];
 } cat_compression;
 
-/* Decode `box` of a chunk into `dest`, where item k lies at sum(k[i] * strides[i]).
- *
- * The pieces are sorted by start and do not overlap; the first starts at 0 and holds header, block
- * offsets and dictionary. Returns 0 or an error code; `where` then holds the block's number, or -1
- * for the chunk itself. */
-int cat_decode(const cat_grid *grid, const cat_piece *pieces, int64_t npieces, const cat_box *box,
-               uint8_t *dest, const int64_t *strides, int64_t *where);
+/* Where an error is: the number of the chunk (or of the part, in cat_decode) and of the block in
+ * it; -1 where it concerns all of them. */
+typedef struct {
+  int64_t chunk;
+  int64_t block;
+} cat_where;
 
-/* The most bytes that cat_encode may need for a chunk of this grid, or CAT_ERROR_GEOMETRY. */
+/* How many threads all calls share that do not name a number, themselves included. */
+int cat_get_nthreads(void);
+void cat_set_nthreads(int n);
+
+/* Forget the threads of calls that a fork has cut off. */
+void cat_reset_threads(void);
+
+/* Decode boxes of chunks. Item k of a part goes to sum(k[i] * strides[i]) from its destination.
+ * Returns 0 or an error code. */
+int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
+               int nthreads, cat_where *where);
+
+/* Decode a box of an array whose chunks are in memory. The super-chunk must not change meanwhile. */
+int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
+             const int64_t *strides, int nthreads, cat_where *where);
+
+/* How many bytes cat_encode needs to work in, or CAT_ERROR_GEOMETRY. */
 int64_t cat_encode_bound(const cat_grid *grid);
 
 /* Compress a chunk whose first `extent` items along each dimension come from `src`, where item k
- * lies at sum(k[i] * strides[i]); what lies beyond is zeros. The source is only read. Returns the
- * chunk's size in bytes or an error code. */
+ * lies at sum(k[i] * strides[i]); what lies beyond is zeros. The source is only read. The bytes are
+ * the same whatever the number of threads. Returns the chunk's size in bytes or an error code. */
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
-                   int64_t *where);
+                   int nthreads, cat_where *where);
 
 #endif

@@ -1,0 +1,88 @@
+#include "chunk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <b2nd.h>
+#include <blosc2/codecs-registry.h>
+#include <blosc2/filters-registry.h>
+
+int32_t load_int32(const uint8_t *bytes) {
+  return (int32_t)((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+                   (uint32_t)bytes[3] << 24);
+}
+
+void store_int32(uint8_t *bytes, int32_t value) {
+  uint32_t bits = (uint32_t)value;
+  for (int i = 0; i < 4; i++) {
+    bytes[i] = (uint8_t)(bits >> 8 * i);
+  }
+}
+
+int special_of(const uint8_t *header) {
+  return header[BLOSC2_CHUNK_BLOSC2_FLAGS] >> 4 & BLOSC2_SPECIAL_MASK;
+}
+
+int codec_is_known(int codec, int ndim) {
+  switch (codec) {
+    case BLOSC_BLOSCLZ: case BLOSC_LZ4: case BLOSC_LZ4HC: case BLOSC_ZLIB: case BLOSC_ZSTD:
+    case BLOSC_CODEC_NDLZ:
+      return 1;
+    case BLOSC_CODEC_ZFP_FIXED_ACCURACY: case BLOSC_CODEC_ZFP_FIXED_PRECISION:
+    case BLOSC_CODEC_ZFP_FIXED_RATE:
+      return ndim <= 4;
+    default:
+      return codec >= BLOSC2_USER_REGISTERED_CODECS_START;
+  }
+}
+
+int filters_are_known(const uint8_t *filters) {
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    int filter = filters[i];
+    if ((filter >= BLOSC_LAST_FILTER && filter < BLOSC2_GLOBAL_REGISTERED_FILTERS_START) ||
+        (filter > BLOSC_LAST_REGISTERED_FILTER && filter < BLOSC2_USER_REGISTERED_FILTERS_START)) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+int has_filter(const uint8_t *filters, int filter) {
+  return memchr(filters, filter, BLOSC2_MAX_FILTERS) != NULL;
+}
+
+plugin_context *new_plugin_context(const cat_grid *grid) {
+  plugin_context *plugin = calloc(1, sizeof *plugin);
+  if (plugin == NULL) {
+    return NULL;
+  }
+  int64_t shape[CAT_MAX_DIM];
+  int32_t chunk[CAT_MAX_DIM], block[CAT_MAX_DIM];
+  for (int d = 0; d < grid->ndim; d++) {
+    shape[d] = chunk[d] = (int32_t)grid->chunk[d];
+    block[d] = (int32_t)grid->block[d];
+    plugin->blockshape[d] = grid->block[d];
+  }
+  uint8_t *content = NULL;
+  int size = b2nd_serialize_meta((int8_t)grid->ndim, shape, chunk, block, "", 0, &content);
+  if (size < 0) {
+    free(plugin);
+    return NULL;
+  }
+  memcpy(plugin->name, "b2nd", sizeof plugin->name);
+  plugin->metalayer =
+      (blosc2_metalayer){.name = plugin->name, .content = content, .content_len = size};
+  plugin->schunk.typesize = grid->itemsize;
+  plugin->schunk.ndim = (int8_t)grid->ndim;
+  plugin->schunk.blockshape = plugin->blockshape;
+  plugin->schunk.metalayers[0] = &plugin->metalayer;
+  plugin->schunk.nmetalayers = 1;
+  return plugin;
+}
+
+void free_plugin_context(plugin_context *plugin) {
+  if (plugin != NULL) {
+    free(plugin->metalayer.content);
+    free(plugin);
+  }
+}

@@ -1,0 +1,42 @@
+/* What decoding and encoding share: the chunk format, and which codecs and filters take part.
+ *
+ * The format is that of C-Blosc2's README_CHUNK_FORMAT. */
+#ifndef CATERVA_CFFI_CHUNK_H
+#define CATERVA_CFFI_CHUNK_H
+
+#include "kernel.h"
+
+enum {
+  HEADER = BLOSC_EXTENDED_HEADER_LENGTH,
+  OFFSET = sizeof(int32_t),
+  UDCODEC = 0x16, /* the header's byte for codecs without a number of their own */
+  FLAG_DONT_SPLIT = 0x10,
+  FLAG_LAZY = 0x08,
+  EXTENDED = BLOSC_DOSHUFFLE | BLOSC_DOBITSHUFFLE, /* both at once mark the 32-byte header */
+};
+
+int32_t load_int32(const uint8_t *bytes);
+void store_int32(uint8_t *bytes, int32_t value);
+
+/* Which value a chunk repeats, or BLOSC2_NO_SPECIAL. */
+int special_of(const uint8_t *header);
+
+/* Whether a codec is compiled in and takes so many dimensions. Registered codecs beyond those would
+ * load a shared library, or start a process to find one. */
+int codec_is_known(int codec, int ndim);
+int filters_are_known(const uint8_t *filters);
+int has_filter(const uint8_t *filters, int filter);
+
+/* Stands in for the super-chunk of which N-d plugins ask the "b2nd" metalayer. */
+typedef struct {
+  blosc2_schunk schunk;
+  blosc2_metalayer metalayer;
+  char name[sizeof("b2nd")];
+  int64_t blockshape[CAT_MAX_DIM];
+} plugin_context;
+
+/* Return a new one, or NULL; free_plugin_context takes either. */
+plugin_context *new_plugin_context(const cat_grid *grid);
+void free_plugin_context(plugin_context *plugin);
+
+#endif

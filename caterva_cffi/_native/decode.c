@@ -1,0 +1,526 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chunk.h"
+#include "geometry.h"
+#include "kernel.h"
+#include "threads.h"
+
+enum {
+  MANY_BLOCKS = 16,        /* beyond, sorting offsets costs less than searching all for each */
+  SLAB_BYTES = 512 * 1024, /* decoded by a task; to start a thread costs as much as 50 KiB of it */
+};
+
+/* One part of one chunk, as all its threads see it. */
+typedef struct {
+  const cat_grid *grid;
+  const geometry *g;
+  const cat_part *part;
+  const int64_t *strides;
+  const uint8_t *header;
+  int32_t cbytes;
+  int32_t body;    /* where the first block may begin: behind offsets and dictionary */
+  int in_order;    /* each block ends where the next one begins */
+  int32_t *ends;   /* sorted offsets, where blocks are out of order and many are wanted */
+  uint8_t *whole;  /* the chunk decoded, where its blocks cannot be decoded alone */
+  int plain;       /* blocks are stored as they are */
+  int direct;      /* a block lies in the destination as in a block of its own */
+  int64_t along[CAT_MAX_DIM];
+  int64_t wanted;  /* blocks */
+  int64_t slab;    /* blocks of a task */
+  int64_t wrong;   /* the block of an error */
+} decoder;
+
+/* What a thread has of its own. */
+typedef struct {
+  uint8_t *block;    /* one block, decoded */
+  uint8_t *mini;     /* the mini-chunk */
+  int32_t mini_size; /* its capacity */
+  blosc2_context *context;
+  plugin_context *plugin;
+} scratch;
+
+/* The chunk's bytes from `start` to `stop`, or NULL where no piece holds them. */
+static const uint8_t *find_bytes(const decoder *dec, int64_t start, int64_t stop) {
+  int64_t low = 0, high = dec->part->npieces;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (dec->part->pieces[middle].start <= start) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  if (low == 0) {
+    return NULL;
+  }
+  const cat_piece *piece = &dec->part->pieces[low - 1];
+  return stop - piece->start <= piece->size ? piece->data + (start - piece->start) : NULL;
+}
+
+static int check_header(const decoder *dec) {
+  const uint8_t *header = dec->header;
+  int flags = header[BLOSC2_CHUNK_FLAGS], flags2 = header[BLOSC2_CHUNK_BLOSC2_FLAGS];
+  if ((flags & EXTENDED) != EXTENDED || flags2 & (FLAG_LAZY | BLOSC2_INSTR_CODEC) ||
+      header[BLOSC2_CHUNK_BLOSC2_FLAGS2] & BLOSC2_VL_BLOCKS ||
+      special_of(header) > BLOSC2_SPECIAL_LASTID) {
+    return CAT_ERROR_FLAGS;
+  }
+  if (load_int32(header + BLOSC2_CHUNK_NBYTES) != dec->g->nbytes || dec->cbytes < HEADER) {
+    return CAT_ERROR_GEOMETRY;
+  }
+  if (special_of(header) != BLOSC2_NO_SPECIAL || flags & BLOSC_MEMCPYED) {
+    return 0; /* no codec and no filter takes part */
+  }
+  int codec = flags >> 5;
+  if (codec == BLOSC_UDCODEC_FORMAT) {
+    codec = header[UDCODEC];
+    if (codec <= BLOSC2_DEFINED_CODECS_STOP || !codec_is_known(codec, dec->g->ndim)) {
+      return CAT_ERROR_CODEC;
+    }
+  } else if (codec != BLOSC_BLOSCLZ_FORMAT && codec != BLOSC_LZ4_FORMAT &&
+             codec != BLOSC_ZLIB_FORMAT && codec != BLOSC_ZSTD_FORMAT) {
+    return CAT_ERROR_CODEC;
+  }
+  return filters_are_known(header + BLOSC2_CHUNK_FILTER_CODES) ? 0 : CAT_ERROR_FILTER;
+}
+
+static int uses_plugins(const uint8_t *header) {
+  if (header[BLOSC2_CHUNK_FLAGS] >> 5 == BLOSC_UDCODEC_FORMAT) {
+    return 1;
+  }
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    if (header[BLOSC2_CHUNK_FILTER_CODES + i] >= BLOSC_LAST_FILTER) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* --- where blocks are -------------------------------------------------------------------------- */
+
+static int32_t offset_of(const decoder *dec, int64_t block) {
+  return load_int32(dec->header + HEADER + OFFSET * block);
+}
+
+static int compare_int32(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+static int read_offsets(decoder *dec) {
+  int64_t nblocks = dec->g->nblocks, body = HEADER + OFFSET * nblocks;
+  if (body > dec->cbytes || find_bytes(dec, 0, body) == NULL) {
+    return CAT_ERROR_TRUNCATED;
+  }
+  if (dec->header[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT) {
+    if (body + OFFSET > dec->cbytes || find_bytes(dec, 0, body + OFFSET) == NULL) {
+      return CAT_ERROR_TRUNCATED;
+    }
+    int64_t size = load_int32(dec->header + body);
+    body += OFFSET + size;
+    if (size < 0 || body > dec->cbytes || find_bytes(dec, 0, body) == NULL) {
+      return CAT_ERROR_TRUNCATED;
+    }
+  }
+  dec->body = (int32_t)body;
+  if (dec->wanted <= MANY_BLOCKS) {
+    return 0;
+  }
+  dec->in_order = 1;
+  for (int64_t b = 1; b < nblocks && dec->in_order; b++) {
+    dec->in_order = offset_of(dec, b - 1) < offset_of(dec, b);
+  }
+  if (dec->in_order) {
+    return 0;
+  }
+  dec->ends = malloc((size_t)nblocks * sizeof *dec->ends);
+  if (dec->ends == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  for (int64_t b = 0; b < nblocks; b++) {
+    dec->ends[b] = offset_of(dec, b);
+  }
+  qsort(dec->ends, (size_t)nblocks, sizeof *dec->ends, compare_int32);
+  return 0;
+}
+
+/* A block ends at the next larger offset. */
+static int32_t end_of(const decoder *dec, int64_t block) {
+  int64_t nblocks = dec->g->nblocks;
+  if (dec->in_order) {
+    return block + 1 < nblocks ? offset_of(dec, block + 1) : dec->cbytes;
+  }
+  int32_t start = offset_of(dec, block), end = dec->cbytes;
+  if (dec->ends == NULL) {
+    /* Without branches, so that the compiler compares many at once. */
+    for (int64_t b = 0; b < nblocks; b++) {
+      int32_t other = offset_of(dec, b);
+      other = other > start ? other : INT32_MAX;
+      end = other < end ? other : end;
+    }
+    return end;
+  }
+  int64_t low = 0, high = nblocks;
+  while (low < high) {
+    int64_t middle = low + (high - low) / 2;
+    if (dec->ends[middle] <= start) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < nblocks ? dec->ends[low] : end;
+}
+
+/* --- one block ---------------------------------------------------------------------------------- */
+
+static int init_context(const decoder *dec, scratch *own) {
+  blosc2_dparams dparams = BLOSC2_DPARAMS_DEFAULTS;
+  dparams.nthreads = 1;
+  if (uses_plugins(dec->header)) {
+    if ((own->plugin = new_plugin_context(dec->grid)) == NULL) {
+      return CAT_ERROR_MEMORY;
+    }
+    dparams.schunk = &own->plugin->schunk;
+  }
+  own->context = blosc2_create_dctx(dparams);
+  return own->context == NULL ? CAT_ERROR_MEMORY : 0;
+}
+
+static void free_scratch(void *given) {
+  scratch *own = given;
+  if (own != NULL) {
+    if (own->context != NULL) {
+      blosc2_free_ctx(own->context);
+    }
+    free_plugin_context(own->plugin);
+    free(own->block);
+    free(own->mini);
+    free(own);
+  }
+}
+
+/* Make room for a mini-chunk of `size` bytes, with all that blocks of a chunk have in common. */
+static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t size) {
+  int64_t offsets = OFFSET * dec->g->nblocks;
+  free(own->mini);
+  own->mini = malloc((size_t)size);
+  own->mini_size = own->mini == NULL ? 0 : (int32_t)size;
+  if (own->mini == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  memcpy(own->mini, dec->header, HEADER);
+  store_int32(own->mini + BLOSC2_CHUNK_NBYTES, dec->g->blocksize);
+  store_int32(own->mini + HEADER, (int32_t)prefix);
+  memcpy(own->mini + HEADER + OFFSET, dec->header + HEADER + offsets,
+         (size_t)(prefix - HEADER - OFFSET));
+  return 0;
+}
+
+static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t *dest) {
+  int32_t start = offset_of(dec, block), end = end_of(dec, block);
+  if (start < dec->body || start >= dec->cbytes || end > dec->cbytes || end <= start) {
+    return CAT_ERROR_OFFSET;
+  }
+  const uint8_t *bytes = find_bytes(dec, start, end);
+  if (bytes == NULL) {
+    return CAT_ERROR_MISSING;
+  }
+  int64_t prefix = dec->body - OFFSET * (dec->g->nblocks - 1), size = prefix + (end - start);
+  if (size > own->mini_size) {
+    int64_t usual = prefix + dec->g->blocksize + OFFSET * (int64_t)BLOSC_MAX_TYPESIZE;
+    int error = init_mini(dec, own, prefix, size > usual ? size : usual);
+    if (error) {
+      return error;
+    }
+  }
+  store_int32(own->mini + BLOSC2_CHUNK_CBYTES, (int32_t)size);
+  memcpy(own->mini + prefix, bytes, (size_t)(end - start));
+  int decoded =
+      blosc2_decompress_ctx(own->context, own->mini, (int32_t)size, dest, dec->g->blocksize);
+  return decoded == dec->g->blocksize ? 0 : CAT_ERROR_BLOCK;
+}
+
+/* Decode the number-th wanted block to where it goes. */
+static int decode_wanted(decoder *dec, scratch *own, int64_t number) {
+  const geometry *g = dec->g;
+  const cat_box *box = &dec->part->box;
+  block_part p;
+  find_block(g, box, dec->along, number, dec->strides, &p);
+  uint8_t *dest = dec->part->dest + p.dest;
+  const uint8_t *block = NULL;
+  int error = 0;
+  if (dec->whole != NULL) {
+    block = dec->whole + p.number * g->blocksize;
+  } else if (dec->plain) {
+    int64_t start = HEADER + p.number * g->blocksize;
+    block = find_bytes(dec, start, start + g->blocksize);
+    error = block == NULL ? CAT_ERROR_MISSING : 0;
+  } else if (p.whole && dec->direct) {
+    error = decode_block(dec, own, p.number, dest);
+  } else {
+    block = own->block;
+    error = decode_block(dec, own, p.number, own->block);
+  }
+  if (error) {
+    dec->wrong = p.number;
+  } else if (block != NULL) {
+    copy_items(dest, dec->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
+               dec->strides);
+  }
+  return error;
+}
+
+static int decode_slab(void *state, void **thread, int64_t number) {
+  decoder *dec = state;
+  scratch *own = *thread;
+  int error = 0;
+  if (own == NULL && dec->whole == NULL && !dec->plain) {
+    *thread = own = calloc(1, sizeof *own);
+    if (own == NULL || (own->block = malloc((size_t)dec->g->blocksize)) == NULL) {
+      return CAT_ERROR_MEMORY;
+    }
+    error = init_context(dec, own);
+  }
+  int64_t stop = (number + 1) * dec->slab;
+  for (int64_t b = number * dec->slab; !error && b < stop && b < dec->wanted; b++) {
+    error = decode_wanted(dec, own, b);
+  }
+  return error;
+}
+
+/* --- one chunk ---------------------------------------------------------------------------------- */
+
+/* Decode the whole chunk at once: DELTA refers to the first block, and blocks of another size than
+ * the grid's say nothing about where an item is. */
+static int decode_whole(decoder *dec) {
+  const uint8_t *bytes = find_bytes(dec, 0, dec->cbytes);
+  if (bytes == NULL) {
+    return CAT_ERROR_MISSING;
+  }
+  scratch *own = calloc(1, sizeof *own);
+  dec->whole = malloc((size_t)dec->g->nbytes);
+  int error = own == NULL || dec->whole == NULL ? CAT_ERROR_MEMORY : init_context(dec, own);
+  if (!error) {
+    int decoded =
+        blosc2_decompress_ctx(own->context, bytes, dec->cbytes, dec->whole, dec->g->nbytes);
+    error = decoded == dec->g->nbytes ? 0 : CAT_ERROR_BLOCK;
+  }
+  free_scratch(own);
+  return error;
+}
+
+/* A chunk in which every item is the same. */
+static int fill_special(const decoder *dec) {
+  static const int64_t still[CAT_MAX_DIM] = {0};
+  const geometry *g = dec->g;
+  const uint8_t *value;
+  uint8_t *made = calloc(1, (size_t)g->itemsize);
+  if (made == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  value = made;
+  int error = 0;
+  switch (special_of(dec->header)) {
+    case BLOSC2_SPECIAL_NAN:
+      if (g->itemsize == (int32_t)sizeof(float)) {
+        memcpy(made, &(float){NAN}, sizeof(float));
+      } else if (g->itemsize == (int32_t)sizeof(double)) {
+        memcpy(made, &(double){NAN}, sizeof(double));
+      } else {
+        error = CAT_ERROR_GEOMETRY;
+      }
+      break;
+    case BLOSC2_SPECIAL_VALUE:
+      if (dec->cbytes - HEADER != g->itemsize) {
+        error = CAT_ERROR_GEOMETRY;
+      } else if ((value = find_bytes(dec, 0, dec->cbytes)) == NULL) {
+        error = CAT_ERROR_MISSING;
+      } else {
+        value += HEADER;
+      }
+      break;
+    default: /* zeros, and what was never written */
+      break;
+  }
+  if (!error) {
+    copy_items(dec->part->dest, dec->strides, value, still, dec->part->box.count, g->ndim,
+               g->itemsize, dec->strides);
+  }
+  free(made);
+  return error;
+}
+
+static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
+                       const int64_t *strides, int nthreads, int64_t *wrong) {
+  decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides, .wrong = -1};
+  *wrong = -1;
+  int error = check_box(g, &part->box);
+  if (error) {
+    return error;
+  }
+  if (part->npieces < 1 || part->pieces[0].start != 0 || part->pieces[0].size < HEADER) {
+    return CAT_ERROR_TRUNCATED;
+  }
+  dec.header = part->pieces[0].data;
+  dec.cbytes = load_int32(dec.header + BLOSC2_CHUNK_CBYTES);
+  if ((error = check_header(&dec))) {
+    return error;
+  }
+  if (special_of(dec.header) != BLOSC2_NO_SPECIAL) {
+    return fill_special(&dec);
+  }
+  dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
+  dec.direct = same_layout(g, strides);
+  dec.wanted = count_blocks(g, &part->box, dec.along);
+  if (dec.plain) {
+    error = dec.cbytes == (int64_t)HEADER + g->nbytes ? 0 : CAT_ERROR_GEOMETRY;
+  } else if (load_int32(dec.header + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
+             has_filter(dec.header + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA)) {
+    error = decode_whole(&dec);
+  } else {
+    error = read_offsets(&dec);
+  }
+  if (!error) {
+    dec.slab = nthreads == 1 ? dec.wanted : SLAB_BYTES / g->blocksize + 1;
+    int64_t slabs = (dec.wanted + dec.slab - 1) / dec.slab;
+    error = cat_run(decode_slab, free_scratch, &dec, slabs, nthreads);
+    *wrong = dec.wrong;
+  }
+  free(dec.ends);
+  free(dec.whole);
+  return error;
+}
+
+/* --- many chunks -------------------------------------------------------------------------------- */
+
+typedef struct {
+  const cat_grid *grid;
+  geometry g;
+  const cat_part *parts;
+  const int64_t *strides;
+  cat_where *where;
+} batch;
+
+static void keep_nothing(void *own) { (void)own; }
+
+static int decode_one(void *state, void **own, int64_t number) {
+  (void)own;
+  batch *all = state;
+  int64_t wrong;
+  int error = decode_part(all->grid, &all->g, &all->parts[number], all->strides, 1, &wrong);
+  if (error) {
+    *all->where = (cat_where){number, wrong};
+  }
+  return error;
+}
+
+int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
+               int nthreads, cat_where *where) {
+  batch all = {.grid = grid, .parts = parts, .strides = strides, .where = where};
+  *where = (cat_where){-1, -1};
+  int error = find_geometry(grid, &all.g);
+  if (error) {
+    return error;
+  }
+  /* Threads share out chunks where there are enough of them, and blocks where there are not. */
+  int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
+  if (nparts >= 2 * most && most > 1 && nparts * all.g.nbytes > SLAB_BYTES) {
+    return cat_run(decode_one, keep_nothing, &all, nparts, nthreads);
+  }
+  for (int64_t i = 0; !error && i < nparts; i++) {
+    error = decode_part(grid, &all.g, &parts[i], strides, nthreads, &where->block);
+    where->chunk = error ? i : -1;
+  }
+  return error;
+}
+
+/* --- a box of an array in memory ---------------------------------------------------------------- */
+
+typedef struct {
+  cat_part part;
+  cat_piece piece;
+  int64_t number;
+  uint8_t *owned; /* to be freed */
+} fetched;
+
+/* The part of a box in the chunk at `place` of those that it has items in. */
+static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_t *along,
+                          int64_t place, const int64_t *strides, uint8_t *dest, cat_part *part) {
+  int64_t number = 0, scale = 1;
+  part->dest = dest;
+  for (int d = grid->ndim - 1; d >= 0; d--) {
+    int64_t size = grid->chunk[d], step = box->step[d], at = place % along[d], k, n, chunk;
+    place /= along[d];
+    if (step > size) {
+      k = at, n = 1;
+      chunk = (box->start[d] + k * step) / size;
+    } else {
+      chunk = box->start[d] / size + at;
+      int64_t before = chunk * size - box->start[d], after = before + size;
+      k = before <= 0 ? 0 : (before + step - 1) / step;
+      int64_t end = (after + step - 1) / step;
+      n = (end < box->count[d] ? end : box->count[d]) - k;
+    }
+    number += chunk * scale;
+    scale *= (grid->shape[d] + size - 1) / size;
+    part->box.start[d] = box->start[d] + k * step - chunk * size;
+    part->box.count[d] = n;
+    part->box.step[d] = step;
+    part->dest += k * strides[d];
+  }
+  return number;
+}
+
+int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
+             const int64_t *strides, int nthreads, cat_where *where) {
+  *where = (cat_where){-1, -1};
+  int64_t along[CAT_MAX_DIM], n = 1;
+  for (int d = 0; d < grid->ndim; d++) {
+    int64_t start = box->start[d], count = box->count[d], step = box->step[d];
+    if (start < 0 || count < 1 || step < 1 || start >= grid->shape[d] || grid->chunk[d] < 1 ||
+        count - 1 > (grid->shape[d] - 1 - start) / step) {
+      return CAT_ERROR_GEOMETRY;
+    }
+    int64_t last = start + (count - 1) * step;
+    along[d] = step > grid->chunk[d] ? count
+                                     : last / grid->chunk[d] - start / grid->chunk[d] + 1;
+    n *= along[d];
+  }
+  fetched one, *chunks = n == 1 ? &one : calloc((size_t)n, sizeof *chunks);
+  cat_part *parts = n == 1 ? &one.part : malloc((size_t)n * sizeof *parts);
+  int error = chunks == NULL || parts == NULL ? CAT_ERROR_MEMORY : 0;
+  int64_t got = 0;
+  for (; !error && got < n; got++) {
+    fetched *chunk = &chunks[got];
+    chunk->number = find_chunk(grid, box, along, got, strides, dest, &chunk->part);
+    uint8_t *bytes = NULL;
+    bool needs_free = false;
+    int size = blosc2_schunk_get_chunk(schunk, chunk->number, &bytes, &needs_free);
+    chunk->owned = needs_free ? bytes : NULL;
+    if (size < 0) {
+      error = size;
+      where->chunk = chunk->number;
+    }
+    chunk->piece = (cat_piece){0, size, bytes};
+    chunk->part.pieces = &chunk->piece;
+    chunk->part.npieces = 1;
+    parts[got] = chunk->part;
+  }
+  if (!error) {
+    error = cat_decode(grid, parts, n, strides, nthreads, where);
+    if (where->chunk >= 0) {
+      where->chunk = chunks[where->chunk].number;
+    }
+  }
+  for (int64_t i = 0; i < got; i++) {
+    free(chunks[i].owned);
+  }
+  if (n != 1) {
+    free(chunks);
+    free(parts);
+  }
+  return error;
+}

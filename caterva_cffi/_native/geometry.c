@@ -1,0 +1,167 @@
+#include "geometry.h"
+
+#include <string.h>
+
+int find_geometry(const cat_grid *grid, geometry *g) {
+  if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM || grid->itemsize < 1) {
+    return CAT_ERROR_GEOMETRY;
+  }
+  g->ndim = grid->ndim;
+  g->itemsize = grid->itemsize;
+  int64_t blocksize = grid->itemsize;
+  g->nblocks = 1;
+  for (int d = g->ndim - 1; d >= 0; d--) {
+    if (grid->block[d] < 1 || grid->chunk[d] < grid->block[d] || grid->chunk[d] > INT32_MAX ||
+        blocksize > INT32_MAX / grid->block[d]) {
+      return CAT_ERROR_GEOMETRY;
+    }
+    g->chunk[d] = grid->chunk[d];
+    g->block[d] = grid->block[d];
+    g->block_strides[d] = blocksize;
+    blocksize *= grid->block[d];
+    g->blocks[d] = (grid->chunk[d] + grid->block[d] - 1) / grid->block[d];
+    if (g->nblocks > INT32_MAX / g->blocks[d]) {
+      return CAT_ERROR_GEOMETRY;
+    }
+    g->nblocks *= g->blocks[d];
+  }
+  if (blocksize > BLOSC2_MAXBLOCKSIZE || g->nblocks > BLOSC2_MAX_BUFFERSIZE / blocksize) {
+    return CAT_ERROR_GEOMETRY;
+  }
+  g->blocksize = (int32_t)blocksize;
+  g->nbytes = (int32_t)(blocksize * g->nblocks);
+  return 0;
+}
+
+int check_box(const geometry *g, const cat_box *box) {
+  for (int d = 0; d < g->ndim; d++) {
+    if (box->start[d] < 0 || box->count[d] < 1 || box->step[d] < 1 ||
+        box->start[d] >= g->chunk[d] ||
+        box->count[d] - 1 > (g->chunk[d] - 1 - box->start[d]) / box->step[d]) {
+      return CAT_ERROR_GEOMETRY;
+    }
+  }
+  return 0;
+}
+
+int64_t count_blocks(const geometry *g, const cat_box *box, int64_t *along) {
+  int64_t n = 1;
+  for (int d = 0; d < g->ndim; d++) {
+    int64_t last = box->start[d] + (box->count[d] - 1) * box->step[d];
+    /* Long steps leave blocks out: then each item has a block of its own. */
+    along[d] = box->step[d] > g->block[d] ? box->count[d]
+                                          : last / g->block[d] - box->start[d] / g->block[d] + 1;
+    n *= along[d];
+  }
+  return n;
+}
+
+void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
+                const int64_t *strides, block_part *part) {
+  part->number = part->src = part->dest = 0;
+  part->whole = 1;
+  int64_t scale = 1;
+  for (int d = g->ndim - 1; d >= 0; d--) {
+    int64_t place = number % along[d], step = box->step[d], size = g->block[d];
+    number /= along[d];
+    int64_t block, k, n;
+    if (step > size) {
+      k = place, n = 1;
+      block = (box->start[d] + k * step) / size;
+    } else {
+      block = box->start[d] / size + place;
+      int64_t before = block * size - box->start[d], after = before + size;
+      k = before <= 0 ? 0 : (before + step - 1) / step;
+      int64_t end = (after + step - 1) / step;
+      n = (end < box->count[d] ? end : box->count[d]) - k;
+    }
+    part->number += block * scale;
+    scale *= g->blocks[d];
+    part->count[d] = n;
+    part->strides[d] = g->block_strides[d] * step;
+    part->src += (box->start[d] + k * step - block * size) * g->block_strides[d];
+    part->dest += k * strides[d];
+    part->whole &= n == size;
+  }
+}
+
+int same_layout(const geometry *g, const int64_t *strides) {
+  for (int d = 0; d < g->ndim; d++) {
+    if (g->block[d] > 1 && strides[d] != g->block_strides[d]) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+#define COPY_LOOP(SIZE)                                         \
+  for (int64_t i = 0; i < n; i++) {                             \
+    memcpy(dest + i * dest_stride, src + i * src_stride, SIZE); \
+  }
+
+static void copy_row(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int64_t src_stride,
+                     int64_t n, int64_t itemsize) {
+  if (dest_stride == itemsize && src_stride == itemsize) {
+    memcpy(dest, src, (size_t)(n * itemsize));
+    return;
+  }
+  switch (itemsize) { /* a constant size lets the compiler move whole items */
+    case 1: COPY_LOOP(1) break;
+    case 2: COPY_LOOP(2) break;
+    case 4: COPY_LOOP(4) break;
+    case 8: COPY_LOOP(8) break;
+    case 16: COPY_LOOP(16) break;
+    default: COPY_LOOP((size_t)itemsize)
+  }
+}
+
+void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
+                const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
+                const int64_t *outer) {
+  int64_t n[CAT_MAX_DIM], ds[CAT_MAX_DIM], ss[CAT_MAX_DIM], os[CAT_MAX_DIM];
+  int dims = 0;
+  for (int d = 0; d < ndim; d++) {
+    if (count[d] == 0) {
+      return;
+    }
+    if (count[d] == 1) {
+      continue;
+    }
+    int64_t stride = outer[d] < 0 ? -outer[d] : outer[d];
+    int at = dims++;
+    for (; at > 0 && os[at - 1] < stride; at--) {
+      n[at] = n[at - 1], ds[at] = ds[at - 1], ss[at] = ss[at - 1], os[at] = os[at - 1];
+    }
+    n[at] = count[d], ds[at] = dest_strides[d], ss[at] = src_strides[d], os[at] = stride;
+  }
+  /* Neighbouring dimensions that are one run on both sides become one. */
+  int last = 0;
+  for (int d = 1; d < dims; d++) {
+    if (ds[last] == ds[d] * n[d] && ss[last] == ss[d] * n[d]) {
+      n[last] *= n[d], ds[last] = ds[d], ss[last] = ss[d];
+    } else {
+      last++;
+      n[last] = n[d], ds[last] = ds[d], ss[last] = ss[d];
+    }
+  }
+  if (dims == 0) {
+    memcpy(dest, src, (size_t)itemsize);
+    return;
+  }
+  int64_t k[CAT_MAX_DIM] = {0};
+  for (;;) {
+    copy_row(dest, ds[last], src, ss[last], n[last], itemsize);
+    int d = last - 1;
+    for (; d >= 0; d--) {
+      dest += ds[d], src += ss[d];
+      if (++k[d] < n[d]) {
+        break;
+      }
+      dest -= ds[d] * n[d], src -= ss[d] * n[d];
+      k[d] = 0;
+    }
+    if (d < 0) {
+      return;
+    }
+  }
+}

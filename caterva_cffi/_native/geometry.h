@@ -1,0 +1,50 @@
+/* Chunks, blocks and boxes: their arithmetic, and copies between layouts. */
+#ifndef CATERVA_CFFI_GEOMETRY_H
+#define CATERVA_CFFI_GEOMETRY_H
+
+#include "kernel.h"
+
+/* The partition of one chunk, checked against C-Blosc2's limits. */
+typedef struct {
+  int32_t ndim;
+  int32_t itemsize;
+  int32_t blocksize; /* bytes */
+  int32_t nbytes;    /* of the chunk, in whole blocks */
+  int64_t nblocks;
+  int64_t chunk[CAT_MAX_DIM];
+  int64_t block[CAT_MAX_DIM];
+  int64_t blocks[CAT_MAX_DIM];        /* along each dimension */
+  int64_t block_strides[CAT_MAX_DIM]; /* bytes, inside a block */
+} geometry;
+
+/* The part of a box that lies in one block. */
+typedef struct {
+  int64_t number;               /* of the block in its chunk */
+  int64_t count[CAT_MAX_DIM];   /* items */
+  int64_t strides[CAT_MAX_DIM]; /* bytes between the wanted items in the block */
+  int64_t src;                  /* bytes from the block's start to the first of them */
+  int64_t dest;                 /* bytes from the destination's start */
+  int whole;                    /* every item of the block is wanted */
+} block_part;
+
+int find_geometry(const cat_grid *grid, geometry *g);
+
+/* Whether a box lies inside a chunk; CAT_ERROR_GEOMETRY if not. */
+int check_box(const geometry *g, const cat_box *box);
+
+/* How many blocks of a chunk a box has items in, in all and along each dimension. */
+int64_t count_blocks(const geometry *g, const cat_box *box, int64_t *along);
+
+/* The part of a box in the number-th of the blocks that it has items in. */
+void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
+                const int64_t *strides, block_part *part);
+
+/* Whether a block lies in a destination as it does in a block of its own. */
+int same_layout(const geometry *g, const int64_t *strides);
+
+/* Copy items between two layouts, in the order of `outer`, the one that does not fit the cache. */
+void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
+                const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
+                const int64_t *outer);
+
+#endif
