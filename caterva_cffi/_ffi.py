@@ -20,6 +20,7 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_MISSING: "the bytes of a block are missing",
     lib.CAT_ERROR_BLOCK: "a block does not decode to its size",
     lib.CAT_ERROR_MEMORY: "out of memory",
+    lib.CAT_ERROR_ENVIRONMENT: "refused while BLOSC_BLOCKSIZE, BLOSC_TYPESIZE or BLOSC_DELTA is set",
 }
 
 _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
@@ -40,6 +41,7 @@ _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
         lib.BLOSC2_ERROR_NULL_POINTER,
         lib.BLOSC2_ERROR_NOT_FOUND,
         lib.BLOSC2_ERROR_METALAYER_NOT_FOUND,
+        lib.CAT_ERROR_ENVIRONMENT,
     ),
     errors.StorageError: (
         lib.BLOSC2_ERROR_FILE_READ,

@@ -73,6 +73,17 @@ typedef struct {
   uint8_t *block; /* one block, gathered, and behind it the mini-chunk */
 } scratch;
 
+/* With three filters C-Blosc2 works in its source, to which dictionaries and DELTA refer; and DELTA
+ * behind another filter does not decode to what it was. */
+static int filters_spoil_source(const uint8_t *filters) {
+  int active = 0, late_delta = 0;
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    late_delta |= filters[i] == BLOSC_DELTA && active > 0;
+    active += filters[i] != BLOSC_NOFILTER;
+  }
+  return active > 2 || late_delta;
+}
+
 static int init_context(const encoder *enc, scratch *own) {
   const cat_compression *given = enc->compression;
   blosc2_cparams cparams = BLOSC2_CPARAMS_DEFAULTS;
@@ -80,6 +91,10 @@ static int init_context(const encoder *enc, scratch *own) {
   cparams.compcode_meta = given->codec_meta;
   cparams.clevel = given->clevel;
   cparams.use_dict = given->use_dict;
+  if (filters_spoil_source(given->filters)) {
+    cparams.use_dict = 0;
+    cparams.clevel = has_filter(given->filters, BLOSC_DELTA) ? 0 : given->clevel;
+  }
   cparams.splitmode = given->splitmode;
   cparams.typesize = enc->g.itemsize <= BLOSC_MAX_TYPESIZE ? enc->g.itemsize : 1;
   cparams.blocksize = enc->g.blocksize;
@@ -93,7 +108,15 @@ static int init_context(const encoder *enc, scratch *own) {
   own->plugin->schunk.compcode_meta = given->codec_meta;
   cparams.schunk = &own->plugin->schunk;
   own->context = blosc2_create_cctx(cparams);
-  return own->context == NULL ? CAT_ERROR_CODEC : 0;
+  if (own->context == NULL) {
+    return CAT_ERROR_CODEC;
+  }
+  /* BLOSC_* environment variables override what a context is given. */
+  blosc2_cparams made;
+  blosc2_ctx_get_cparams(own->context, &made);
+  int same = made.typesize == cparams.typesize && made.blocksize == cparams.blocksize &&
+             has_filter(made.filters, BLOSC_DELTA) == has_filter(given->filters, BLOSC_DELTA);
+  return same ? 0 : CAT_ERROR_ENVIRONMENT;
 }
 
 static void free_scratch(void *given) {

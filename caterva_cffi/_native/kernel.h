@@ -27,6 +27,7 @@ enum {
   CAT_ERROR_MISSING = -1007,     /* a block's bytes are in none of the pieces */
   CAT_ERROR_BLOCK = -1008,       /* a block does not decode to the size of a block */
   CAT_ERROR_MEMORY = -1009,
+  CAT_ERROR_ENVIRONMENT = -1010, /* BLOSC_* variables change the size of blocks or items, or DELTA */
 };
 
 /* An array's shape and its partition. */
