@@ -163,10 +163,10 @@ class Grid:
         if self.itemsize < 1:
             raise ArgumentError(f"itemsize is {self.itemsize}; expected at least 1 byte")
         for length, chunk, block in zip(shape, chunks, blocks, strict=True):
-            if block > chunk:
-                raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
             if (chunk == 0 or block == 0) and (length > 0 or chunk > 0):
                 raise ArgumentError(f"chunks {chunks} or blocks {blocks} have a length of zero")
+            if block > chunk:
+                raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
             if max(length, chunk) >= 2**63 or chunk >= 2**31:
                 raise CapacityError(f"shape {shape} or chunks {chunks} are too long")
         if self.nbytes >= 2**63 or self.nchunks >= 2**31:
