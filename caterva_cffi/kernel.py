@@ -57,7 +57,7 @@ class Kernel:
         schunk : cdata
             A `blosc2_schunk *`, which nobody changes meanwhile.
         box : Box
-            In items of the array; at least one.
+            In items of the array.
         dest : int
             Address of the first item's destination; the caller owns the memory.
         strides : sequence of int
@@ -93,7 +93,7 @@ class Kernel:
         pieces : sequence of Piece
             The chunk's bytes, whole or in part: header and offsets first.
         box : Box
-            In items of the chunk; at least one.
+            In items of the chunk.
         dest, strides
             As for `read`.
 

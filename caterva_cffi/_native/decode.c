@@ -358,7 +358,7 @@ static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *
   decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides, .wrong = -1};
   *wrong = -1;
   int error = check_box(g, &part->box);
-  if (error) {
+  if (error || is_empty(&part->box, g->ndim)) {
     return error;
   }
   if (part->npieces < 1 || part->pieces[0].start != 0 || part->pieces[0].size < HEADER) {
@@ -477,6 +477,9 @@ static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
              const int64_t *strides, int nthreads, cat_where *where) {
   *where = (cat_where){-1, -1};
+  if (is_empty(box, grid->ndim)) {
+    return 0;
+  }
   int64_t along[CAT_MAX_DIM], n = 1;
   for (int d = 0; d < grid->ndim; d++) {
     int64_t start = box->start[d], count = box->count[d], step = box->step[d];

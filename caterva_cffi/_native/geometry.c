@@ -35,10 +35,20 @@ int find_geometry(const cat_grid *grid, geometry *g) {
 
 int check_box(const geometry *g, const cat_box *box) {
   for (int d = 0; d < g->ndim; d++) {
-    if (box->start[d] < 0 || box->count[d] < 1 || box->step[d] < 1 ||
-        box->start[d] >= g->chunk[d] ||
-        box->count[d] - 1 > (g->chunk[d] - 1 - box->start[d]) / box->step[d]) {
+    if (box->start[d] < 0 || box->count[d] < 0 || box->step[d] < 1 ||
+        (box->count[d] > 0 &&
+         (box->start[d] >= g->chunk[d] ||
+          box->count[d] - 1 > (g->chunk[d] - 1 - box->start[d]) / box->step[d]))) {
       return CAT_ERROR_GEOMETRY;
+    }
+  }
+  return 0;
+}
+
+int is_empty(const cat_box *box, int ndim) {
+  for (int d = 0; d < ndim; d++) {
+    if (box->count[d] == 0) {
+      return 1;
     }
   }
   return 0;

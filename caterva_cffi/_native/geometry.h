@@ -32,6 +32,8 @@ int find_geometry(const cat_grid *grid, geometry *g);
 /* Whether a box lies inside a chunk; CAT_ERROR_GEOMETRY if not. */
 int check_box(const geometry *g, const cat_box *box);
 
+int is_empty(const cat_box *box, int ndim);
+
 /* How many blocks of a chunk a box has items in, in all and along each dimension. */
 int64_t count_blocks(const geometry *g, const cat_box *box, int64_t *along);
 
