@@ -201,11 +201,12 @@ def full(
             value = np.asarray(fill_value, item_dtype).tobytes()
             if item.ndim:
                 raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
-    array, compression = _create(shape, item_dtype, kwargs)
     if any(value) and item_dtype.itemsize > 255:
         # The header of a chunk of one value has no room for such an item size.
-        array[...] = np.frombuffer(value, item_dtype)[0]
-        return array
+        lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        one = np.frombuffer(value, item_dtype).reshape(())
+        return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
+    array, compression = _create(shape, item_dtype, kwargs)
     return _fill(array, compression, value)
 
 

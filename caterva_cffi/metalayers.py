@@ -45,24 +45,28 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
             f"dtype {checked} has no items of a fixed number of bytes; expected numbers, booleans, "
             "dates, or strings, structures and bytes of a fixed length"
         )
+    if checked.subdtype is not None:
+        raise TypeError(f"dtype {checked} is an array of items; give its base and a longer shape")
+    _dtype_to_text(checked)
     return checked
 
 
 def _dtype_to_text(dtype: np.dtype[Any]) -> str:
     """Return a dtype as python-blosc2 writes it: `<f4`, or the descr of a structure."""
-    if dtype.subdtype is not None:
-        raise TypeError(f"dtype {dtype} is an array of items; give its base and a longer shape")
     if dtype.names is None:
         return dtype.str
-    return repr(np.lib.format.dtype_to_descr(dtype))
+    try:
+        return repr(np.lib.format.dtype_to_descr(dtype))
+    except ValueError as error:  # for fields that overlap or are out of order
+        raise TypeError(f"dtype {dtype} cannot be stored: {error}") from None
 
 
 def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
     try:
         descr: Any = ast.literal_eval(text) if text.startswith(("[", "(", "{", "'")) else text
-        if isinstance(descr, list) and descr == [("f0", f"V{itemsize}")]:
-            descr = f"V{itemsize}"  # python-blosc2 wraps plain void
         dtype = check_dtype(np.lib.format.descr_to_dtype(descr))
+        if dtype == np.dtype([("f0", f"V{dtype.itemsize}")]):
+            dtype = np.dtype(f"V{dtype.itemsize}")  # python-blosc2 wraps plain void
     except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
         raise FormatError(f"metalayer 'b2nd' names the dtype {text[:80]!r}: {error}") from None
     if dtype.itemsize != itemsize and not (itemsize == 1 and dtype.itemsize > CATERVA_MAX_ITEMSIZE):
