@@ -20,7 +20,7 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_MISSING: "the bytes of a block are missing",
     lib.CAT_ERROR_BLOCK: "a block does not decode to its size",
     lib.CAT_ERROR_MEMORY: "out of memory",
-    lib.CAT_ERROR_ENVIRONMENT: "refused while BLOSC_BLOCKSIZE, BLOSC_TYPESIZE or BLOSC_DELTA is set",
+    lib.CAT_ERROR_ENVIRONMENT: "refused while a BLOSC_* variable changes blocks, items or DELTA",
 }
 
 _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {

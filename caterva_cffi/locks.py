@@ -12,6 +12,33 @@ from weakref import WeakSet
 __all__ = ["ReadWriteLock"]
 
 
+class _Reading:
+    """The context in which a lock is read; a generator would take as long as a small read does."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: ReadWriteLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock, me = self._lock, threading.get_ident()
+        readers = lock._readers
+        with lock._mutex:
+            busy = lock._queue or lock._writer is not None
+            if busy and lock._writer != me and me not in readers:
+                lock._wait(lambda: lock._writer is None)
+            readers[me] = readers.get(me, 0) + 1
+
+    def __exit__(self, *exc: object) -> None:
+        lock, me = self._lock, threading.get_ident()
+        with lock._mutex:
+            lock._readers[me] -= 1
+            if not lock._readers[me]:
+                del lock._readers[me]
+                if lock._queue:
+                    lock._condition.notify_all()
+
+
 class ReadWriteLock:
     """Many readers or one writer, in the order in which they came, so that none waits for ever.
 
@@ -20,11 +47,13 @@ class ReadWriteLock:
     """
 
     def __init__(self) -> None:
+        self._reading = _Reading(self)
         self._free()
         _locks.add(self)
 
     def _free(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        self._mutex = threading.Lock()
+        self._condition = threading.Condition(self._mutex)
         self._queue: deque[object] = deque()
         self._readers: dict[int, int] = {}
         self._writer: int | None = None
@@ -41,24 +70,9 @@ class ReadWriteLock:
             self._queue.remove(turn)
             self._condition.notify_all()
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> _Reading:
         """Hold off writers of other threads."""
-        me = threading.get_ident()
-        with self._condition:
-            busy = self._queue or self._writer is not None
-            if busy and self._writer != me and me not in self._readers:
-                self._wait(lambda: self._writer is None)
-            self._readers[me] = self._readers.get(me, 0) + 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._readers[me] -= 1
-                if not self._readers[me]:
-                    del self._readers[me]
-                    if self._queue:
-                        self._condition.notify_all()
+        return self._reading
 
     @contextmanager
     def writing(self) -> Iterator[None]:
