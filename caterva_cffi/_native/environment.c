@@ -1,9 +1,8 @@
 /* Stands in for getenv in C-Blosc2, whose contexts let environment variables override what they are
  * given: a chunk would not have the codec, the blocks or the item size that its array says. */
+#undef getenv /* before the header that declares it */
 #include <stdlib.h>
 #include <string.h>
-
-#undef getenv
 
 char *caterva_cffi_getenv(const char *name);
 
