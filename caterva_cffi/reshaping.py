@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,26 +174,27 @@ def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
     old = array.schunk
     user_meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
     path = old.path
-    new_path = None
-    if path is not None:
-        folder, name = os.path.split(os.path.abspath(path))
-        new_path = os.path.join(tempfile.mkdtemp(prefix=f".{name}.", dir=folder), name)
-    schunk = SChunk.create(
-        Compression.of(old.ptr),
-        grid.itemsize,
-        grid.blocksize,
-        {**encode_geometry(grid, array.dtype), **user_meta},
-        contiguous=old.contiguous,
-        urlpath=new_path,
-    )
-    for chunk in chunks:
-        schunk.append_chunk(chunk)
-    vlmeta = dict(array.vlmeta)
-    array._set_schunk(schunk)
-    array.vlmeta.update(vlmeta)
-    if path is not None and new_path is not None:
-        schunk.close()
-        remove(path)
-        os.replace(new_path, path)
-        os.rmdir(os.path.dirname(new_path))
-        array._set_schunk(SChunk.open(path, read_only=False))
+    folder, name = os.path.split(os.path.abspath(path)) if path is not None else (None, "")
+    with ExitStack() as stack:
+        new_path = None
+        if folder is not None:
+            beside = tempfile.TemporaryDirectory(prefix=f".{name[:32]}.", dir=folder)
+            new_path = os.path.join(stack.enter_context(beside), name)
+        schunk = SChunk.create(
+            Compression.of(old.ptr),
+            grid.itemsize,
+            grid.blocksize,
+            {**encode_geometry(grid, array.dtype), **user_meta},
+            contiguous=old.contiguous,
+            urlpath=new_path,
+        )
+        for chunk in chunks:
+            schunk.append_chunk(chunk)
+        vlmeta = dict(array.vlmeta)
+        array._set_schunk(schunk)
+        array.vlmeta.update(vlmeta)
+        if path is not None and new_path is not None:
+            schunk.close()
+            remove(path)
+            os.replace(new_path, path)
+            array._set_schunk(SChunk.open(path, read_only=False))
