@@ -99,10 +99,18 @@ _locks: WeakSet[ReadWriteLock] = WeakSet()
 _forking = threading.local()
 
 
+def _all_locks() -> list[ReadWriteLock]:
+    while True:
+        try:
+            return list(_locks)
+        except RuntimeError:  # another thread made one meanwhile
+            continue
+
+
 def _before_fork() -> None:
     me = threading.get_ident()
     _forking.held = ExitStack()
-    for lock in list(_locks):
+    for lock in _all_locks():
         _forking.held.enter_context(lock.reading() if me in lock._readers else lock.writing())
 
 
@@ -112,7 +120,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     _forking.held.pop_all()
-    for lock in list(_locks):
+    for lock in _all_locks():
         lock._free()
 
 

@@ -396,6 +396,10 @@ def test_a_fork_while_threads_read_and_write(storage):
     array = make(**storage)
     done = threading.Event()
 
+    def create():
+        while not done.is_set():
+            make()
+
     def write():
         value = 0
         while not done.is_set():
@@ -420,4 +424,4 @@ def test_a_fork_while_threads_read_and_write(storage):
             done.set()
 
     # Processes that share a file must agree on who writes; threads of one process need not.
-    together(fork, write if array.urlpath is None else read, read, read)
+    together(fork, write if array.urlpath is None else read, read, create)
