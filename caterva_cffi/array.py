@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
+from operator import contains
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi, lib
-from caterva_cffi.buffers import byte_view
+from caterva_cffi.buffers import address, byte_view
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of, text_of
@@ -21,7 +22,7 @@ from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
 from caterva_cffi.reading import reader_of
 from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
-from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal, spans
+from caterva_cffi.selection import Basic, Box, Fancy, normalize, normalize_orthogonal, spans
 
 __all__ = ["NDArray", "OIndex"]
 
@@ -37,13 +38,6 @@ def _lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
             ),
             ...,
         )
-    ]
-
-
-def _forward(basic: Basic) -> list[Axis]:
-    """Return the axes of a selection with positive steps; `_lay` reverses the result."""
-    return [
-        axis if axis.step > 0 else Axis(axis.first, axis.count, -axis.step) for axis in basic.axes
     ]
 
 
@@ -317,6 +311,8 @@ class NDArray:
             A new array of the array's dtype; a scalar where integers name one item.
         """
         with self.schunk.lock.reading():
+            if type(key) is tuple and len(key) == self._grid.ndim and {*map(type, key)} == {int}:
+                return self._item(key)
             result = self._get(normalize(key, self.shape))
         if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
             return result[()]
@@ -365,7 +361,7 @@ class NDArray:
         if isinstance(selection, Fancy):
             fancy.read(self._grid, self._read_box, self._dtype, selection, out)
         else:
-            self._read_box(_forward(selection), _lay(out, selection))
+            self._read_box(selection.box, _lay(out, selection))
         return out
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
@@ -380,11 +376,22 @@ class NDArray:
         if not out.flags.writeable:
             raise ReadOnlyError("out is read-only")
 
-    def _read_box(self, axes: Sequence[Axis], dest: npt.NDArray[Any]) -> None:
-        """Read a box with positive steps into an array of its shape; the caller holds the lock."""
-        if dest.size == 0:
-            return
-        self._reader.read(self._kernel, self._grid, axes, dest)
+    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
+        """Read a box into an array of its shape; the caller holds the lock."""
+        if dest.size:
+            self._reader.read(self._kernel, self._grid, box, address(dest), dest.strides)
+
+    def _item(self, key: tuple[int, ...]) -> Any:
+        """Read one item; the caller holds the lock."""
+        self.schunk.ptr  # noqa: B018, a closed array raises
+        grid = self._grid
+        start = [k + n if k < 0 else k for k, n in zip(key, grid.shape, strict=True)]
+        if not all(map(contains, map(range, grid.shape), start)):
+            normalize(key, grid.shape)  # raises
+        item = np.empty((), self._dtype)
+        ones = (1,) * grid.ndim
+        self._reader.read(self._kernel, grid, (start, ones, ones), address(item), ones)
+        return item[()]
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -424,7 +431,7 @@ class NDArray:
         if isinstance(selection, Fancy):
             fancy.write(self._grid, self._read_box, self._write_box, selection, items)
         else:
-            self._write_box(_forward(selection), _lay(items, selection))
+            self._write_box(selection.box, _lay(items, selection))
 
     def _as_items(self, value: Any) -> npt.NDArray[Any]:
         """Return a value as an array of the array's dtype."""
@@ -440,13 +447,13 @@ class NDArray:
                 return byte_view(np.ascontiguousarray(items)).view(self._dtype).reshape(items.shape)
         return np.asarray(value, self._dtype)
 
-    def _write_box(self, axes: Sequence[Axis], source: npt.NDArray[Any]) -> None:
-        """Write a box with positive steps; the caller holds the lock."""
+    def _write_box(self, box: Box, source: npt.NDArray[Any]) -> None:
+        """Write a box; the caller holds the lock."""
         if source.size == 0:
             return
         grid = self._grid
         compression = Compression.of(self.schunk.ptr).to_kernel()
-        for parts in product(*map(spans, axes, grid.chunks)):
+        for parts in product(*map(spans, *box, grid.chunks)):
             at, start, count, position = zip(*parts, strict=True) if parts else ((),) * 4
             wanted: list[Any] = [slice(k, k + n) for k, n in zip(position, count, strict=True)]
             items = source[(*wanted, ...)]
@@ -456,8 +463,8 @@ class NDArray:
                 whole = np.empty(extent, self._dtype)
                 self._decode_chunk(number, whole)
                 within: list[Any] = [
-                    slice(first, first + (n - 1) * axis.step + 1, axis.step)
-                    for first, n, axis in zip(start, count, axes, strict=True)
+                    slice(first, first + (n - 1) * step + 1, step)
+                    for first, n, step in zip(start, count, box[2], strict=True)
                 ]
                 whole[(*within, ...)] = items
                 items = whole
@@ -467,7 +474,7 @@ class NDArray:
     def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
         """Decode the first items of a chunk, as many as the destination holds."""
         box = ((0,) * self.ndim, dest.shape, (1,) * self.ndim)
-        self._reader.read_chunk(self._kernel, self._grid, number, box, dest)
+        self._reader.read_chunk(self._kernel, self._grid, number, box, address(dest), dest.strides)
 
     # --- changing the shape -------------------------------------------------------------------
 

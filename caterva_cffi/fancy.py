@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.grid import Grid
-from caterva_cffi.selection import Axis, Fancy, IndexArray
+from caterva_cffi.selection import Axis, Box, Fancy, IndexArray, box_of
 
 __all__ = ["read", "write"]
 
-_Box: TypeAlias = Callable[[Sequence[Axis], npt.NDArray[Any]], None]
+_Transfer: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
 
 
 def _cells(positions: IndexArray, chunk: int, block: int) -> IndexArray:
@@ -40,10 +40,6 @@ def _groups(keys: Sequence[IndexArray]) -> Iterator[IndexArray]:
 def _hull(positions: IndexArray) -> Axis:
     first = int(positions.min())
     return Axis(first, int(positions.max()) - first + 1)
-
-
-def _forward(axis: Axis) -> Axis:
-    return axis if axis.step > 0 else Axis(axis.first, axis.count, -axis.step)
 
 
 def _reversal(axes: Sequence[Axis], dims: Sequence[int]) -> tuple[Any, ...]:
@@ -69,7 +65,7 @@ def _boxes(
             for d, array in zip(selection.dims, selection.arrays, strict=True)
         ]
         for groups in product(*runs):
-            box = [_forward(axis) for axis in axes]
+            box = list(axes)
             local = []
             for d, array, group in zip(selection.dims, selection.arrays, groups, strict=True):
                 box[d] = _hull(array[group])
@@ -82,7 +78,7 @@ def _boxes(
         for d, array in zip(selection.dims, points, strict=True)
     ]
     for group in _groups(keys):
-        box = [_forward(axis) for axis in axes]
+        box = list(axes)
         points_in_box = []
         for d, array in zip(selection.dims, points, strict=True):
             box[d] = _hull(array[group])
@@ -117,7 +113,7 @@ def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def read(
-    grid: Grid, read_box: _Box, dtype: np.dtype[Any], selection: Fancy, out: npt.NDArray[Any]
+    grid: Grid, read_box: _Transfer, dtype: np.dtype[Any], selection: Fancy, out: npt.NDArray[Any]
 ) -> None:
     """Gather items into `out`, decoding only the blocks that hold a wanted one."""
     if not selection.dims:  # a 0-d mask that is false
@@ -127,14 +123,18 @@ def read(
     reverse = _reversal(axes, others)
     for box, local, place in _boxes(selection, (grid.chunks, grid.blocks)):
         items = np.empty([axis.count for axis in box], dtype)
-        read_box(box, items)
+        read_box(box_of(box), items)
         items = items.transpose(*selection.dims, *others)
         points[place] = items[(..., *reverse)][local]
     out[...] = _to_result(selection, points)
 
 
 def write(
-    grid: Grid, read_box: _Box, write_box: _Box, selection: Fancy, values: npt.NDArray[Any]
+    grid: Grid,
+    read_box: _Transfer,
+    write_box: _Transfer,
+    selection: Fancy,
+    values: npt.NDArray[Any],
 ) -> None:
     """Scatter items, rewriting each chunk that holds one of them once."""
     if not selection.dims or values.size == 0:
@@ -145,7 +145,7 @@ def write(
     reverse = _reversal(axes, others)
     for box, local, place in _boxes(selection, (grid.chunks, grid.chunks)):
         items = np.empty([axis.count for axis in box], values.dtype)
-        read_box(box, items)
+        read_box(box_of(box), items)
         view = items.transpose(*selection.dims, *others)[(..., *reverse)]
         view[local] = points[place]
-        write_box(box, items)
+        write_box(box_of(box), items)

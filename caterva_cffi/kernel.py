@@ -12,14 +12,12 @@ from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import address
 from caterva_cffi.grid import Grid
 from caterva_cffi.params import Compression
+from caterva_cffi.selection import Box
 
-__all__ = ["Box", "Kernel", "Piece", "special_chunk"]
+__all__ = ["Kernel", "Piece", "special_chunk"]
 
 Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
-
-Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""Start, count and positive step along each dimension, in items."""
 
 
 class Kernel:

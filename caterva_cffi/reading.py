@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from operator import mul
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import check, ffi, lib
-from caterva_cffi.buffers import address
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Box, Kernel, Piece
+from caterva_cffi.kernel import Kernel, Piece
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.plan import HEADER, MERGE_GAP, ChunkHeader, block_ranges, merge, touched_blocks
 from caterva_cffi.schunk import SChunk
-from caterva_cffi.selection import Axis, spans
+from caterva_cffi.selection import Box, spans
 
 __all__ = ["DiskReader", "MemoryReader", "Reader", "chunk_pieces", "reader_of"]
 
@@ -40,23 +39,28 @@ _Layout: TypeAlias = tuple[FrameHeader, Grid, npt.NDArray[np.int64]]
 class Reader(Protocol):
     """Reads boxes of an array from where its chunks are; the caller keeps writers away."""
 
-    def read(
-        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
-    ) -> None:
+    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array.
 
         Parameters
         ----------
         kernel : Kernel
         grid : Grid
-        axes : sequence of Axis
-            With positive steps.
-        dest : ndarray
-            Of the box's shape, with any strides and at least one item.
+        box : Box
+        dest : int
+            Address of the first item's destination.
+        strides : sequence of int
+            Bytes between items of the destination.
         """
 
     def read_chunk(
-        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+        self,
+        kernel: Kernel,
+        grid: Grid,
+        number: int,
+        box: Box,
+        dest: int,
+        strides: Sequence[int],
     ) -> None:
         """Read a box of a chunk, which may reach beyond the array's shape."""
 
@@ -72,20 +76,22 @@ class MemoryReader:
     def __init__(self, schunk: SChunk) -> None:
         self._schunk = schunk
 
-    def read(
-        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
-    ) -> None:
+    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
-        box = ([a.start for a in axes], [a.count for a in axes], [a.step for a in axes])
-        kernel.read(self._schunk.ptr, box, address(dest), dest.strides)
+        kernel.read(self._schunk.ptr, box, dest, strides)
 
     def read_chunk(
-        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+        self,
+        kernel: Kernel,
+        grid: Grid,
+        number: int,
+        box: Box,
+        dest: int,
+        strides: Sequence[int],
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
         chunk = self._schunk.chunk(number)
-        pieces = [(0, chunk.size, chunk.pointer)]
-        kernel.decode(number, pieces, box, address(dest), dest.strides)
+        kernel.decode(number, [(0, chunk.size, chunk.pointer)], box, dest, strides)
 
 
 def reader_of(schunk: SChunk) -> Reader:
@@ -189,40 +195,28 @@ class DiskReader:
                 self._stamp = stamp if is_old else None
             return self._layout
 
-    def read(
-        self, kernel: Kernel, grid: Grid, axes: Sequence[Axis], dest: npt.NDArray[Any]
-    ) -> None:
+    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
-        steps = [axis.step for axis in axes]
+        steps = box[2]
         with self._opened(grid) as fetch_parts:
-            for places in product(*map(spans, axes, grid.chunks)):
+            for places in product(*map(spans, *box, grid.chunks)):
                 at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
-                offset = sum(map(mul, position, dest.strides))
-                box = (start, count, steps)
-                self._decode(kernel, grid, grid.chunk_number(at), box, fetch_parts, dest, offset)
+                number, part = grid.chunk_number(at), (start, count, steps)
+                place = dest + sum(map(mul, position, strides))
+                kernel.decode(number, _pieces(fetch_parts(number, part)), part, place, strides)
 
     def read_chunk(
-        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
-    ) -> None:
-        """Read a box of a chunk; see `Reader`."""
-        with self._opened(grid) as fetch_parts:
-            self._decode(kernel, grid, number, box, fetch_parts, dest, 0)
-
-    def _decode(
         self,
         kernel: Kernel,
         grid: Grid,
         number: int,
         box: Box,
-        fetch_parts: Callable[[int, Box], list[tuple[int, bytes]]],
-        dest: npt.NDArray[Any],
-        offset: int,
+        dest: int,
+        strides: Sequence[int],
     ) -> None:
-        parts = fetch_parts(number, box)
-        pieces: list[Piece] = [
-            (at, len(data), ffi.from_buffer("uint8_t[]", data)) for at, data in parts
-        ]
-        kernel.decode(number, pieces, box, address(dest) + offset, dest.strides)
+        """Read a box of a chunk; see `Reader`."""
+        with self._opened(grid) as fetch_parts:
+            kernel.decode(number, _pieces(fetch_parts(number, box)), box, dest, strides)
 
     @contextmanager
     def _opened(self, grid: Grid) -> Iterator[Callable[[int, Box], list[tuple[int, bytes]]]]:
@@ -255,6 +249,11 @@ class DiskReader:
                 return chunk_pieces(_fetcher(file.fileno(), 0), grid, box)
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
+
+
+def _pieces(parts: list[tuple[int, bytes]]) -> list[Piece]:
+    """Return parts of a chunk as the kernel takes them, alive as long as they are."""
+    return [(at, len(data), ffi.from_buffer("uint8_t[]", data)) for at, data in parts]
 
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)

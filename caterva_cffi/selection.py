@@ -18,14 +18,19 @@ import numpy.typing as npt
 __all__ = [
     "Axis",
     "Basic",
+    "Box",
     "Fancy",
     "IndexArray",
+    "box_of",
     "normalize",
     "normalize_orthogonal",
     "spans",
 ]
 
 IndexArray: TypeAlias = npt.NDArray[np.intp]
+
+Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Start, count and positive step along each dimension, in items."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,15 @@ class Axis:
         return self.start if self.step > 0 else self.start + (self.count - 1) * self.step
 
 
+def box_of(axes: Sequence[Axis]) -> Box:
+    """Return the items of axes in ascending order."""
+    return (
+        [axis.first for axis in axes],
+        [axis.count for axis in axes],
+        [abs(axis.step) for axis in axes],
+    )
+
+
 @dataclass(frozen=True)
 class Basic:
     """Integers, slices and new axes.
@@ -66,6 +80,11 @@ class Basic:
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
         return tuple(1 if d < 0 else self.axes[d].count for d in self.layout)
+
+    @property
+    def box(self) -> Box:
+        """The same items in ascending order."""
+        return box_of(self.axes)
 
 
 @dataclass(frozen=True)
@@ -184,6 +203,35 @@ def _mask_positions(mask: npt.NDArray[Any], lengths: Sequence[int], dim: int) ->
     return list(np.nonzero(mask))
 
 
+_PLAIN = {int, slice, type(Ellipsis), type(None)}
+
+
+def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int]) -> Basic:
+    """Return a selection without arrays, of which most reads consist, in little time."""
+    used = len(keys) - keys.count(None)
+    dots = keys.count(Ellipsis)
+    if dots > 1:
+        raise IndexError("more than one ellipsis ('...')")
+    if used - dots > len(shape):
+        raise IndexError(f"{used - dots} indices for an array of {len(shape)} dimensions")
+    rest = len(shape) - used + dots
+    axes: list[Axis] = []
+    layout: list[int] = []
+    for key in keys if dots else (*keys, Ellipsis):
+        dim = len(axes)
+        if key is None:
+            layout.append(-1)
+        elif key is Ellipsis:
+            layout.extend(range(dim, dim + rest))
+            axes.extend(Axis(0, length) for length in shape[dim : dim + rest])
+        elif type(key) is slice:
+            axes.append(_slice(key, shape[dim]))
+            layout.append(dim)
+        else:
+            axes.append(_integer(key, shape[dim], dim))
+    return Basic(tuple(axes), tuple(layout))
+
+
 def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     """Return a NumPy index as a selection of an array of this shape.
 
@@ -199,6 +247,8 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         For positions out of bounds, too many indices, or something that is no index.
     """
     keys = key if isinstance(key, tuple) else (key,)
+    if not any(type(item) not in _PLAIN for item in keys):
+        return _normalize_basic(keys, shape)
     axes: list[Axis] = []
     layout: list[int] = []
     dims: list[int] = []
@@ -314,17 +364,17 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     return Fancy(basic, tuple(dims), tuple(arrays), orthogonal=True) if arrays else basic
 
 
-def spans(axis: Axis, chunk: int) -> list[tuple[int, int, int, int]]:
-    """Cut an axis with a positive step at chunk borders.
+def spans(start: int, count: int, step: int, chunk: int) -> list[tuple[int, int, int, int]]:
+    """Cut `count` positions from `start` on, every `step`-th, at the borders of chunks.
 
     Returns
     -------
-    list of (chunk, start in it, count, position in the axis)
+    list of (chunk, start in it, count, how many positions lie before)
     """
-    spans, k = [], 0
-    while k < axis.count:
-        at, start = divmod(axis.start + k * axis.step, chunk)
-        count = min(axis.count - k, (chunk - 1 - start) // axis.step + 1)
-        spans.append((at, start, count, k))
-        k += count
-    return spans
+    cut, k = [], 0
+    while k < count:
+        at, first = divmod(start + k * step, chunk)
+        n = min(count - k, (chunk - 1 - first) // step + 1)
+        cut.append((at, first, n, k))
+        k += n
+    return cut

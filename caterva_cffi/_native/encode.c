@@ -8,6 +8,7 @@
 
 enum { SLAB_BYTES = 256 * 1024 }; /* compressed by a task */
 
+/* PLAIN: the block does not shrink, so that the chunk is stored as it is. */
 enum kind { COMPRESSED, ZEROS, PLAIN };
 
 typedef struct {
@@ -23,8 +24,9 @@ typedef struct {
   const int64_t *extent;
   const cat_compression *compression;
   uint8_t *dest;
-  int64_t room;  /* bytes that a block may take before it is moved to its place */
-  int64_t slab;  /* blocks of a task */
+  int64_t slab;   /* blocks of a task */
+  int64_t nslabs;
+  uint8_t **slabs; /* compressed blocks of each task; a single task writes them to their place */
   outcome *blocks;
   int64_t wrong; /* the block of an error */
 } encoder;
@@ -70,7 +72,8 @@ static void gather_chunk(const encoder *enc, uint8_t *dest) {
 typedef struct {
   blosc2_context *context;
   plugin_context *plugin;
-  uint8_t *block; /* one block, gathered, and behind it the mini-chunk */
+  uint8_t *block;  /* one block, gathered, and behind it the mini-chunk */
+  uint8_t *packed; /* the compressed blocks of a task */
 } scratch;
 
 /* With three filters C-Blosc2 works in its source, to which dictionaries and DELTA refer; and DELTA
@@ -127,6 +130,7 @@ static void free_scratch(void *given) {
     }
     free_plugin_context(own->plugin);
     free(own->block);
+    free(own->packed);
     free(own);
   }
 }
@@ -165,53 +169,83 @@ static int64_t encode_whole(const encoder *enc) {
   return cbytes;
 }
 
-/* Compress a run of blocks; each stays at a place of its own until all sizes are known. */
+static int init_scratch(const encoder *enc, scratch *own) {
+  int64_t bound = mini_bound(&enc->g);
+  own->block = malloc((size_t)(enc->g.blocksize + bound));
+  own->packed = enc->nslabs > 1 ? malloc((size_t)(enc->slab * bound)) : NULL;
+  if (own->block == NULL || (enc->nslabs > 1 && own->packed == NULL)) {
+    return CAT_ERROR_MEMORY;
+  }
+  return init_context(enc, own);
+}
+
+/* Compress one block into the mini-chunk of a thread. */
+static int encode_block(const encoder *enc, scratch *own, int64_t number, outcome *out) {
+  const geometry *g = &enc->g;
+  uint8_t *mini = own->block + g->blocksize;
+  gather_block(enc, number, own->block);
+  int cbytes = blosc2_compress_ctx(own->context, own->block, g->blocksize, mini,
+                                   (int32_t)mini_bound(g));
+  if (cbytes < HEADER) {
+    return cbytes < 0 ? cbytes : CAT_ERROR_BLOCK;
+  }
+  if (number == 0) {
+    memcpy(enc->dest, mini, HEADER);
+  }
+  if (mini[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
+    *out = (outcome){0, PLAIN};
+  } else if (special_of(mini) == BLOSC2_SPECIAL_ZERO) {
+    /* A chunk of zeros says so in its header; a block of zeros, with an empty size per stream. */
+    int split = !(mini[BLOSC2_CHUNK_FLAGS] & FLAG_DONT_SPLIT);
+    *out = (outcome){(int32_t)(OFFSET * (split ? streams_of(g) : 1)), ZEROS};
+    memset(mini + HEADER + OFFSET, 0, (size_t)out->size);
+  } else {
+    *out = (outcome){cbytes - (HEADER + OFFSET), COMPRESSED};
+  }
+  return 0;
+}
+
+/* Compress a run of blocks, one behind the other. */
 static int encode_slab(void *state, void **thread, int64_t number) {
   encoder *enc = state;
   const geometry *g = &enc->g;
-  int64_t bound = mini_bound(g);
   scratch *own = *thread;
   int error = 0;
   if (own == NULL) {
     *thread = own = calloc(1, sizeof *own);
-    if (own == NULL || (own->block = malloc((size_t)(g->blocksize + bound))) == NULL) {
+    error = own == NULL ? CAT_ERROR_MEMORY : init_scratch(enc, own);
+  }
+  int64_t body = HEADER + OFFSET * g->nblocks, size = 0;
+  int64_t room = enc->nslabs > 1 ? enc->slab * mini_bound(g) : HEADER + g->nbytes - body;
+  uint8_t *packed = error ? NULL : enc->nslabs > 1 ? own->packed : enc->dest + body;
+  int64_t stop = (number + 1) * enc->slab;
+  for (int64_t b = number * enc->slab; !error && b < stop && b < g->nblocks; b++) {
+    outcome *out = &enc->blocks[b];
+    error = encode_block(enc, own, b, out);
+    if (error) {
+      enc->wrong = b;
+    } else if (size + out->size > room) {
+      *out = (outcome){0, PLAIN};
+    } else {
+      memcpy(packed + size, own->block + g->blocksize + HEADER + OFFSET, (size_t)out->size);
+      size += out->size;
+    }
+    if (!error && out->kind == PLAIN) {
+      break; /* the whole chunk is stored plain then */
+    }
+  }
+  if (!error && enc->nslabs > 1) {
+    uint8_t *kept = malloc((size_t)(size ? size : 1));
+    if (kept == NULL) {
       return CAT_ERROR_MEMORY;
     }
-    error = init_context(enc, own);
-  }
-  uint8_t *block = own->block, *mini = block + g->blocksize;
-  int64_t stop = (number + 1) * enc->slab, packed = number * enc->slab * enc->room;
-  for (int64_t b = number * enc->slab; !error && b < stop && b < g->nblocks; b++) {
-    gather_block(enc, b, block);
-    int cbytes = blosc2_compress_ctx(own->context, block, g->blocksize, mini, (int32_t)bound);
-    if (cbytes < HEADER) {
-      error = cbytes < 0 ? cbytes : CAT_ERROR_BLOCK;
-      enc->wrong = b;
-      break;
-    }
-    if (b == 0) {
-      memcpy(enc->dest, mini, HEADER);
-    }
-    if (mini[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
-      enc->blocks[b] = (outcome){0, PLAIN};
-      continue;
-    }
-    outcome *out = &enc->blocks[b];
-    *out = (outcome){cbytes - (HEADER + OFFSET), COMPRESSED};
-    if (special_of(mini) == BLOSC2_SPECIAL_ZERO) {
-      /* A chunk of zeros says so in its header; a block of zeros, with an empty size per stream. */
-      int split = !(mini[BLOSC2_CHUNK_FLAGS] & FLAG_DONT_SPLIT);
-      *out = (outcome){(int32_t)(OFFSET * (split ? streams_of(g) : 1)), ZEROS};
-      memset(mini + HEADER + OFFSET, 0, (size_t)out->size);
-    }
-    memcpy(enc->dest + HEADER + OFFSET * g->nblocks + packed, mini + HEADER + OFFSET,
-           (size_t)out->size);
-    packed += out->size;
+    memcpy(kept, packed, (size_t)size);
+    enc->slabs[number] = kept;
   }
   return error;
 }
 
-/* Move the compressed blocks together, in order, and write offsets and header. */
+/* Put the compressed blocks together, in order, and write offsets and header. */
 static int64_t assemble(const encoder *enc) {
   const geometry *g = &enc->g;
   uint8_t *dest = enc->dest;
@@ -230,17 +264,16 @@ static int64_t assemble(const encoder *enc) {
     dest[BLOSC2_CHUNK_BLOSC2_FLAGS] |= BLOSC2_SPECIAL_ZERO << 4;
     cbytes = HEADER;
   } else {
-    int64_t at = body, from = body;
+    int64_t at = body;
     for (int64_t b = 0; b < g->nblocks; b++) {
-      if (b % enc->slab == 0) {
-        from = body + b * enc->room;
-      }
       store_int32(dest + HEADER + OFFSET * b, (int32_t)at);
-      if (at != from) {
-        memmove(dest + at, dest + from, (size_t)enc->blocks[b].size);
-      }
       at += enc->blocks[b].size;
-      from += enc->blocks[b].size;
+    }
+    for (int64_t s = 0; enc->nslabs > 1 && s < enc->nslabs; s++) {
+      int64_t start = load_int32(dest + HEADER + OFFSET * s * enc->slab);
+      int64_t stop = s + 1 < enc->nslabs ? load_int32(dest + HEADER + OFFSET * (s + 1) * enc->slab)
+                                         : cbytes;
+      memcpy(dest + start, enc->slabs[s], (size_t)(stop - start));
     }
   }
   store_int32(dest + BLOSC2_CHUNK_NBYTES, g->nbytes);
@@ -251,7 +284,7 @@ static int64_t assemble(const encoder *enc) {
 int64_t cat_encode_bound(const cat_grid *grid) {
   geometry g;
   int error = find_geometry(grid, &g);
-  return error ? error : HEADER + OFFSET * g.nblocks + g.nblocks * mini_bound(&g);
+  return error ? error : HEADER + (int64_t)g.nbytes;
 }
 
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
@@ -283,18 +316,22 @@ int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, con
       has_filter(compression->filters, BLOSC_DELTA)) {
     return encode_whole(&enc);
   }
-  enc.room = mini_bound(g);
   enc.slab = nthreads == 1 ? g->nblocks : SLAB_BYTES / g->blocksize + 1;
-  enc.blocks = malloc((size_t)g->nblocks * sizeof *enc.blocks);
-  if (enc.blocks == NULL) {
-    return CAT_ERROR_MEMORY;
+  enc.nslabs = (g->nblocks + enc.slab - 1) / enc.slab;
+  enc.slabs = calloc((size_t)enc.nslabs, sizeof *enc.slabs);
+  enc.blocks = calloc((size_t)g->nblocks, sizeof *enc.blocks);
+  result = enc.slabs == NULL || enc.blocks == NULL ? CAT_ERROR_MEMORY : 0;
+  if (!result) {
+    result = cat_run(encode_slab, free_scratch, &enc, enc.nslabs, nthreads);
+    where->block = enc.wrong;
   }
-  result = cat_run(encode_slab, free_scratch, &enc, (g->nblocks + enc.slab - 1) / enc.slab,
-                   nthreads);
-  where->block = result ? enc.wrong : -1;
   if (!result) {
     result = assemble(&enc);
   }
+  for (int64_t s = 0; enc.slabs != NULL && s < enc.nslabs; s++) {
+    free(enc.slabs[s]);
+  }
+  free(enc.slabs);
   free(enc.blocks);
   return result;
 }

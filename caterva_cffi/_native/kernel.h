@@ -95,7 +95,7 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, cons
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
              const int64_t *strides, int nthreads, cat_where *where);
 
-/* How many bytes cat_encode needs to work in, or CAT_ERROR_GEOMETRY. */
+/* The most bytes of a compressed chunk, or CAT_ERROR_GEOMETRY. */
 int64_t cat_encode_bound(const cat_grid *grid);
 
 /* Compress a chunk whose first `extent` items along each dimension come from `src`, where item k
