@@ -14,7 +14,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi, lib
 from caterva_cffi.buffers import address, byte_view
-from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.errors import ArgumentError, FormatError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of, text_of
 from caterva_cffi.kernel import Kernel
@@ -85,6 +85,10 @@ class NDArray:
 
     def __init__(self, schunk: SChunk, nthreads: int | None = None) -> None:
         grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize, schunk.nchunks)
+        # C-Blosc2 divides by the size of a chunk.
+        size = schunk.ptr.chunksize
+        if grid.nchunks and size != grid.chunk_nbytes:
+            raise FormatError(f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}")
         self._init(schunk, grid, dtype, nthreads)
 
     def _init(self, schunk: SChunk, grid: Grid, dtype: np.dtype[Any], nthreads: int | None) -> None:
