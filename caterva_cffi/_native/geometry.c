@@ -88,7 +88,7 @@ void find_block(const geometry *g, const cat_box *box, const int64_t *along, int
     part->number += block * scale;
     scale *= g->blocks[d];
     part->count[d] = n;
-    part->strides[d] = g->block_strides[d] * step;
+    part->strides[d] = n == 1 ? 0 : g->block_strides[d] * step; /* steps may be huge */
     part->src += (box->start[d] + k * step - block * size) * g->block_strides[d];
     part->dest += k * strides[d];
     part->whole &= n == size;
