@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <blosc2/codecs-registry.h>
+
 #include "chunk.h"
 #include "geometry.h"
 #include "kernel.h"
@@ -202,11 +204,26 @@ static void free_scratch(void *given) {
   }
 }
 
+/* How many bytes zfp may read behind damaged ones: it stops at as many as it could have written, in
+ * whole cells of 4 items along each dimension, and a rate of 255 makes these 2.55 times their size. */
+static int64_t zfp_reads_on(const decoder *dec) {
+  int codec = dec->header[UDCODEC], used = dec->header[BLOSC2_CHUNK_FLAGS] >> 5;
+  if (used != BLOSC_UDCODEC_FORMAT || codec < BLOSC_CODEC_ZFP_FIXED_ACCURACY ||
+      codec > BLOSC_CODEC_ZFP_FIXED_RATE) {
+    return 0;
+  }
+  int64_t cells = 3 * (int64_t)dec->g->itemsize;
+  for (int d = 0; d < dec->g->ndim; d++) {
+    cells *= (dec->g->block[d] + 3) / 4 * 4;
+  }
+  return cells + 64;
+}
+
 /* Make room for a mini-chunk of `size` bytes, with all that blocks of a chunk have in common. */
 static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t size) {
   int64_t offsets = OFFSET * dec->g->nblocks;
   free(own->mini);
-  own->mini = malloc((size_t)size);
+  own->mini = calloc(1, (size_t)(size + zfp_reads_on(dec)));
   own->mini_size = own->mini == NULL ? 0 : (int32_t)size;
   if (own->mini == NULL) {
     return CAT_ERROR_MEMORY;
@@ -299,6 +316,9 @@ static int decode_whole(decoder *dec) {
   const uint8_t *bytes = find_bytes(dec, 0, dec->cbytes);
   if (bytes == NULL) {
     return CAT_ERROR_MISSING;
+  }
+  if (zfp_reads_on(dec)) {
+    return CAT_ERROR_CODEC; /* it depends on the grid's blocks, and on what is behind them */
   }
   scratch *own = calloc(1, sizeof *own);
   dec->whole = malloc((size_t)dec->g->nbytes);
