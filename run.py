@@ -4,6 +4,7 @@
     python3 run.py demo [DATASET]    the comparison on real data (--help: its options)
     python3 run.py test [OPTIONS]    the tests, with pytest's options
     python3 run.py lint              ruff and mypy
+    python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py which 3.13        where that interpreter is
 
 It needs Python 3.11 or later, a C compiler and a network. Environments go to .venv-*, the wheel to
@@ -300,6 +301,14 @@ def demo(arguments: list[str]) -> int:
     return run([python, ROOT / "benchmarks" / "demo.py", *arguments], {})
 
 
+def bench(arguments: list[str]) -> int:
+    """Measure against the peers."""
+    with only_one():
+        name = f"bench-{version(sys.executable)}"
+        python = make_environment(name, sys.executable, ("bench",), make_wheel())
+    return run([python, ROOT / "benchmarks", *arguments], {})
+
+
 def test(arguments: list[str]) -> int:
     """Run the tests."""
     with only_one():
@@ -334,6 +343,7 @@ def which(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
+    "bench": bench,
     "test": test,
     "lint": lint,
     "which": which,

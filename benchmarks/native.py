@@ -1,0 +1,100 @@
+"""The C libraries' own functions, through `lib`: what the kernel is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from data import Key, bounds_of
+
+from caterva_cffi import check, ffi, lib
+from caterva_cffi.params import Compression
+
+Read = Callable[[Any], Any]
+
+
+def decompressor(chunk: Any, out: npt.NDArray[Any]) -> Callable[[], int]:
+    """Return a call of `blosc2_decompress_ctx`, one thread, which leaves items in block order."""
+    parameters = ffi.new("blosc2_dparams *", {"nthreads": 1})
+    context = ffi.gc(lib.blosc2_create_dctx(parameters[0]), lib.blosc2_free_ctx)
+    data = ffi.from_buffer("uint8_t[]", chunk)
+    dest = ffi.from_buffer("uint8_t[]", out.reshape(-1).view(np.uint8), require_writable=True)
+
+    def decompress() -> int:
+        size = lib.blosc2_decompress_ctx(context, data, len(data), dest, len(dest))
+        return int(check(size, "blosc2_decompress_ctx"))
+
+    return decompress
+
+
+def compressor(
+    items: npt.NDArray[Any], blocksize: int, compression: Compression
+) -> Callable[[], Any]:
+    """Return a call of `blosc2_compress_ctx`, one thread, of items in block order."""
+    parameters = compression.to_cparams(items.itemsize, blocksize)
+    context = ffi.gc(lib.blosc2_create_cctx(parameters[0]), lib.blosc2_free_ctx)
+    source = ffi.from_buffer("uint8_t[]", items.reshape(-1).view(np.uint8))
+    chunk = np.zeros(items.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
+    dest = ffi.from_buffer("uint8_t[]", chunk)
+
+    def compress() -> Any:
+        size = lib.blosc2_compress_ctx(context, source, len(source), dest, len(dest))
+        return chunk[: check(size, "blosc2_compress_ctx")]
+
+    return compress
+
+
+class Slice:
+    """A selection with its destination, made beforehand so that a call costs nothing else."""
+
+    def __init__(self, key: Key, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
+        start, stop = bounds_of(key, shape)
+        count = [b - a for a, b in zip(start, stop, strict=True)]
+        self.start, self.stop = ffi.new("int64_t[]", start), ffi.new("int64_t[]", stop)
+        self.shape = ffi.new("int64_t[]", count)
+        self.out = np.zeros(count, dtype)
+        self.dest = ffi.from_buffer(self.out.reshape(-1).view(np.uint8))
+        self.size = self.out.nbytes
+
+
+def caterva_reader(frame: bytes | memoryview) -> Read:
+    """Return `caterva_get_slice_buffer` of a frame in memory."""
+    context, array = ffi.new("caterva_ctx_t **"), ffi.new("caterva_array_t **")
+    config = ffi.new("caterva_config_t *", lib.CATERVA_CONFIG_DEFAULTS)
+    check(lib.caterva_ctx_new(config, context), "caterva_ctx_new")
+    data = ffi.from_buffer("uint8_t[]", frame)
+    check(lib.caterva_from_cframe(context[0], data, len(data), False, array), "from_cframe")
+
+    def free(_: Any) -> None:
+        lib.caterva_free(context[0], array)
+        lib.caterva_ctx_free(context)
+
+    owner = ffi.gc(array[0], free)
+
+    def read(s: Slice) -> Any:
+        code = lib.caterva_get_slice_buffer(
+            context[0], owner, s.start, s.stop, s.dest, s.shape, s.size
+        )
+        check(code, "caterva_get_slice_buffer")
+        return s.out
+
+    read.__dict__["keep"] = (config, data)
+    return read
+
+
+def b2nd_reader(frame: bytes | memoryview) -> Read:
+    """Return `b2nd_get_slice_cbuffer` of a frame in memory."""
+    array = ffi.new("b2nd_array_t **")
+    data = ffi.from_buffer("uint8_t[]", frame)
+    check(lib.b2nd_from_cframe(data, len(data), False, array), "b2nd_from_cframe")
+    owner = ffi.gc(array[0], lib.b2nd_free)
+
+    def read(s: Slice) -> Any:
+        code = lib.b2nd_get_slice_cbuffer(owner, s.start, s.stop, s.dest, s.shape, s.size)
+        check(code, "b2nd_get_slice_cbuffer")
+        return s.out
+
+    read.__dict__["keep"] = data
+    return read

@@ -1,0 +1,271 @@
+"""Results as Markdown tables and as plots, put into a page between the marks of their part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from kernel import Row
+from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
+from partitions import Point
+from timing import Spread
+from zarr_slices import OURS, Timed
+
+
+# --- Markdown -------------------------------------------------------------------------------------
+def seconds(value: float) -> str:
+    """Return a time with three digits."""
+    for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def ratio(spread: Spread) -> str:
+    """Return a ratio with its quartiles."""
+    return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table whose first column is text."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def insert(page: Path, part: str, text: str) -> None:
+    """Replace what stands between a part's marks in a page.
+
+    Raises
+    ------
+    ValueError
+        For a page without these marks.
+    """
+    begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
+    before = page.read_text(encoding="utf-8")
+    marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+    if not marked.search(before):
+        raise ValueError(f"{page} has no lines {begin} and {end}")
+    after = marked.sub(lambda _: f"{begin}\n{text}\n{end}", before)
+    page.write_text(after, encoding="utf-8")
+
+
+def _value(row: Row) -> str:
+    if row.other is not None:
+        return ratio(row.value)
+    return f"{seconds(row.value.median)} ({seconds(row.value.low)} to {seconds(row.value.high)})"
+
+
+def _bound(row: Row) -> str:
+    return f"{row.bound:g} x" if row.other is not None else seconds(row.bound)
+
+
+def _verdict(row: Row) -> str:
+    return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
+
+
+def line(row: Row | Timed | Point) -> str:
+    """Return a result as it is shown while measuring."""
+    if isinstance(row, Row):
+        verdict = "" if row.met else "MISSED"
+        return (
+            f"{row.work:45} {row.case:44} {_value(row):>24} <= {_bound(row):7} {verdict}".rstrip()
+        )
+    if isinstance(row, Timed):
+        shown = "".join(f"\n    {n:38} {seconds(s.median):>8}" for n, s in row.seconds.items())
+        compared = "".join(f"\n    {a} / {b}: {ratio(r)}" for a, b, r in row.ratios)
+        return f"{row.selection}{shown}{compared}"
+    memory = "" if row.peak is None else f"{row.peak / 2**20:10.1f} MiB"
+    return f"{row.way:58} {row.what:16} {row.x:4} {seconds(row.seconds.median):>8}{memory}"
+
+
+def kernel(rows: Sequence[Row], _: Path) -> str:
+    """Return the bounds in short, then every case."""
+    works = list(dict.fromkeys(row.work for row in rows))
+    short, long = [], []
+    for work in works:
+        cases = [row for row in rows if row.work == work]
+        by_bound = {row.bound: [r for r in cases if r.bound == row.bound] for row in cases}
+        for same in by_bound.values():
+            best, worst = (f(same, key=lambda row: row.value.median) for f in (min, max))
+            met = sum(row.met for row in same)
+            verdict = "met" if met == len(same) else f"**missed in {len(same) - met}**"
+            short.append(
+                (work, _bound(same[0]), _value(best), _value(worst), f"{verdict} of {len(same)}")
+            )
+    for row in rows:
+        other = seconds(row.other.median) if row.other is not None else ""
+        ours = seconds(row.ours.median)
+        against = row.against
+        cells = (row.work, row.case, ours, against, other, _value(row), _bound(row), _verdict(row))
+        long.append(cells)
+    head = ("work", "bound", "best case", "worst case", "")
+    columns = ("work", "case", "ours", "against", "its time", "ratio (quartiles)", "bound", "")
+    return (
+        f"{table(head, short)}\n\n<details><summary>Every case</summary>\n\n"
+        f"{table(columns, long)}\n\n</details>"
+    )
+
+
+def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:
+    """Return all readers' medians, and ours against the best."""
+    names = list(rows[0].seconds)
+    times = [(name, *(f"{row.seconds[name].median * 1e3:.3g}" for row in rows)) for name in names]
+    compared = [
+        (row.selection, one, other, ratio(spread))
+        for row in rows
+        for one, other, spread in row.ratios
+    ]
+    _draw_slices(rows, directory / "zarr_slices.png")
+    return (
+        f"{table(('ms', *(row.selection for row in rows)), times)}\n\n"
+        f"{table(('selection', 'ours', 'against', 'ratio (quartiles)'), compared)}\n\n"
+        f"![Time of each reader]({directory.name}/zarr_slices.png)"
+    )
+
+
+def partitions(points: Sequence[Point], directory: Path) -> str:
+    """Return the table of the axes, and the plots."""
+    axes = [point for point in points if point.figure == "axes"]
+    planes = list(dict.fromkeys(point.what for point in axes))
+    found = {(point.way, point.what): point.seconds for point in axes}
+    cells = [
+        (way, *(_milliseconds(found[way, plane]) for plane in planes))
+        for way in dict.fromkeys(point.way for point in axes)
+    ]
+    _draw_axes(axes, directory / "axes.png")
+    _draw_selection(
+        [point for point in points if point.figure == "selection"], directory / "selection.png"
+    )
+    _draw_chunk([point for point in points if point.figure == "chunk"], directory / "chunk.png")
+    return (
+        f"{table(('ms, median (quartiles)', *planes), cells)}\n\n"
+        f"![Planes across each axis]({directory.name}/axes.png)\n\n"
+        f"![Time against the size of the selection]({directory.name}/selection.png)\n\n"
+        f"![Time and memory against the size of the chunk]({directory.name}/chunk.png)"
+    )
+
+
+def _milliseconds(spread: Spread) -> str:
+    low, median, high = (f"{v * 1e3:.3g}" for v in (spread.low, spread.median, spread.high))
+    return f"{median} ({low} to {high})"
+
+
+# --- plots ----------------------------------------------------------------------------------------
+def _colour(way: str) -> str:
+    return "tab:orange" if way.startswith(OURS) else "tab:gray"
+
+
+def _whiskers(spreads: Sequence[Spread], factor: float) -> tuple[list[float], list[list[float]]]:
+    """Return medians and what error bars reach below and above them."""
+    return [s.median * factor for s in spreads], [
+        [(s.median - s.low) * factor for s in spreads],
+        [(s.high - s.median) * factor for s in spreads],
+    ]
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Label a logarithmic axis 1, 2, 5, 10, 20, ... over two decades, and 1, 10, 100 over more."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _draw_slices(rows: Sequence[Timed], path: Path) -> None:
+    columns = -(-len(rows) // 2)
+    figure, panels = plt.subplots(2, columns, figsize=(14, 7), sharey=True, layout="constrained")
+    for panel, row in zip(panels.flat, rows, strict=False):
+        names = list(row.seconds)[::-1]
+        medians, reach = _whiskers([row.seconds[name] for name in names], 1e3)
+        for y, name in enumerate(names):
+            across = [[side[y]] for side in reach]
+            panel.errorbar(medians[y], y, xerr=across, fmt="o", color=_colour(name))
+        panel.set_yticks(range(len(names)), names, fontsize=8)
+        panel.set_xscale("log")
+        _plain_ticks(panel.xaxis)
+        panel.set_xlabel("ms")
+        panel.set_title(row.selection, fontsize=10)
+        panel.grid(axis="x", alpha=0.4)
+    for panel in list(panels.flat)[len(rows) :]:
+        panel.set_axis_off()
+    _save(figure, path)
+
+
+def _draw_axes(points: Sequence[Point], path: Path) -> None:
+    planes = list(dict.fromkeys(point.what for point in points))
+    ways = list(dict.fromkeys(point.way for point in points))
+    groups = list(dict.fromkeys(way.split(",")[0] for way in ways))
+    colours = ["tab:orange", "tab:gray", "tab:blue"]
+    figure, panels = plt.subplots(1, len(groups), figsize=(12, 4), layout="constrained")
+    for panel, group in zip(panels, groups, strict=True):
+        mine = [way for way in ways if way.split(",")[0] == group]
+        for number, way in enumerate(mine):
+            spreads = [p.seconds for p in points if p.way == way]
+            medians, reach = _whiskers(spreads, 1e3)
+            x = [k + 0.27 * (number - 1) for k in range(len(planes))]
+            label = way.split(", ", 1)[1]
+            panel.bar(x, medians, 0.25, yerr=reach, label=label, color=colours[number])
+        panel.set_xticks(range(len(planes)), planes)
+        panel.set_ylabel("ms")
+        panel.set_title(group)
+        panel.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _lines(panel: Any, points: Sequence[Point], value: Callable[[Point], Spread]) -> None:
+    for way in dict.fromkeys(point.way for point in points):
+        mine = [point for point in points if point.way == way]
+        spreads = [value(point) for point in mine]
+        x = [point.x for point in mine]
+        bold = 2.5 if way.startswith(OURS) else 1.2
+        drawn = panel.plot(x, [s.median for s in spreads], marker=".", lw=bold, label=way)
+        low, high = [s.low for s in spreads], [s.high for s in spreads]
+        panel.fill_between(x, low, high, alpha=0.2, color=drawn[0].get_color())
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
+    _plain_ticks(panel.yaxis)
+    panel.grid(alpha=0.4)
+
+
+def _draw_selection(points: Sequence[Point], path: Path) -> None:
+    figure, panel = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    _lines(panel, points, lambda p: Spread(*(1e3 * v for v in _three(p.seconds))))
+    panel.set_xlabel("side of the cube that is read [items]")
+    panel.set_ylabel("ms")
+    panel.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _draw_chunk(points: Sequence[Point], path: Path) -> None:
+    wanted = list(dict.fromkeys(point.what for point in points))
+    figure, panels = plt.subplots(
+        2, len(wanted), figsize=(11, 8), sharex=True, layout="constrained"
+    )
+    for column, what in enumerate(wanted):
+        mine = [point for point in points if point.what == what]
+        _lines(panels[0][column], mine, lambda p: Spread(*(1e3 * v for v in _three(p.seconds))))
+        panels[0][column].set_ylabel("ms")
+        panels[0][column].set_title(what)
+        measured = [point for point in mine if point.peak is not None]
+        _lines(panels[1][column], measured, lambda p: Spread(*[max(p.peak or 0, 4096) / 2**20] * 3))
+        panels[1][column].set_ylabel("memory at the peak [MiB]")
+        panels[1][column].set_xlabel("side of the chunk [items]")
+    panels[0][0].legend(fontsize=8)
+    _save(figure, path)
+
+
+def _three(spread: Spread) -> tuple[float, float, float]:
+    return spread.low, spread.median, spread.high
