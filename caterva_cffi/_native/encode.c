@@ -51,7 +51,7 @@ static void gather_block(const encoder *enc, int64_t number, uint8_t *dest) {
     count[d] = left < 0 ? 0 : left < g->block[d] ? left : g->block[d];
     whole &= count[d] == g->block[d];
     empty |= count[d] == 0;
-    from += start * enc->strides[d];
+    from += left > 0 ? start * enc->strides[d] : 0;
   }
   if (!whole) {
     memset(dest, 0, (size_t)g->blocksize);
