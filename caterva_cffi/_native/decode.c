@@ -7,6 +7,7 @@
 #include "chunk.h"
 #include "geometry.h"
 #include "kernel.h"
+#include "streams.h"
 #include "threads.h"
 
 enum {
@@ -27,6 +28,8 @@ typedef struct {
   int32_t *ends;   /* sorted offsets, where blocks are out of order and many are wanted */
   uint8_t *whole;  /* the chunk decoded, where its blocks cannot be decoded alone */
   int plain;       /* blocks are stored as they are */
+  int simple;      /* blocks are decoded without C-Blosc2 */
+  stream_layout layout;
   int direct;      /* a block lies in the destination as in a block of its own */
   int64_t along[CAT_MAX_DIM];
   int64_t wanted;  /* blocks */
@@ -41,6 +44,8 @@ typedef struct {
   int32_t mini_size; /* its capacity */
   blosc2_context *context;
   plugin_context *plugin;
+  uint8_t *streams;  /* one block, not yet unshuffled */
+  void *zstd;
 } scratch;
 
 /* The chunk's bytes from `start` to `stop`, or NULL where no piece holds them. */
@@ -200,6 +205,8 @@ static void free_scratch(void *given) {
     free_plugin_context(own->plugin);
     free(own->block);
     free(own->mini);
+    free(own->streams);
+    free_streams(own->zstd);
     free(own);
   }
 }
@@ -236,28 +243,78 @@ static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t s
   return 0;
 }
 
-static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t *dest) {
+/* Where a block's bytes are, after checking that it lies inside its chunk. */
+static int find_stored(const decoder *dec, int64_t block, const uint8_t **bytes, int32_t *size) {
   int32_t start = offset_of(dec, block), end = end_of(dec, block);
   if (start < dec->body || start >= dec->cbytes || end > dec->cbytes || end <= start) {
     return CAT_ERROR_OFFSET;
   }
-  const uint8_t *bytes = find_bytes(dec, start, end);
-  if (bytes == NULL) {
-    return CAT_ERROR_MISSING;
+  *bytes = find_bytes(dec, start, end);
+  *size = end - start;
+  return *bytes == NULL ? CAT_ERROR_MISSING : 0;
+}
+
+static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t *dest) {
+  const uint8_t *bytes;
+  int32_t stored;
+  int error = find_stored(dec, block, &bytes, &stored);
+  if (error) {
+    return error;
   }
-  int64_t prefix = dec->body - OFFSET * (dec->g->nblocks - 1), size = prefix + (end - start);
+  int64_t prefix = dec->body - OFFSET * (dec->g->nblocks - 1), size = prefix + stored;
   if (size > own->mini_size) {
     int64_t usual = prefix + dec->g->blocksize + OFFSET * (int64_t)BLOSC_MAX_TYPESIZE;
-    int error = init_mini(dec, own, prefix, size > usual ? size : usual);
+    error = init_mini(dec, own, prefix, size > usual ? size : usual);
     if (error) {
       return error;
     }
   }
   store_int32(own->mini + BLOSC2_CHUNK_CBYTES, (int32_t)size);
-  memcpy(own->mini + prefix, bytes, (size_t)(end - start));
+  memcpy(own->mini + prefix, bytes, (size_t)stored);
   int decoded =
       blosc2_decompress_ctx(own->context, own->mini, (int32_t)size, dest, dec->g->blocksize);
   return decoded == dec->g->blocksize ? 0 : CAT_ERROR_BLOCK;
+}
+
+/* Decode the wanted items of a block from its streams. */
+static int decode_simple(const decoder *dec, scratch *own, const block_part *p, uint8_t *dest) {
+  const geometry *g = dec->g;
+  const stream_layout *layout = &dec->layout;
+  const uint8_t *stored, *bytes[BLOSC_MAX_TYPESIZE];
+  int32_t size;
+  int error = find_stored(dec, p->number, &stored, &size);
+  if (error) {
+    return error;
+  }
+  int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
+  int woven = shuffled && !whole;
+  uint8_t *streams = whole && !shuffled ? dest : own->streams;
+  error = decode_streams(layout, stored, size, g->blocksize, !woven && (whole || shuffled), streams,
+                         bytes, &own->zstd);
+  if (error || (whole && !shuffled)) {
+    return error;
+  }
+  if (whole) {
+    blosc2_unshuffle(layout->typesize, g->blocksize, bytes[0], dest);
+    return 0;
+  }
+  const uint8_t *block = bytes[0];
+  if (shuffled) {
+    if (unshuffle_part(layout, bytes, g, p, dest, dec->strides)) {
+      return 0;
+    }
+    for (int j = 0; j < layout->typesize; j++) {
+      int64_t length = g->blocksize / layout->typesize;
+      if (bytes[j] != streams + j * length) {
+        memcpy(streams + j * length, bytes[j], (size_t)length);
+      }
+    }
+    blosc2_unshuffle(layout->typesize, g->blocksize, streams, own->block);
+    block = own->block;
+  }
+  copy_items(dest, dec->strides, block + p->src, p->strides, p->count, g->ndim, g->itemsize,
+             dec->strides);
+  return 0;
 }
 
 /* Decode the number-th wanted block to where it goes. */
@@ -275,6 +332,8 @@ static int decode_wanted(decoder *dec, scratch *own, int64_t number) {
     int64_t start = HEADER + p.number * g->blocksize;
     block = find_bytes(dec, start, start + g->blocksize);
     error = block == NULL ? CAT_ERROR_MISSING : 0;
+  } else if (dec->simple) {
+    error = decode_simple(dec, own, &p, dest);
   } else if (p.whole && dec->direct) {
     error = decode_block(dec, own, p.number, dest);
   } else {
@@ -299,7 +358,12 @@ static int decode_slab(void *state, void **thread, int64_t number) {
     if (own == NULL || (own->block = malloc((size_t)dec->g->blocksize)) == NULL) {
       return CAT_ERROR_MEMORY;
     }
-    error = init_context(dec, own);
+    if (dec->simple) {
+      own->streams = malloc((size_t)dec->g->blocksize);
+      error = own->streams == NULL ? CAT_ERROR_MEMORY : 0;
+    } else {
+      error = init_context(dec, own);
+    }
   }
   int64_t stop = (number + 1) * dec->slab;
   for (int64_t b = number * dec->slab; !error && b < stop && b < dec->wanted; b++) {
@@ -393,6 +457,7 @@ static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *
     return fill_special(&dec);
   }
   dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
+  dec.simple = !dec.plain && find_streams(dec.header, g->itemsize, &dec.layout);
   dec.direct = same_layout(g, strides);
   dec.wanted = count_blocks(g, &part->box, dec.along);
   if (dec.plain) {

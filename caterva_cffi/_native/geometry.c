@@ -104,13 +104,72 @@ int same_layout(const geometry *g, const int64_t *strides) {
   return 1;
 }
 
+void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
+              const int64_t *count, int ndim, const int64_t *outer, row_mover move,
+              const void *state) {
+  int64_t n[CAT_MAX_DIM], ds[CAT_MAX_DIM], ss[CAT_MAX_DIM], os[CAT_MAX_DIM];
+  int dims = 0;
+  for (int d = 0; d < ndim; d++) {
+    if (count[d] == 0) {
+      return;
+    }
+    if (count[d] == 1) {
+      continue;
+    }
+    int64_t stride = outer[d] < 0 ? -outer[d] : outer[d];
+    int at = dims++;
+    for (; at > 0 && os[at - 1] < stride; at--) {
+      n[at] = n[at - 1], ds[at] = ds[at - 1], ss[at] = ss[at - 1], os[at] = os[at - 1];
+    }
+    n[at] = count[d], ds[at] = dest_strides[d], ss[at] = src_strides[d], os[at] = stride;
+  }
+  if (dims == 0) {
+    move(state, dest, 0, src, 0, 1);
+    return;
+  }
+  /* Neighbouring dimensions that are one run on both sides become one. */
+  int last = 0;
+  for (int d = 1; d < dims; d++) {
+    if (ds[last] == ds[d] * n[d] && ss[last] == ss[d] * n[d]) {
+      n[last] *= n[d], ds[last] = ds[d], ss[last] = ss[d];
+    } else {
+      last++;
+      n[last] = n[d], ds[last] = ds[d], ss[last] = ss[d];
+    }
+  }
+  int64_t k[CAT_MAX_DIM] = {0};
+  for (;;) {
+    move(state, dest, ds[last], src, ss[last], n[last]);
+    int d = last - 1;
+    for (; d >= 0; d--) {
+      dest += ds[d], src += ss[d];
+      if (++k[d] < n[d]) {
+        break;
+      }
+      dest -= ds[d] * n[d], src -= ss[d] * n[d];
+      k[d] = 0;
+    }
+    if (d < 0) {
+      return;
+    }
+  }
+}
+
+typedef struct {
+  const uint8_t *src;
+  int64_t itemsize;
+} copied;
+
 #define COPY_LOOP(SIZE)                                         \
   for (int64_t i = 0; i < n; i++) {                             \
     memcpy(dest + i * dest_stride, src + i * src_stride, SIZE); \
   }
 
-static void copy_row(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int64_t src_stride,
-                     int64_t n, int64_t itemsize) {
+static void copy_row(const void *state, uint8_t *dest, int64_t dest_stride, int64_t from,
+                     int64_t src_stride, int64_t n) {
+  const copied *given = state;
+  const uint8_t *src = given->src + from;
+  int64_t itemsize = given->itemsize;
   if (dest_stride == itemsize && src_stride == itemsize) {
     memcpy(dest, src, (size_t)(n * itemsize));
     return;
@@ -128,50 +187,6 @@ static void copy_row(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int
 void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
                 const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
                 const int64_t *outer) {
-  int64_t n[CAT_MAX_DIM], ds[CAT_MAX_DIM], ss[CAT_MAX_DIM], os[CAT_MAX_DIM];
-  int dims = 0;
-  for (int d = 0; d < ndim; d++) {
-    if (count[d] == 0) {
-      return;
-    }
-    if (count[d] == 1) {
-      continue;
-    }
-    int64_t stride = outer[d] < 0 ? -outer[d] : outer[d];
-    int at = dims++;
-    for (; at > 0 && os[at - 1] < stride; at--) {
-      n[at] = n[at - 1], ds[at] = ds[at - 1], ss[at] = ss[at - 1], os[at] = os[at - 1];
-    }
-    n[at] = count[d], ds[at] = dest_strides[d], ss[at] = src_strides[d], os[at] = stride;
-  }
-  /* Neighbouring dimensions that are one run on both sides become one. */
-  int last = 0;
-  for (int d = 1; d < dims; d++) {
-    if (ds[last] == ds[d] * n[d] && ss[last] == ss[d] * n[d]) {
-      n[last] *= n[d], ds[last] = ds[d], ss[last] = ss[d];
-    } else {
-      last++;
-      n[last] = n[d], ds[last] = ds[d], ss[last] = ss[d];
-    }
-  }
-  if (dims == 0) {
-    memcpy(dest, src, (size_t)itemsize);
-    return;
-  }
-  int64_t k[CAT_MAX_DIM] = {0};
-  for (;;) {
-    copy_row(dest, ds[last], src, ss[last], n[last], itemsize);
-    int d = last - 1;
-    for (; d >= 0; d--) {
-      dest += ds[d], src += ss[d];
-      if (++k[d] < n[d]) {
-        break;
-      }
-      dest -= ds[d] * n[d], src -= ss[d] * n[d];
-      k[d] = 0;
-    }
-    if (d < 0) {
-      return;
-    }
-  }
+  copied state = {src, itemsize};
+  for_rows(dest, dest_strides, 0, src_strides, count, ndim, outer, copy_row, &state);
 }

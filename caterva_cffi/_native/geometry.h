@@ -44,6 +44,16 @@ void find_block(const geometry *g, const cat_box *box, const int64_t *along, int
 /* Whether a block lies in a destination as it does in a block of its own. */
 int same_layout(const geometry *g, const int64_t *strides);
 
+/* Moves `n` items of a row, from `src` on (in whatever units its strides have). */
+typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t dest_stride, int64_t src,
+                          int64_t src_stride, int64_t n);
+
+/* Call `move` for all rows of items that go from one layout to another, as few and as long as can
+ * be, in the order of `outer`, the one that does not fit the cache. */
+void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
+              const int64_t *count, int ndim, const int64_t *outer, row_mover move,
+              const void *state);
+
 /* Copy items between two layouts, in the order of `outer`, the one that does not fit the cache. */
 void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
                 const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,

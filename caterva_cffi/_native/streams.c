@@ -1,0 +1,253 @@
+#include "streams.h"
+
+#include <string.h>
+
+#include <lz4.h>
+#include <zstd.h>
+
+#include "chunk.h"
+
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#define HAVE_SSE2 1
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#define HAVE_NEON 1
+#endif
+
+int find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout) {
+  const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
+  const uint8_t *metas = header + BLOSC2_CHUNK_FILTER_META;
+  int flags = header[BLOSC2_CHUNK_FLAGS], shuffled = 0;
+  layout->format = flags >> 5;
+  if ((layout->format != BLOSC_LZ4_FORMAT && layout->format != BLOSC_ZSTD_FORMAT) ||
+      header[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT ||
+      header[BLOSC2_CHUNK_TYPESIZE] != itemsize) {
+    return 0;
+  }
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    switch (filters[i]) {
+      case BLOSC_NOFILTER:
+      case BLOSC_TRUNC_PREC: /* what it cut off stays so */
+        break;
+      case BLOSC_SHUFFLE:
+        shuffled++;
+        if (shuffled > 1 || (metas[i] != 0 && metas[i] != itemsize)) {
+          return 0;
+        }
+        break;
+      default:
+        return 0;
+    }
+  }
+  layout->typesize = shuffled ? itemsize : 1;
+  layout->streams = flags & FLAG_DONT_SPLIT ? 1 : itemsize;
+  return 1;
+}
+
+static int decode_stream(int format, const uint8_t *src, int32_t size, uint8_t *dest, int32_t length,
+                         void **zstd) {
+  if (format == BLOSC_LZ4_FORMAT) {
+    return LZ4_decompress_safe((const char *)src, (char *)dest, size, length) == length;
+  }
+  if (*zstd == NULL && (*zstd = ZSTD_createDCtx()) == NULL) {
+    return 0;
+  }
+  return ZSTD_decompressDCtx(*zstd, dest, (size_t)length, src, (size_t)size) == (size_t)length;
+}
+
+int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
+                   int32_t blocksize, int gather, uint8_t *scratch, const uint8_t **bytes,
+                   void **zstd) {
+  int32_t length = blocksize / layout->streams;
+  const uint8_t *end = block + size;
+  /* Only bytes of their own, or a single stream, may stay where they are. */
+  int leave = !gather && (layout->streams == 1 || layout->typesize > 1);
+  const uint8_t *decoded = scratch;
+  for (int j = 0; j < layout->streams; j++) {
+    uint8_t *dest = scratch + (int64_t)j * length;
+    decoded = dest;
+    if (end - block < OFFSET) {
+      return CAT_ERROR_BLOCK;
+    }
+    int32_t stored = load_int32(block);
+    block += OFFSET;
+    if (stored == 0) {
+      memset(dest, 0, (size_t)length);
+    } else if (stored < 0) {
+      /* A run: the byte is in the size, and a token says that it is one. */
+      if (block == end || stored < -UINT8_MAX || !(*block & 1)) {
+        return CAT_ERROR_BLOCK;
+      }
+      block++;
+      memset(dest, -stored, (size_t)length);
+    } else {
+      if (stored > end - block) {
+        return CAT_ERROR_BLOCK;
+      }
+      if (stored == length) {
+        if (leave) {
+          decoded = block;
+        } else {
+          memcpy(dest, block, (size_t)length);
+        }
+      } else if (!decode_stream(layout->format, block, stored, dest, length, zstd)) {
+        return CAT_ERROR_BLOCK;
+      }
+      block += stored;
+    }
+    if (layout->streams > 1 && layout->typesize > 1) {
+      bytes[j] = decoded;
+    }
+  }
+  if (layout->streams == 1) {
+    for (int j = 0; j < layout->typesize; j++) {
+      bytes[j] = decoded + (int64_t)j * (blocksize / layout->typesize);
+    }
+  } else if (layout->typesize == 1) {
+    bytes[0] = scratch;
+  }
+  return 0;
+}
+
+void free_streams(void *zstd) { ZSTD_freeDCtx(zstd); }
+
+/* --- putting items together --------------------------------------------------------------------- */
+
+typedef struct {
+  const uint8_t *const *bytes;
+  int typesize;
+} shuffled;
+
+#define GATHER(SIZE)                            \
+  for (; i < n; i++, at += stride) {            \
+    uint8_t *item = dest + i * dest_stride;     \
+    for (int j = 0; j < (SIZE); j++) {          \
+      item[j] = from->bytes[j][at];             \
+    }                                           \
+  }
+
+/* Items `at`, `at + stride`, ... one by one, from the i-th on. */
+static void gather_items(const shuffled *from, uint8_t *dest, int64_t dest_stride, int64_t at,
+                         int64_t stride, int64_t n, int64_t i) {
+  at += i * stride;
+  switch (from->typesize) { /* a constant size lets the compiler unroll */
+    case 2: GATHER(2) break;
+    case 4: GATHER(4) break;
+    case 8: GATHER(8) break;
+    default: GATHER(from->typesize)
+  }
+}
+
+#if HAVE_SSE2
+#define LOAD(j) _mm_loadu_si128((const __m128i *)(from->bytes[j] + at + i))
+#define STORE(k, value) _mm_storeu_si128((__m128i *)(dest + i * from->typesize) + (k), (value))
+#endif
+
+/* A run of items that lie side by side on both sides; returns how many are done. */
+static int64_t weave_2(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
+  int64_t i = 0;
+#if HAVE_SSE2
+  for (; i + 16 <= n; i += 16) {
+    __m128i a = LOAD(0), b = LOAD(1);
+    STORE(0, _mm_unpacklo_epi8(a, b));
+    STORE(1, _mm_unpackhi_epi8(a, b));
+  }
+#elif HAVE_NEON
+  for (; i + 16 <= n; i += 16) {
+    uint8x16x2_t v = {{vld1q_u8(from->bytes[0] + at + i), vld1q_u8(from->bytes[1] + at + i)}};
+    vst2q_u8(dest + 2 * i, v);
+  }
+#else
+  (void)from, (void)dest, (void)at, (void)n;
+#endif
+  return i;
+}
+
+static int64_t weave_4(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
+  int64_t i = 0;
+#if HAVE_SSE2
+  for (; i + 16 <= n; i += 16) {
+    __m128i a = LOAD(0), b = LOAD(1), c = LOAD(2), d = LOAD(3);
+    __m128i ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b);
+    __m128i cd0 = _mm_unpacklo_epi8(c, d), cd1 = _mm_unpackhi_epi8(c, d);
+    STORE(0, _mm_unpacklo_epi16(ab0, cd0));
+    STORE(1, _mm_unpackhi_epi16(ab0, cd0));
+    STORE(2, _mm_unpacklo_epi16(ab1, cd1));
+    STORE(3, _mm_unpackhi_epi16(ab1, cd1));
+  }
+#elif HAVE_NEON
+  for (; i + 16 <= n; i += 16) {
+    uint8x16x4_t v = {{vld1q_u8(from->bytes[0] + at + i), vld1q_u8(from->bytes[1] + at + i),
+                       vld1q_u8(from->bytes[2] + at + i), vld1q_u8(from->bytes[3] + at + i)}};
+    vst4q_u8(dest + 4 * i, v);
+  }
+#else
+  (void)from, (void)dest, (void)at, (void)n;
+#endif
+  return i;
+}
+
+static int64_t weave_8(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
+  int64_t i = 0;
+#if HAVE_SSE2
+  for (; i + 16 <= n; i += 16) {
+    __m128i w[8], x[8];
+    for (int j = 0; j < 4; j++) { /* pairs of bytes */
+      __m128i even = LOAD(2 * j), odd = LOAD(2 * j + 1);
+      w[j] = _mm_unpacklo_epi8(even, odd);
+      w[j + 4] = _mm_unpackhi_epi8(even, odd);
+    }
+    for (int h = 0; h < 8; h += 4) { /* halves of items */
+      x[h] = _mm_unpacklo_epi16(w[h], w[h + 1]);
+      x[h + 1] = _mm_unpackhi_epi16(w[h], w[h + 1]);
+      x[h + 2] = _mm_unpacklo_epi16(w[h + 2], w[h + 3]);
+      x[h + 3] = _mm_unpackhi_epi16(w[h + 2], w[h + 3]);
+    }
+    for (int h = 0; h < 8; h += 4) {
+      STORE(h, _mm_unpacklo_epi32(x[h], x[h + 2]));
+      STORE(h + 1, _mm_unpackhi_epi32(x[h], x[h + 2]));
+      STORE(h + 2, _mm_unpacklo_epi32(x[h + 1], x[h + 3]));
+      STORE(h + 3, _mm_unpackhi_epi32(x[h + 1], x[h + 3]));
+    }
+  }
+#else
+  (void)from, (void)dest, (void)at, (void)n;
+#endif
+  return i;
+}
+
+static void unshuffle_row(const void *given, uint8_t *dest, int64_t dest_stride, int64_t at,
+                          int64_t stride, int64_t n) {
+  const shuffled *from = given;
+  int64_t done = 0;
+  if (stride == 1 && dest_stride == from->typesize) {
+    switch (from->typesize) {
+      case 2: done = weave_2(from, dest, at, n); break;
+      case 4: done = weave_4(from, dest, at, n); break;
+      case 8: done = weave_8(from, dest, at, n); break;
+      default: break;
+    }
+  }
+  gather_items(from, dest, dest_stride, at, stride, n, done);
+}
+
+enum { FEW = 8 }; /* one in so many items costs less one by one than all at once */
+
+int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
+                   const block_part *part, uint8_t *dest, const int64_t *strides) {
+  int size = layout->typesize;
+  int64_t wanted = 1, item_strides[CAT_MAX_DIM];
+  for (int d = 0; d < g->ndim; d++) {
+    wanted *= part->count[d];
+    item_strides[d] = part->strides[d] / size;
+  }
+  int woven = size == 2 || size == 4 || size == 8;
+  if (!woven && wanted > g->blocksize / size / FEW) {
+    return 0;
+  }
+  shuffled from = {bytes, size};
+  for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
+           unshuffle_row, &from);
+  return 1;
+}

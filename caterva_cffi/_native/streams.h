@@ -1,0 +1,35 @@
+/* Blocks of the commonest kind, decoded without C-Blosc2: LZ4 or Zstandard, and SHUFFLE or no filter.
+ *
+ * C-Blosc2 decodes a block into memory of the block's size. Here bytes go from their streams straight
+ * to where they are wanted: items are put together from their bytes only in the destination, and
+ * streams that were stored as they are need not be copied at all. */
+#ifndef CATERVA_CFFI_STREAMS_H
+#define CATERVA_CFFI_STREAMS_H
+
+#include "geometry.h"
+
+/* How the blocks of a chunk are laid out in streams. */
+typedef struct {
+  int format;   /* BLOSC_LZ4_FORMAT or BLOSC_ZSTD_FORMAT */
+  int typesize; /* bytes that SHUFFLE took apart; 1 where nothing was shuffled */
+  int streams;  /* of a block */
+} stream_layout;
+
+/* Read it from a chunk's header; 0 where the chunk is of another kind. */
+int find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout);
+
+/* Decode the streams of a block. `bytes[j]` is then where the j-th bytes of all items lie: in `scratch`,
+ * which is as large as a block, or, unless `gather` is set, among the `size` bytes of the block itself.
+ * `zstd` is a context to be kept for the next block and freed with free_streams. Returns 0 or
+ * CAT_ERROR_BLOCK. */
+int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
+                   int32_t blocksize, int gather, uint8_t *scratch, const uint8_t **bytes,
+                   void **zstd);
+void free_streams(void *zstd);
+
+/* Put the wanted items of a block together from their bytes. `part` counts in bytes of a block whose
+ * items are whole. Returns 0, without doing anything, where C-Blosc2 does this faster. */
+int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
+                   const block_part *part, uint8_t *dest, const int64_t *strides);
+
+#endif
