@@ -20,6 +20,7 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_MISSING: "the bytes of a block are missing",
     lib.CAT_ERROR_BLOCK: "a block does not decode to its size",
     lib.CAT_ERROR_MEMORY: "out of memory",
+    lib.CAT_ERROR_DIFFERENT: "the blocks of the chunk cannot stay as they are",
     lib.CAT_ERROR_ENVIRONMENT: "refused while a BLOSC_* variable changes blocks, items or DELTA",
 }
 
@@ -32,6 +33,7 @@ _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
         lib.BLOSC2_ERROR_TUNER,
         lib.CAT_ERROR_FLAGS,
         lib.CAT_ERROR_CODEC,
+        lib.CAT_ERROR_DIFFERENT,
         lib.CAT_ERROR_FILTER,
     ),
     errors.ArgumentError: (

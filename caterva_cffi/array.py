@@ -463,17 +463,34 @@ class NDArray:
             items = source[(*wanted, ...)]
             number = grid.chunk_number(at)
             extent = grid.chunk_extent(at)
-            if count != extent:
-                whole = np.empty(extent, self._dtype)
-                self._decode_chunk(number, whole)
-                within: list[Any] = [
-                    slice(first, first + (n - 1) * step + 1, step)
-                    for first, n, step in zip(start, count, box[2], strict=True)
-                ]
-                whole[(*within, ...)] = items
-                items = whole
-            chunk = self._kernel.encode(number, compression, items)
+            if count == extent:
+                chunk = self._kernel.encode(number, compression, items)
+            else:
+                chunk = self._updated(number, compression, (start, count, box[2]), items, extent)
             self.schunk.update_chunk(number, chunk)
+
+    def _updated(
+        self,
+        number: int,
+        compression: Any,
+        box: Box,
+        items: npt.NDArray[Any],
+        extent: tuple[int, ...],
+    ) -> npt.NDArray[np.uint8]:
+        """Return a chunk with a box of it replaced; the caller holds the lock."""
+        before = self.schunk.chunk(number)
+        piece = (0, before.size, before.pointer)
+        chunk = self._kernel.update(number, compression, piece, box, items)
+        if chunk is None:
+            whole = np.empty(extent, self._dtype)
+            self._decode_chunk(number, whole)
+            within: list[Any] = [
+                slice(first, first + (n - 1) * step + 1, step)
+                for first, n, step in zip(*box, strict=True)
+            ]
+            whole[(*within, ...)] = items
+            chunk = self._kernel.encode(number, compression, whole)
+        return chunk
 
     def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
         """Decode the first items of a chunk, as many as the destination holds."""

@@ -145,6 +145,51 @@ class Kernel:
             check(int(size), _place(number, where.block))
         return chunk[:size]
 
+    def update(
+        self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
+    ) -> npt.NDArray[np.uint8] | None:
+        """Replace a box of a chunk, compressing only the blocks that it touches.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        compression : cdata
+            `Compression.to_kernel()`.
+        chunk : Piece
+            The whole chunk as it was.
+        box : Box
+            In items of the chunk.
+        source : ndarray
+            Of the box's shape, with any strides.
+
+        Returns
+        -------
+        ndarray of uint8 or None
+            The compressed chunk; None where its blocks cannot stay as they are, because they were
+            compressed otherwise, or because all depend on one.
+        """
+        result = np.empty(self.bound, np.uint8)
+        where = ffi.new("cat_where *")
+        size = lib.cat_update(
+            self._grid,
+            compression,
+            chunk[2],
+            chunk[1],
+            ffi.new("cat_box *", box),
+            ffi.cast("uint8_t *", address(source)),
+            source.strides or ffi.NULL,
+            ffi.cast("uint8_t *", address(result)),
+            result.size,
+            self.nthreads,
+            where,
+        )
+        if size == lib.CAT_ERROR_DIFFERENT:
+            return None
+        if size < 0:
+            check(int(size), _place(number, where.block))
+        return result[:size]
+
 
 def _place(chunk: int, block: int) -> str:
     """Return where an error is, in words."""

@@ -330,6 +330,12 @@ class SChunk:
             finally:
                 self.changes += 1
 
+    def check(self, code: int, what: str) -> int:
+        """Return a C function's result, or raise; a file that is gone explains any error."""
+        if code < 0 and self.path is not None and not os.path.exists(self.path):
+            raise StorageError(f"{what}: {self.path!r} is gone", code)
+        return check(code, what)
+
     def chunk(self, number: int) -> Chunk:
         """Return a chunk's bytes, without a copy where they are in memory.
 
@@ -338,9 +344,7 @@ class SChunk:
         chunk = ffi.new("uint8_t **")
         needs_free = ffi.new("bool *")
         size = lib.blosc2_schunk_get_chunk(self.ptr, number, chunk, needs_free)
-        if size < 0 and self.path is not None and not os.path.exists(self.path):
-            raise StorageError(f"reading chunk {number}: {self.path!r} is gone", size)
-        check(size, f"reading chunk {number}")
+        self.check(size, f"reading chunk {number}")
         owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
         return Chunk(chunk[0], size, owner)
 
@@ -348,26 +352,26 @@ class SChunk:
         """Append a compressed chunk, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
-            check(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
+            self.check(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
 
     def insert_chunk(self, number: int, chunk: Any) -> None:
         """Insert a compressed chunk, which is copied, before another."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             code = lib.blosc2_schunk_insert_chunk(ptr, number, data, True)
-            check(code, f"inserting chunk {number}")
+            self.check(code, f"inserting chunk {number}")
 
     def update_chunk(self, number: int, chunk: Any) -> None:
         """Replace a compressed chunk by another, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             code = lib.blosc2_schunk_update_chunk(ptr, number, data, True)
-            check(code, f"writing chunk {number}")
+            self.check(code, f"writing chunk {number}")
 
     def delete_chunk(self, number: int) -> None:
         """Delete a chunk."""
         with self.changing() as ptr:
-            check(lib.blosc2_schunk_delete_chunk(ptr, number), f"deleting chunk {number}")
+            self.check(lib.blosc2_schunk_delete_chunk(ptr, number), f"deleting chunk {number}")
 
     def to_buffer(self) -> memoryview:
         """Return the contiguous frame: a view where it is in memory, otherwise a copy.
@@ -381,9 +385,7 @@ class SChunk:
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
-            if size < 0 and self.path is not None and not os.path.exists(self.path):
-                raise StorageError(f"writing the frame: {self.path!r} is gone", size)
-            check(size, "writing the frame")
+            self.check(size, "writing the frame")
             if needs_free[0]:
                 address = pointer[0]
                 return export(address, size, lambda: lib.free(address))
@@ -468,7 +470,7 @@ class Meta(_Layers):
                     "the length of a metalayer cannot change"
                 )
             code = lib.blosc2_meta_update(ptr, _encode_name(name), data, len(data))
-            check(code, f"writing metalayer {name!r}")
+            self._schunk.check(code, f"writing metalayer {name!r}")
 
 
 class VLMeta(_Layers, MutableMapping[str, bytes]):

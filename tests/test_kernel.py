@@ -582,3 +582,72 @@ def test_environment_variables_do_no_harm(name, allowed):
         assert done.stderr.splitlines()[-1].startswith("caterva_cffi.errors.ArgumentError: ")
     else:
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+# --- changing a chunk -------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.data(),
+    shape=st.lists(st.integers(1, 12), min_size=1, max_size=3),
+    dtype=st.sampled_from(["u1", "i2", "f4", "f8", "c16", "V3", "V300"]),
+    codec=st.sampled_from([Codec.LZ4, Codec.ZSTD, Codec.BLOSCLZ]),
+    filters=st.sampled_from([[], [S], [B], [D], [S, B]]),
+    nthreads=st.integers(1, 3),
+)
+def test_changed_chunks_are_those_that_encoding_all_would_make(
+    data, shape, dtype, codec, filters, nthreads
+):
+    block = [data.draw(st.integers(1, n)) for n in shape]
+    chunk = Chunk(tuple(shape), tuple(block), np.dtype(dtype).itemsize)
+    chunk.kernel.nthreads = nthreads
+    start = [data.draw(st.integers(0, n - 1)) for n in shape]
+    step = [data.draw(st.integers(1, 4)) for n in shape]
+    ends = [(n - 1 - a) // s + 1 for n, a, s in zip(shape, start, step, strict=True)]
+    count = [data.draw(st.integers(1, n)) for n in ends]
+    kind = data.draw(st.sampled_from(["ramp", "zeros", "noise"]))
+    raw = {"ramp": np.arange, "zeros": np.zeros, "noise": lambda n: RNG.integers(0, 256, n)}[kind]
+    size = math.prod(shape) * chunk.grid.itemsize
+    items = raw(size).astype("u1").view(f"V{chunk.grid.itemsize}").reshape(shape)
+    new = RNG.integers(0, 3, math.prod(count) * chunk.grid.itemsize).astype("u1")
+    new = new.view(f"V{chunk.grid.itemsize}").reshape(count)
+    compression = {"codec": codec, "filters": filters, "filtersmeta": [0] * len(filters)}
+    before = np.frombuffer(chunk.encode(items, **compression), "u1")
+    piece = (0, before.size, ffi.from_buffer("uint8_t[]", before))
+    parameters = Compression(**compression).to_kernel()
+    after = chunk.kernel.update(0, parameters, piece, (start, count, step), new)
+    box = zip(start, count, step, strict=True)
+    items[tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in box)] = new
+    whole = chunk.encode(items, **compression)
+    plain = (int(before[FLAGS]) | whole[FLAGS]) & lib.BLOSC_MEMCPYED
+    if after is not None:
+        assert bytes(after) == whole
+    else:
+        assert plain or chunk.grid.blocksize < 32 or D in filters
+
+
+def test_other_blocks_of_a_changed_chunk_are_not_decoded():
+    chunk = Chunk((64, 64), (16, 16), 4)
+    items = np.arange(64 * 64, dtype="i4").reshape(64, 64)
+    damaged = bytearray(chunk.encode(items))
+    last = int.from_bytes(damaged[32 + 4 * 15 : 36 + 4 * 15], "little")
+    damaged[last : last + 4] = b"\xff\xff\xff\x7f"  # the size of a stream of the last block
+    piece = (0, len(damaged), ffi.from_buffer("uint8_t[]", damaged))
+    parameters = Compression().to_kernel()
+    new = np.full((3, 3), -1, "i4")
+    after = chunk.kernel.update(0, parameters, piece, ((2, 2), (3, 3), (1, 1)), new)
+    items[2:5, 2:5] = -1
+    assert (chunk.decode(bytes(after), (0, 0), (16, 64)).view("i4") == items[:16]).all()
+    with pytest.raises(cat.FormatError):
+        chunk.kernel.update(0, parameters, piece, ((60, 60), (1, 1), (1, 1)), new)
+
+
+def test_a_chunk_of_another_codec_is_encoded_anew():
+    chunk = Chunk((64, 64), (16, 16), 4)
+    before = np.frombuffer(chunk.encode(np.arange(4096, dtype="i4").reshape(64, 64)), "u1")
+    piece = (0, before.size, ffi.from_buffer("uint8_t[]", before))
+    box, new = ((0, 0), (1, 1), (1, 1)), np.zeros((1, 1), "i4")
+    for other in ({"codec": Codec.ZSTD}, {"filters": []}, {"usedict": True, "codec": Codec.ZSTD}):
+        assert chunk.kernel.update(0, Compression(**other).to_kernel(), piece, box, new) is None
+    assert chunk.kernel.update(0, Compression().to_kernel(), piece, box, new) is not None

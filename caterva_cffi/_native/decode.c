@@ -7,13 +7,11 @@
 #include "chunk.h"
 #include "geometry.h"
 #include "kernel.h"
+#include "offsets.h"
 #include "streams.h"
 #include "threads.h"
 
-enum {
-  MANY_BLOCKS = 16,        /* beyond, sorting offsets costs less than searching all for each */
-  SLAB_BYTES = 512 * 1024, /* decoded by a task; to start a thread costs as much as 50 KiB of it */
-};
+enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs as much as 50 KiB */
 
 /* One part of one chunk, as all its threads see it. */
 typedef struct {
@@ -23,9 +21,7 @@ typedef struct {
   const int64_t *strides;
   const uint8_t *header;
   int32_t cbytes;
-  int32_t body;    /* where the first block may begin: behind offsets and dictionary */
-  int in_order;    /* each block ends where the next one begins */
-  int32_t *ends;   /* sorted offsets, where blocks are out of order and many are wanted */
+  block_offsets offsets;
   uint8_t *whole;  /* the chunk decoded, where its blocks cannot be decoded alone */
   int plain;       /* blocks are stored as they are */
   int simple;      /* blocks are decoded without C-Blosc2 */
@@ -34,7 +30,6 @@ typedef struct {
   int64_t along[CAT_MAX_DIM];
   int64_t wanted;  /* blocks */
   int64_t slab;    /* blocks of a task */
-  int64_t wrong;   /* the block of an error */
 } decoder;
 
 /* What a thread has of its own. */
@@ -107,15 +102,6 @@ static int uses_plugins(const uint8_t *header) {
 
 /* --- where blocks are -------------------------------------------------------------------------- */
 
-static int32_t offset_of(const decoder *dec, int64_t block) {
-  return load_int32(dec->header + HEADER + OFFSET * block);
-}
-
-static int compare_int32(const void *a, const void *b) {
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  return (x > y) - (x < y);
-}
-
 static int read_offsets(decoder *dec) {
   int64_t nblocks = dec->g->nblocks, body = HEADER + OFFSET * nblocks;
   if (body > dec->cbytes || find_bytes(dec, 0, body) == NULL) {
@@ -131,54 +117,9 @@ static int read_offsets(decoder *dec) {
       return CAT_ERROR_TRUNCATED;
     }
   }
-  dec->body = (int32_t)body;
-  if (dec->wanted <= MANY_BLOCKS) {
-    return 0;
-  }
-  dec->in_order = 1;
-  for (int64_t b = 1; b < nblocks && dec->in_order; b++) {
-    dec->in_order = offset_of(dec, b - 1) < offset_of(dec, b);
-  }
-  if (dec->in_order) {
-    return 0;
-  }
-  dec->ends = malloc((size_t)nblocks * sizeof *dec->ends);
-  if (dec->ends == NULL) {
-    return CAT_ERROR_MEMORY;
-  }
-  for (int64_t b = 0; b < nblocks; b++) {
-    dec->ends[b] = offset_of(dec, b);
-  }
-  qsort(dec->ends, (size_t)nblocks, sizeof *dec->ends, compare_int32);
-  return 0;
-}
-
-/* A block ends at the next larger offset. */
-static int32_t end_of(const decoder *dec, int64_t block) {
-  int64_t nblocks = dec->g->nblocks;
-  if (dec->in_order) {
-    return block + 1 < nblocks ? offset_of(dec, block + 1) : dec->cbytes;
-  }
-  int32_t start = offset_of(dec, block), end = dec->cbytes;
-  if (dec->ends == NULL) {
-    /* Without branches, so that the compiler compares many at once. */
-    for (int64_t b = 0; b < nblocks; b++) {
-      int32_t other = offset_of(dec, b);
-      other = other > start ? other : INT32_MAX;
-      end = other < end ? other : end;
-    }
-    return end;
-  }
-  int64_t low = 0, high = nblocks;
-  while (low < high) {
-    int64_t middle = low + (high - low) / 2;
-    if (dec->ends[middle] <= start) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low < nblocks ? dec->ends[low] : end;
+  dec->offsets = (block_offsets){.stored = dec->header + HEADER, .nblocks = nblocks,
+                                 .body = (int32_t)body, .cbytes = dec->cbytes};
+  return init_offsets(&dec->offsets, dec->wanted);
 }
 
 /* --- one block ---------------------------------------------------------------------------------- */
@@ -243,11 +184,13 @@ static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t s
   return 0;
 }
 
-/* Where a block's bytes are, after checking that it lies inside its chunk. */
-static int find_stored(const decoder *dec, int64_t block, const uint8_t **bytes, int32_t *size) {
-  int32_t start = offset_of(dec, block), end = end_of(dec, block);
-  if (start < dec->body || start >= dec->cbytes || end > dec->cbytes || end <= start) {
-    return CAT_ERROR_OFFSET;
+/* Where a block's bytes are in memory. */
+static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **bytes,
+                            int32_t *size) {
+  int32_t start, end;
+  int error = find_stored(&dec->offsets, block, &start, &end);
+  if (error) {
+    return error;
   }
   *bytes = find_bytes(dec, start, end);
   *size = end - start;
@@ -257,11 +200,11 @@ static int find_stored(const decoder *dec, int64_t block, const uint8_t **bytes,
 static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t *dest) {
   const uint8_t *bytes;
   int32_t stored;
-  int error = find_stored(dec, block, &bytes, &stored);
+  int error = find_block_bytes(dec, block, &bytes, &stored);
   if (error) {
     return error;
   }
-  int64_t prefix = dec->body - OFFSET * (dec->g->nblocks - 1), size = prefix + stored;
+  int64_t prefix = dec->offsets.body - OFFSET * (dec->g->nblocks - 1), size = prefix + stored;
   if (size > own->mini_size) {
     int64_t usual = prefix + dec->g->blocksize + OFFSET * (int64_t)BLOSC_MAX_TYPESIZE;
     error = init_mini(dec, own, prefix, size > usual ? size : usual);
@@ -282,7 +225,7 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
   const stream_layout *layout = &dec->layout;
   const uint8_t *stored, *bytes[BLOSC_MAX_TYPESIZE];
   int32_t size;
-  int error = find_stored(dec, p->number, &stored, &size);
+  int error = find_block_bytes(dec, p->number, &stored, &size);
   if (error) {
     return error;
   }
@@ -318,7 +261,7 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
 }
 
 /* Decode the number-th wanted block to where it goes. */
-static int decode_wanted(decoder *dec, scratch *own, int64_t number) {
+static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_where *where) {
   const geometry *g = dec->g;
   const cat_box *box = &dec->part->box;
   block_part p;
@@ -341,7 +284,7 @@ static int decode_wanted(decoder *dec, scratch *own, int64_t number) {
     error = decode_block(dec, own, p.number, own->block);
   }
   if (error) {
-    dec->wrong = p.number;
+    where->block = p.number;
   } else if (block != NULL) {
     copy_items(dest, dec->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
                dec->strides);
@@ -349,8 +292,8 @@ static int decode_wanted(decoder *dec, scratch *own, int64_t number) {
   return error;
 }
 
-static int decode_slab(void *state, void **thread, int64_t number) {
-  decoder *dec = state;
+static int decode_slab(void *state, void **thread, int64_t number, cat_where *where) {
+  const decoder *dec = state;
   scratch *own = *thread;
   int error = 0;
   if (own == NULL && dec->whole == NULL && !dec->plain) {
@@ -367,7 +310,7 @@ static int decode_slab(void *state, void **thread, int64_t number) {
   }
   int64_t stop = (number + 1) * dec->slab;
   for (int64_t b = number * dec->slab; !error && b < stop && b < dec->wanted; b++) {
-    error = decode_wanted(dec, own, b);
+    error = decode_wanted(dec, own, b, where);
   }
   return error;
 }
@@ -438,9 +381,8 @@ static int fill_special(const decoder *dec) {
 }
 
 static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                       const int64_t *strides, int nthreads, int64_t *wrong) {
-  decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides, .wrong = -1};
-  *wrong = -1;
+                       const int64_t *strides, int nthreads, cat_where *where) {
+  decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides};
   int error = check_box(g, &part->box);
   if (error || is_empty(&part->box, g->ndim)) {
     return error;
@@ -471,10 +413,9 @@ static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *
   if (!error) {
     dec.slab = nthreads == 1 ? dec.wanted : SLAB_BYTES / g->blocksize + 1;
     int64_t slabs = (dec.wanted + dec.slab - 1) / dec.slab;
-    error = cat_run(decode_slab, free_scratch, &dec, slabs, nthreads);
-    *wrong = dec.wrong;
+    error = cat_run(decode_slab, free_scratch, &dec, slabs, nthreads, where);
   }
-  free(dec.ends);
+  free_offsets(&dec.offsets);
   free(dec.whole);
   return error;
 }
@@ -486,25 +427,21 @@ typedef struct {
   geometry g;
   const cat_part *parts;
   const int64_t *strides;
-  cat_where *where;
 } batch;
 
 static void keep_nothing(void *own) { (void)own; }
 
-static int decode_one(void *state, void **own, int64_t number) {
+static int decode_one(void *state, void **own, int64_t number, cat_where *where) {
   (void)own;
-  batch *all = state;
-  int64_t wrong;
-  int error = decode_part(all->grid, &all->g, &all->parts[number], all->strides, 1, &wrong);
-  if (error) {
-    *all->where = (cat_where){number, wrong};
-  }
+  const batch *all = state;
+  int error = decode_part(all->grid, &all->g, &all->parts[number], all->strides, 1, where);
+  where->chunk = error ? number : -1;
   return error;
 }
 
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
                int nthreads, cat_where *where) {
-  batch all = {.grid = grid, .parts = parts, .strides = strides, .where = where};
+  batch all = {.grid = grid, .parts = parts, .strides = strides};
   *where = (cat_where){-1, -1};
   int error = find_geometry(grid, &all.g);
   if (error) {
@@ -513,10 +450,10 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, cons
   /* Threads share out chunks where there are enough of them, and blocks where there are not. */
   int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
   if (nparts >= 2 * most && most > 1 && nparts * all.g.nbytes > SLAB_BYTES) {
-    return cat_run(decode_one, keep_nothing, &all, nparts, nthreads);
+    return cat_run(decode_one, keep_nothing, &all, nparts, nthreads, where);
   }
   for (int64_t i = 0; !error && i < nparts; i++) {
-    error = decode_part(grid, &all.g, &parts[i], strides, nthreads, &where->block);
+    error = decode_part(grid, &all.g, &parts[i], strides, nthreads, where);
     where->chunk = error ? i : -1;
   }
   return error;

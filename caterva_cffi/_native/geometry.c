@@ -123,12 +123,8 @@ void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int
     }
     n[at] = count[d], ds[at] = dest_strides[d], ss[at] = src_strides[d], os[at] = stride;
   }
-  if (dims == 0) {
-    move(state, dest, 0, src, 0, 1);
-    return;
-  }
   /* Neighbouring dimensions that are one run on both sides become one. */
-  int last = 0;
+  int last = dims > 0 ? 0 : -1;
   for (int d = 1; d < dims; d++) {
     if (ds[last] == ds[d] * n[d] && ss[last] == ss[d] * n[d]) {
       n[last] *= n[d], ds[last] = ds[d], ss[last] = ss[d];
@@ -137,10 +133,14 @@ void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int
       n[last] = n[d], ds[last] = ds[d], ss[last] = ss[d];
     }
   }
+  rows r = {{1, 1}, {0, 0}, {0, 0}};
+  for (int i = 0; i < 2 && last >= i; i++) {
+    r.n[1 - i] = n[last - i], r.dest[1 - i] = ds[last - i], r.src[1 - i] = ss[last - i];
+  }
   int64_t k[CAT_MAX_DIM] = {0};
   for (;;) {
-    move(state, dest, ds[last], src, ss[last], n[last]);
-    int d = last - 1;
+    move(state, dest, src, &r);
+    int d = last - 2;
     for (; d >= 0; d--) {
       dest += ds[d], src += ss[d];
       if (++k[d] < n[d]) {
@@ -160,27 +160,30 @@ typedef struct {
   int64_t itemsize;
 } copied;
 
-#define COPY_LOOP(SIZE)                                         \
-  for (int64_t i = 0; i < n; i++) {                             \
-    memcpy(dest + i * dest_stride, src + i * src_stride, SIZE); \
+#define COPY_LOOP(SIZE)                                             \
+  for (int64_t i = 0; i < n; i++) {                                 \
+    memcpy(dest + i * r->dest[1], src + i * r->src[1], SIZE);       \
   }
 
-static void copy_row(const void *state, uint8_t *dest, int64_t dest_stride, int64_t from,
-                     int64_t src_stride, int64_t n) {
+static void copy_rows(const void *state, uint8_t *dest, int64_t from, const rows *r) {
   const copied *given = state;
   const uint8_t *src = given->src + from;
-  int64_t itemsize = given->itemsize;
-  if (dest_stride == itemsize && src_stride == itemsize) {
-    memcpy(dest, src, (size_t)(n * itemsize));
-    return;
-  }
-  switch (itemsize) { /* a constant size lets the compiler move whole items */
-    case 1: COPY_LOOP(1) break;
-    case 2: COPY_LOOP(2) break;
-    case 4: COPY_LOOP(4) break;
-    case 8: COPY_LOOP(8) break;
-    case 16: COPY_LOOP(16) break;
-    default: COPY_LOOP((size_t)itemsize)
+  int64_t itemsize = given->itemsize, n = r->n[1];
+  int run = n == 1 || (r->dest[1] == itemsize && r->src[1] == itemsize);
+  for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
+    if (run) {
+      expect_write(dest, r->dest[0], n * itemsize);
+      memcpy(dest, src, (size_t)(n * itemsize));
+      continue;
+    }
+    switch (itemsize) { /* a constant size lets the compiler move whole items */
+      case 1: COPY_LOOP(1) break;
+      case 2: COPY_LOOP(2) break;
+      case 4: COPY_LOOP(4) break;
+      case 8: COPY_LOOP(8) break;
+      case 16: COPY_LOOP(16) break;
+      default: COPY_LOOP((size_t)itemsize)
+    }
   }
 }
 
@@ -188,5 +191,5 @@ void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
                 const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
                 const int64_t *outer) {
   copied state = {src, itemsize};
-  for_rows(dest, dest_strides, 0, src_strides, count, ndim, outer, copy_row, &state);
+  for_rows(dest, dest_strides, 0, src_strides, count, ndim, outer, copy_rows, &state);
 }

@@ -44,9 +44,32 @@ void find_block(const geometry *g, const cat_box *box, const int64_t *along, int
 /* Whether a block lies in a destination as it does in a block of its own. */
 int same_layout(const geometry *g, const int64_t *strides);
 
-/* Moves `n` items of a row, from `src` on (in whatever units its strides have). */
-typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t dest_stride, int64_t src,
-                          int64_t src_stride, int64_t n);
+/* Two dimensions of items in two layouts: `n[0]` rows of `n[1]` items. */
+typedef struct {
+  int64_t n[2];
+  int64_t dest[2]; /* strides in bytes */
+  int64_t src[2];  /* in whatever units the mover has */
+} rows;
+
+/* Moves rows of items, from `src` on. */
+typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t src, const rows *r);
+
+enum { ROWS_AHEAD = 8, SHORT_ROW = 512 };
+
+/* Tell the processor that a short row is about to be written, some rows ahead: rows of a block lie so
+ * far apart in the destination that it does not expect them. Measured: a third less time. */
+static inline void expect_write(const uint8_t *dest, int64_t stride, int64_t size) {
+#if defined(__GNUC__) || defined(__clang__)
+  if (size <= SHORT_ROW) {
+    const uint8_t *row = (const uint8_t *)((uintptr_t)dest + (uintptr_t)(stride * ROWS_AHEAD));
+    for (int64_t line = 0; line < size; line += 64) {
+      __builtin_prefetch(row + line, 1);
+    }
+  }
+#else
+  (void)dest, (void)stride, (void)size;
+#endif
+}
 
 /* Call `move` for all rows of items that go from one layout to another, as few and as long as can
  * be, in the order of `outer`, the one that does not fit the cache. */

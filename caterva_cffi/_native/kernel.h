@@ -28,6 +28,7 @@ enum {
   CAT_ERROR_BLOCK = -1008,       /* a block does not decode to the size of a block */
   CAT_ERROR_MEMORY = -1009,
   CAT_ERROR_ENVIRONMENT = -1010, /* BLOSC_* variables change the size of blocks or items, or DELTA */
+  CAT_ERROR_DIFFERENT = -1011,   /* a chunk whose blocks cannot stay as they are */
 };
 
 /* An array's shape and its partition. */
@@ -104,5 +105,12 @@ int64_t cat_encode_bound(const cat_grid *grid);
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
                    int nthreads, cat_where *where);
+
+/* Replace a box of a chunk: only the blocks that it touches are decoded, changed and compressed, the
+ * others stay as they are. Item k of the box comes from sum(k[i] * strides[i]). Returns the new
+ * chunk's size in bytes or an error code; CAT_ERROR_DIFFERENT asks for decoding and encoding all. */
+int64_t cat_update(const cat_grid *grid, const cat_compression *compression, const uint8_t *chunk,
+                   int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
+                   uint8_t *dest, int64_t destsize, int nthreads, cat_where *where);
 
 #endif

@@ -114,122 +114,138 @@ void free_streams(void *zstd) { ZSTD_freeDCtx(zstd); }
 
 /* --- putting items together --------------------------------------------------------------------- */
 
-typedef struct {
-  const uint8_t *const *bytes;
-  int typesize;
-} shuffled;
-
-#define GATHER(SIZE)                            \
-  for (; i < n; i++, at += stride) {            \
-    uint8_t *item = dest + i * dest_stride;     \
-    for (int j = 0; j < (SIZE); j++) {          \
-      item[j] = from->bytes[j][at];             \
-    }                                           \
+#define GATHER(SIZE)                           \
+  for (int64_t i = first; i < n; i++) {        \
+    uint8_t *item = dest + i * dest_stride;    \
+    for (int j = 0; j < (SIZE); j++) {         \
+      item[j] = bytes[j][at + i * stride];     \
+    }                                          \
   }
 
-/* Items `at`, `at + stride`, ... one by one, from the i-th on. */
-static void gather_items(const shuffled *from, uint8_t *dest, int64_t dest_stride, int64_t at,
-                         int64_t stride, int64_t n, int64_t i) {
-  at += i * stride;
-  switch (from->typesize) { /* a constant size lets the compiler unroll */
+/* Put items together one by one, from the first-th of a row on. */
+static void gather_items(const uint8_t *const *bytes, int size, uint8_t *dest, int64_t dest_stride,
+                         int64_t at, int64_t stride, int64_t first, int64_t n) {
+  switch (size) { /* a constant size lets the compiler unroll */
     case 2: GATHER(2) break;
     case 4: GATHER(4) break;
     case 8: GATHER(8) break;
-    default: GATHER(from->typesize)
+    default: GATHER(size)
   }
 }
 
+enum { WOVEN = 16 }; /* items at a time */
+
 #if HAVE_SSE2
-#define LOAD(j) _mm_loadu_si128((const __m128i *)(from->bytes[j] + at + i))
-#define STORE(k, value) _mm_storeu_si128((__m128i *)(dest + i * from->typesize) + (k), (value))
+#define LOAD(j) _mm_loadu_si128((const __m128i *)(p[j] + at))
+#define STORE(k, value) _mm_storeu_si128((__m128i *)to + (k), (value))
 #endif
 
-/* A run of items that lie side by side on both sides; returns how many are done. */
-static int64_t weave_2(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
-  int64_t i = 0;
+static inline void weave_2(const uint8_t *const *p, int64_t at, uint8_t *to) {
 #if HAVE_SSE2
-  for (; i + 16 <= n; i += 16) {
-    __m128i a = LOAD(0), b = LOAD(1);
-    STORE(0, _mm_unpacklo_epi8(a, b));
-    STORE(1, _mm_unpackhi_epi8(a, b));
-  }
+  __m128i a = LOAD(0), b = LOAD(1);
+  STORE(0, _mm_unpacklo_epi8(a, b));
+  STORE(1, _mm_unpackhi_epi8(a, b));
 #elif HAVE_NEON
-  for (; i + 16 <= n; i += 16) {
-    uint8x16x2_t v = {{vld1q_u8(from->bytes[0] + at + i), vld1q_u8(from->bytes[1] + at + i)}};
-    vst2q_u8(dest + 2 * i, v);
-  }
+  vst2q_u8(to, (uint8x16x2_t){{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at)}});
 #else
-  (void)from, (void)dest, (void)at, (void)n;
+  for (int i = 0; i < WOVEN; i++) {
+    to[2 * i] = p[0][at + i], to[2 * i + 1] = p[1][at + i];
+  }
 #endif
-  return i;
 }
 
-static int64_t weave_4(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
-  int64_t i = 0;
+static inline void weave_4(const uint8_t *const *p, int64_t at, uint8_t *to) {
 #if HAVE_SSE2
-  for (; i + 16 <= n; i += 16) {
-    __m128i a = LOAD(0), b = LOAD(1), c = LOAD(2), d = LOAD(3);
-    __m128i ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b);
-    __m128i cd0 = _mm_unpacklo_epi8(c, d), cd1 = _mm_unpackhi_epi8(c, d);
-    STORE(0, _mm_unpacklo_epi16(ab0, cd0));
-    STORE(1, _mm_unpackhi_epi16(ab0, cd0));
-    STORE(2, _mm_unpacklo_epi16(ab1, cd1));
-    STORE(3, _mm_unpackhi_epi16(ab1, cd1));
-  }
+  __m128i a = LOAD(0), b = LOAD(1), c = LOAD(2), d = LOAD(3);
+  __m128i ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b);
+  __m128i cd0 = _mm_unpacklo_epi8(c, d), cd1 = _mm_unpackhi_epi8(c, d);
+  STORE(0, _mm_unpacklo_epi16(ab0, cd0));
+  STORE(1, _mm_unpackhi_epi16(ab0, cd0));
+  STORE(2, _mm_unpacklo_epi16(ab1, cd1));
+  STORE(3, _mm_unpackhi_epi16(ab1, cd1));
 #elif HAVE_NEON
-  for (; i + 16 <= n; i += 16) {
-    uint8x16x4_t v = {{vld1q_u8(from->bytes[0] + at + i), vld1q_u8(from->bytes[1] + at + i),
-                       vld1q_u8(from->bytes[2] + at + i), vld1q_u8(from->bytes[3] + at + i)}};
-    vst4q_u8(dest + 4 * i, v);
-  }
+  vst4q_u8(to, (uint8x16x4_t){{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at), vld1q_u8(p[2] + at),
+                               vld1q_u8(p[3] + at)}});
 #else
-  (void)from, (void)dest, (void)at, (void)n;
+  for (int i = 0; i < WOVEN; i++) {
+    to[4 * i] = p[0][at + i], to[4 * i + 1] = p[1][at + i];
+    to[4 * i + 2] = p[2][at + i], to[4 * i + 3] = p[3][at + i];
+  }
 #endif
-  return i;
 }
 
-static int64_t weave_8(const shuffled *from, uint8_t *dest, int64_t at, int64_t n) {
-  int64_t i = 0;
+static inline void weave_8(const uint8_t *const *p, int64_t at, uint8_t *to) {
 #if HAVE_SSE2
-  for (; i + 16 <= n; i += 16) {
-    __m128i w[8], x[8];
-    for (int j = 0; j < 4; j++) { /* pairs of bytes */
-      __m128i even = LOAD(2 * j), odd = LOAD(2 * j + 1);
-      w[j] = _mm_unpacklo_epi8(even, odd);
-      w[j + 4] = _mm_unpackhi_epi8(even, odd);
-    }
-    for (int h = 0; h < 8; h += 4) { /* halves of items */
-      x[h] = _mm_unpacklo_epi16(w[h], w[h + 1]);
-      x[h + 1] = _mm_unpackhi_epi16(w[h], w[h + 1]);
-      x[h + 2] = _mm_unpacklo_epi16(w[h + 2], w[h + 3]);
-      x[h + 3] = _mm_unpackhi_epi16(w[h + 2], w[h + 3]);
-    }
-    for (int h = 0; h < 8; h += 4) {
-      STORE(h, _mm_unpacklo_epi32(x[h], x[h + 2]));
-      STORE(h + 1, _mm_unpackhi_epi32(x[h], x[h + 2]));
-      STORE(h + 2, _mm_unpacklo_epi32(x[h + 1], x[h + 3]));
-      STORE(h + 3, _mm_unpackhi_epi32(x[h + 1], x[h + 3]));
-    }
+  __m128i w[8], x[8];
+  for (int j = 0; j < 4; j++) { /* pairs of bytes */
+    __m128i even = LOAD(2 * j), odd = LOAD(2 * j + 1);
+    w[j] = _mm_unpacklo_epi8(even, odd);
+    w[j + 4] = _mm_unpackhi_epi8(even, odd);
+  }
+  for (int h = 0; h < 8; h += 4) { /* halves of items */
+    x[h] = _mm_unpacklo_epi16(w[h], w[h + 1]);
+    x[h + 1] = _mm_unpackhi_epi16(w[h], w[h + 1]);
+    x[h + 2] = _mm_unpacklo_epi16(w[h + 2], w[h + 3]);
+    x[h + 3] = _mm_unpackhi_epi16(w[h + 2], w[h + 3]);
+  }
+  for (int h = 0; h < 8; h += 4) {
+    STORE(h, _mm_unpacklo_epi32(x[h], x[h + 2]));
+    STORE(h + 1, _mm_unpackhi_epi32(x[h], x[h + 2]));
+    STORE(h + 2, _mm_unpacklo_epi32(x[h + 1], x[h + 3]));
+    STORE(h + 3, _mm_unpackhi_epi32(x[h + 1], x[h + 3]));
   }
 #else
-  (void)from, (void)dest, (void)at, (void)n;
+  for (int i = 0; i < WOVEN; i++) {
+    for (int j = 0; j < 8; j++) {
+      to[8 * i + j] = p[j][at + i];
+    }
+  }
 #endif
-  return i;
 }
 
-static void unshuffle_row(const void *given, uint8_t *dest, int64_t dest_stride, int64_t at,
-                          int64_t stride, int64_t n) {
-  const shuffled *from = given;
-  int64_t done = 0;
-  if (stride == 1 && dest_stride == from->typesize) {
-    switch (from->typesize) {
-      case 2: done = weave_2(from, dest, at, n); break;
-      case 4: done = weave_4(from, dest, at, n); break;
-      case 8: done = weave_8(from, dest, at, n); break;
+/* Rows of items that lie side by side on both sides. A constant size makes this a loop of its own
+ * for each, in which the pointers stay in registers. */
+static inline void weave_rows(int size, const uint8_t *const *bytes, uint8_t *dest, int64_t at,
+                              const rows *r) {
+  const uint8_t *p[8];
+  int64_t n = r->n[1], row_dest = r->dest[0], row_src = r->src[0];
+  for (int j = 0; j < size; j++) {
+    p[j] = bytes[j];
+  }
+  for (int64_t row = r->n[0]; row > 0; row--, dest += row_dest, at += row_src) {
+    int64_t i = 0;
+    expect_write(dest, row_dest, n * size);
+    for (; i + WOVEN <= n; i += WOVEN) {
+      switch (size) {
+        case 2: weave_2(p, at + i, dest + i * 2); break;
+        case 4: weave_4(p, at + i, dest + i * 4); break;
+        default: weave_8(p, at + i, dest + i * 8); break;
+      }
+    }
+    if (i < n) {
+      gather_items(bytes, size, dest, size, at, 1, i, n);
+    }
+  }
+}
+
+typedef struct {
+  const uint8_t *const *bytes;
+  int size;
+} shuffled;
+
+static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const rows *r) {
+  const shuffled *from = state;
+  if (r->src[1] == 1 && r->dest[1] == from->size && r->n[1] >= WOVEN) {
+    switch (from->size) {
+      case 2: weave_rows(2, from->bytes, dest, at, r); return;
+      case 4: weave_rows(4, from->bytes, dest, at, r); return;
+      case 8: weave_rows(8, from->bytes, dest, at, r); return;
       default: break;
     }
   }
-  gather_items(from, dest, dest_stride, at, stride, n, done);
+  for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], at += r->src[0]) {
+    gather_items(from->bytes, from->size, dest, r->dest[1], at, r->src[1], 0, r->n[1]);
+  }
 }
 
 enum { FEW = 8 }; /* one in so many items costs less one by one than all at once */
@@ -248,6 +264,6 @@ int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, con
   }
   shuffled from = {bytes, size};
   for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
-           unshuffle_row, &from);
+           unshuffle_rows, &from);
   return 1;
 }

@@ -95,6 +95,7 @@ typedef struct {
   int64_t next;
   int64_t failed; /* the first task that failed, or n */
   int error;
+  cat_where where;
 } work;
 
 static ENTRY run(void *given) {
@@ -108,32 +109,36 @@ static ENTRY run(void *given) {
       w->release(own);
       return 0;
     }
-    int error = w->task(w->state, &own, number);
+    cat_where where = {-1, -1};
+    int error = w->task(w->state, &own, number, &where);
     if (error) {
       lock(&w->lock);
       if (number < w->failed) {
         w->failed = number;
         w->error = error;
+        w->where = where;
       }
       unlock(&w->lock);
     }
   }
 }
 
-static int run_alone(cat_task task, void (*release)(void *own), void *state, int64_t n) {
+static int run_alone(cat_task task, void (*release)(void *own), void *state, int64_t n,
+                     cat_where *where) {
   void *own = NULL;
   int error = 0;
   for (int64_t number = 0; !error && number < n; number++) {
-    error = task(state, &own, number);
+    error = task(state, &own, number, where);
   }
   release(own);
   return error;
 }
 
-int cat_run(cat_task task, void (*release)(void *own), void *state, int64_t n, int nthreads) {
+int cat_run(cat_task task, void (*release)(void *own), void *state, int64_t n, int nthreads,
+            cat_where *where) {
   int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
   if (most <= 1 || nthreads == 1) {
-    return run_alone(task, release, state, n);
+    return run_alone(task, release, state, n, where);
   }
   /* The calling thread is one of the shared ones, also where none is free any more. */
   int shared = nthreads > 0 ? 0 : claim(most);
@@ -152,5 +157,8 @@ int cat_run(cat_task task, void (*release)(void *own), void *state, int64_t n, i
   }
   free_mutex(&w.lock);
   ADD(&busy, -shared);
+  if (w.error) {
+    *where = w.where;
+  }
   return w.error;
 }
