@@ -1,0 +1,67 @@
+/* A part of a chunk is replaced: its items change, no others do. */
+#include "tests.h"
+
+static int64_t update(const sample *s, const bytes *chunk, const cat_box *box, const uint8_t *src,
+                      const layout *from, uint8_t *dest, int64_t bound, int nthreads) {
+  cat_where where;
+  return cat_update(&s->grid, &s->compression, chunk->data, chunk->size, box, src + from->first,
+                    from->strides, dest, bound, nthreads, &where);
+}
+
+void test_changes(generator *g) {
+  sample s = random_sample(g, one_in(g, 10) ? 1 << 20 : 1 << 12);
+  const cat_grid *grid = &s.grid;
+  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  uint8_t *items = allocate(dense.span);
+  fill_random(g, items, dense.span, grid->itemsize);
+  bytes chunk = encode(&s, items, &dense, 1);
+  for (int i = 0; i < 3 && chunk.size > 0; i++) {
+    cat_box box = random_box(g, grid->ndim, grid->chunk);
+    layout from = random_layout(g, grid->ndim, grid->itemsize, box.count, 1);
+    uint8_t *src = allocate(from.span);
+    fill_random(g, src, from.span, grid->itemsize);
+    uint8_t *src_before = copy_bytes(src, from.span);
+    uint8_t *chunk_before = copy_bytes(chunk.data, chunk.size);
+    int64_t bound = cat_encode_bound(grid);
+    uint8_t *changed = allocate(bound), *again = allocate(bound);
+    int64_t size = update(&s, &chunk, &box, src, &from, changed, bound, 1);
+    int64_t size_again = update(&s, &chunk, &box, src, &from, again, bound, 4);
+    CHECK(size == size_again && (size < 0 || memcmp(changed, again, (size_t)size) == 0),
+          "%lld and %lld bytes", (long long)size, (long long)size_again);
+    CHECK(memcmp(src, src_before, (size_t)from.span) == 0, "the source changed");
+    CHECK(memcmp(chunk.data, chunk_before, (size_t)chunk.size) == 0, "the chunk changed");
+    if (size >= 0) {
+      free(chunk.data);
+      chunk = (bytes){copy_bytes(changed, size), size};
+      cat_piece whole = {0, size, chunk.data};
+      /* Item by item, from one layout to the other. */
+      int64_t k[CAT_MAX_DIM] = {0};
+      do {
+        cat_box from_item = {0}, to_item = {0};
+        layout at = dense;
+        for (int d = 0; d < grid->ndim; d++) {
+          from_item.start[d] = k[d];
+          from_item.count[d] = to_item.count[d] = from_item.step[d] = 1;
+          at.first += (box.start[d] + (k[d] ? k[d] * box.step[d] : 0)) * dense.strides[d];
+        }
+        copy_box(items, &at, src, &from, &from_item);
+      } while (advance(k, box.count, grid->ndim));
+      box = whole_box(grid->ndim, grid->chunk);
+      if (!s.lossy) {
+        check_decoding(g, &s, &whole, 1, &box, items, 1);
+      }
+      count_event(CHUNK_CHANGED);
+    } else {
+      CHECK(s.compression.codec >= BLOSC_LAST_CODEC || size == CAT_ERROR_DIFFERENT ||
+                s.compression.filters[5] >= BLOSC_TRUNC_PREC,
+            "error %lld", (long long)size);
+    }
+    free(again);
+    free(changed);
+    free(chunk_before);
+    free(src_before);
+    free(src);
+  }
+  free(chunk.data);
+  free(items);
+}

@@ -1,0 +1,51 @@
+"""The block kernel's tests in C under AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.build
+
+SEED, ROUNDS = 1, 100
+
+
+@pytest.fixture(scope="module")
+def program(run_tool):
+    """The compiled tests; only what changed is compiled anew."""
+    run_tool(sys.executable, ROOT / "vendor/fetch.py")
+    build = ROOT / "build/native-address-undefined"
+    sanitizers = "-DSANITIZE=address;undefined"
+    run_tool("cmake", "-G", "Ninja", "-S", Path(__file__).parent / "native", "-B", build, sanitizers)
+    run_tool("cmake", "--build", build, "--target", "test_kernel")
+    return build / "test_kernel"
+
+
+def run(program, *arguments):
+    # The program has its own options for the sanitizers.
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("SAN_OPTIONS")}
+    command = [program, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_kernel(program):
+    done = run(program, SEED, ROUNDS)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    counts = dict(re.findall(r"(.+): (\d+)", done.stdout))
+    assert len(counts) > 25
+    assert [what for what, count in counts.items() if count == "0"] == []
+
+
+@pytest.mark.parametrize("fault", ["read", "overflow"])
+def test_sanitizers_are_at_work(program, fault):
+    done = run(program, fault)
+    assert done.returncode != 0
+    assert {"read": "heap-buffer-overflow", "overflow": "signed integer overflow"}[fault] in (
+        done.stderr
+    )
