@@ -159,6 +159,7 @@ static int64_t store_plain(const encoder *enc) {
   uint8_t *dest = enc->dest;
   int64_t cbytes = HEADER + (int64_t)enc->g.nbytes;
   dest[BLOSC2_CHUNK_FLAGS] |= BLOSC_MEMCPYED;
+  dest[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t) ~(BLOSC2_SPECIAL_MASK << 4); /* of its first block */
   store_int32(dest + BLOSC2_CHUNK_NBYTES, enc->g.nbytes);
   store_int32(dest + BLOSC2_CHUNK_BLOCKSIZE, enc->g.blocksize);
   store_int32(dest + BLOSC2_CHUNK_CBYTES, (int32_t)cbytes);
