@@ -372,7 +372,7 @@ static int check_arguments(encoder *enc, int64_t destsize) {
   if (!filters_are_known(enc->compression->filters)) {
     return CAT_ERROR_FILTER;
   }
-  if (destsize < HEADER + (int64_t)enc->g.nbytes || mini_bound(&enc->g) > INT32_MAX) {
+  if (destsize < cat_encode_bound(enc->grid) || mini_bound(&enc->g) > INT32_MAX) {
     return CAT_ERROR_TRUNCATED;
   }
   return 0;
