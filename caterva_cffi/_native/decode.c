@@ -324,8 +324,12 @@ static int decode_whole(decoder *dec) {
   if (bytes == NULL) {
     return CAT_ERROR_MISSING;
   }
-  if (zfp_reads_on(dec)) {
-    return CAT_ERROR_CODEC; /* it depends on the grid's blocks, and on what is behind them */
+  int64_t behind = zfp_reads_on(dec);
+  uint8_t *padded = behind ? calloc(1, (size_t)(dec->cbytes + behind)) : NULL;
+  if (padded != NULL) {
+    bytes = memcpy(padded, bytes, (size_t)dec->cbytes);
+  } else if (behind) {
+    return CAT_ERROR_MEMORY;
   }
   scratch *own = calloc(1, sizeof *own);
   dec->whole = malloc((size_t)dec->g->nbytes);
@@ -335,6 +339,7 @@ static int decode_whole(decoder *dec) {
         blosc2_decompress_ctx(own->context, bytes, dec->cbytes, dec->whole, dec->g->nbytes);
     error = decoded == dec->g->nbytes ? 0 : CAT_ERROR_BLOCK;
   }
+  free(padded);
   free_scratch(own);
   return error;
 }
