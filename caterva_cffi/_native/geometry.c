@@ -133,6 +133,20 @@ void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int
       n[last] = n[d], ds[last] = ds[d], ss[last] = ss[d];
     }
   }
+  /* Items that are neighbours on the other side come second, so that no line is loaded twice. */
+  int near = last;
+  for (int d = 0; d < last; d++) {
+    int64_t inner = outer == dest_strides ? ss[d] : ds[d];
+    int64_t nearest = outer == dest_strides ? ss[near] : ds[near];
+    near = inner > 0 && inner < nearest ? d : near;
+  }
+  if (last > 0 && near < last - 1) {
+    int64_t nn = n[near], nd = ds[near], ns = ss[near];
+    for (int d = near; d < last - 1; d++) {
+      n[d] = n[d + 1], ds[d] = ds[d + 1], ss[d] = ss[d + 1];
+    }
+    n[last - 1] = nn, ds[last - 1] = nd, ss[last - 1] = ns;
+  }
   rows r = {{1, 1}, {0, 0}, {0, 0}};
   for (int i = 0; i < 2 && last >= i; i++) {
     r.n[1 - i] = n[last - i], r.dest[1 - i] = ds[last - i], r.src[1 - i] = ss[last - i];
@@ -160,30 +174,41 @@ typedef struct {
   int64_t itemsize;
 } copied;
 
-#define COPY_LOOP(SIZE)                                             \
-  for (int64_t i = 0; i < n; i++) {                                 \
-    memcpy(dest + i * r->dest[1], src + i * r->src[1], SIZE);       \
+enum { TILE = 8 }; /* lines of a tile fit one set of a cache, however they are aligned */
+
+static inline void copy_tiles(uint8_t *dest, const uint8_t *src, const rows *r, size_t size) {
+  for (int64_t a = 0; a < r->n[0]; a += TILE) {
+    int64_t rows_end = a + TILE < r->n[0] ? a + TILE : r->n[0];
+    for (int64_t b = 0; b < r->n[1]; b += TILE) {
+      int64_t end = b + TILE < r->n[1] ? b + TILE : r->n[1];
+      for (int64_t j = a; j < rows_end; j++) {
+        for (int64_t i = b; i < end; i++) {
+          memcpy(dest + j * r->dest[0] + i * r->dest[1], src + j * r->src[0] + i * r->src[1], size);
+        }
+      }
+    }
   }
+}
 
 static void copy_rows(const void *state, uint8_t *dest, int64_t from, const rows *r) {
   const copied *given = state;
   const uint8_t *src = given->src + from;
   int64_t itemsize = given->itemsize, n = r->n[1];
-  int run = n == 1 || (r->dest[1] == itemsize && r->src[1] == itemsize);
-  for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
-    if (run) {
-      expect_write(dest, r->dest[0], n * itemsize);
+  if (n == 1 || (r->dest[1] == itemsize && r->src[1] == itemsize)) {
+    for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
+      expect_row(dest, r->dest[0], n * itemsize, 1);
+      expect_row(src, r->src[0], n * itemsize, 0);
       memcpy(dest, src, (size_t)(n * itemsize));
-      continue;
     }
-    switch (itemsize) { /* a constant size lets the compiler move whole items */
-      case 1: COPY_LOOP(1) break;
-      case 2: COPY_LOOP(2) break;
-      case 4: COPY_LOOP(4) break;
-      case 8: COPY_LOOP(8) break;
-      case 16: COPY_LOOP(16) break;
-      default: COPY_LOOP((size_t)itemsize)
-    }
+    return;
+  }
+  switch (itemsize) { /* a constant size lets the compiler move whole items */
+    case 1: copy_tiles(dest, src, r, 1); break;
+    case 2: copy_tiles(dest, src, r, 2); break;
+    case 4: copy_tiles(dest, src, r, 4); break;
+    case 8: copy_tiles(dest, src, r, 8); break;
+    case 16: copy_tiles(dest, src, r, 16); break;
+    default: copy_tiles(dest, src, r, (size_t)itemsize);
   }
 }
 

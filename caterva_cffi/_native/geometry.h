@@ -56,18 +56,22 @@ typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t src, const r
 
 enum { ROWS_AHEAD = 8, SHORT_ROW = 512 };
 
-/* Tell the processor that a short row is about to be written, some rows ahead: rows of a block lie so
- * far apart in the destination that it does not expect them. Measured: a third less time. */
-static inline void expect_write(const uint8_t *dest, int64_t stride, int64_t size) {
+/* Tell the processor of a short row that is about to be read or written, some rows ahead: rows of a
+ * block lie so far apart in an array that it does not expect them. Measured: a third less time. */
+static inline void expect_row(const uint8_t *start, int64_t stride, int64_t size, int written) {
 #if defined(__GNUC__) || defined(__clang__)
   if (size <= SHORT_ROW) {
-    const uint8_t *row = (const uint8_t *)((uintptr_t)dest + (uintptr_t)(stride * ROWS_AHEAD));
+    const uint8_t *row = (const uint8_t *)((uintptr_t)start + (uintptr_t)(stride * ROWS_AHEAD));
     for (int64_t line = 0; line < size; line += 64) {
-      __builtin_prefetch(row + line, 1);
+      if (written) {
+        __builtin_prefetch(row + line, 1);
+      } else {
+        __builtin_prefetch(row + line, 0);
+      }
     }
   }
 #else
-  (void)dest, (void)stride, (void)size;
+  (void)start, (void)stride, (void)size, (void)written;
 #endif
 }
 

@@ -214,7 +214,7 @@ static inline void weave_rows(int size, const uint8_t *const *bytes, uint8_t *de
   }
   for (int64_t row = r->n[0]; row > 0; row--, dest += row_dest, at += row_src) {
     int64_t i = 0;
-    expect_write(dest, row_dest, n * size);
+    expect_row(dest, row_dest, n * size, 1);
     for (; i + WOVEN <= n; i += WOVEN) {
       switch (size) {
         case 2: weave_2(p, at + i, dest + i * 2); break;
