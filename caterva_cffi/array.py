@@ -55,7 +55,8 @@ class OIndex:
     def __getitem__(self, key: Any) -> Any:
         """Return the items; see `NDArray.oindex`."""
         with self._array.schunk.lock.reading():
-            return self._array._get(normalize_orthogonal(key, self._array.shape))
+            result = self._array._get(normalize_orthogonal(key, self._array.shape))
+        return result if result.shape else result[()]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write the items; see `NDArray.oindex`."""

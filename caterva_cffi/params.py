@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from caterva_cffi._ffi import ffi, lib
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, UnsupportedError
 
 __all__ = ["Codec", "Compression", "Filter", "SplitMode"]
 
@@ -50,6 +50,9 @@ class SplitMode(Enum):
     FORWARD_COMPAT = lib.BLOSC_FORWARD_COMPAT_SPLIT
 
 
+_FIRST_USER_ID = 160  # of codecs and of filters
+
+
 def _member(kind: type[Enum], value: Any, name: str) -> int:
     """Return the number of an enum member, given as such, by its name or by its number."""
     if isinstance(value, kind):
@@ -57,6 +60,8 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
     if isinstance(value, str) and value.upper() in kind.__members__:
         return int(kind[value.upper()].value)
     if kind is not SplitMode and type(value) is int and 0 <= value <= 255:
+        if value not in kind._value2member_map_ and value < _FIRST_USER_ID:
+            raise UnsupportedError(f"{name} {value} is not available here")
         return value
     choices = ", ".join(kind.__members__)
     raise ArgumentError(f"{name} is {value!r}; expected a {kind.__name__} ({choices})")
@@ -65,6 +70,9 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
 @dataclass(frozen=True)
 class Compression:
     """How chunks are compressed.
+
+    With more than two filters, or one before DELTA, C-Blosc2 spoils the data that DELTA and
+    dictionaries refer to: DELTA is then stored without compression, and no dictionary is used.
 
     Parameters
     ----------
@@ -89,6 +97,8 @@ class Compression:
     ------
     ArgumentError
         For a value out of range.
+    UnsupportedError
+        For the number of a codec or filter that is not compiled in.
     """
 
     codec: Codec | int = Codec.LZ4
