@@ -230,10 +230,8 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
     return error;
   }
   int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
-  int woven = shuffled && !whole;
   uint8_t *streams = whole && !shuffled ? dest : own->streams;
-  error = decode_streams(layout, stored, size, g->blocksize, !woven && (whole || shuffled), streams,
-                         bytes, &own->zstd);
+  error = decode_streams(layout, stored, size, g->blocksize, whole, streams, bytes, &own->zstd);
   if (error || (whole && !shuffled)) {
     return error;
   }
