@@ -22,7 +22,9 @@ def program(run_tool):
     run_tool(sys.executable, ROOT / "vendor/fetch.py")
     build = ROOT / "build/native-address-undefined"
     sanitizers = "-DSANITIZE=address;undefined"
-    run_tool("cmake", "-G", "Ninja", "-S", Path(__file__).parent / "native", "-B", build, sanitizers)
+    run_tool(
+        "cmake", "-G", "Ninja", "-S", Path(__file__).parent / "native", "-B", build, sanitizers
+    )
     run_tool("cmake", "--build", build, "--target", "test_kernel")
     return build / "test_kernel"
 
