@@ -584,6 +584,21 @@ def test_environment_variables_do_no_harm(name, allowed):
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("filter_", [Filter.NDCELL, Filter.NDMEAN])
+def test_blocks_shorter_than_cells_are_refused(filter_):
+    chunk = Chunk((8, 8), (8, 3), 4)
+    items = np.arange(64, dtype="f4").reshape(8, 8)
+    with pytest.raises(cat.UnsupportedError):
+        chunk.encode(items, filters=[filter_], filtersmeta=[4])
+    assert chunk.decode(chunk.encode(items, filters=[filter_], filtersmeta=[3])).shape == (8, 8)
+
+
+def test_zfp_takes_floats_alone():
+    chunk = Chunk((8, 8), (4, 4), 2)
+    with pytest.raises(cat.UnsupportedError):
+        chunk.encode(np.zeros((8, 8), "i2"), codec=Codec.ZFP_PREC, codec_meta=10, filters=[])
+
+
 # --- changing a chunk -------------------------------------------------------------------------
 
 

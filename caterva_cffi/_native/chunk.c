@@ -23,14 +23,14 @@ int special_of(const uint8_t *header) {
   return header[BLOSC2_CHUNK_BLOSC2_FLAGS] >> 4 & BLOSC2_SPECIAL_MASK;
 }
 
-int codec_is_known(int codec, int ndim) {
+int codec_is_known(int codec, int ndim, int32_t itemsize) {
   switch (codec) {
     case BLOSC_BLOSCLZ: case BLOSC_LZ4: case BLOSC_LZ4HC: case BLOSC_ZLIB: case BLOSC_ZSTD:
     case BLOSC_CODEC_NDLZ:
       return 1;
     case BLOSC_CODEC_ZFP_FIXED_ACCURACY: case BLOSC_CODEC_ZFP_FIXED_PRECISION:
     case BLOSC_CODEC_ZFP_FIXED_RATE:
-      return ndim <= 4;
+      return ndim <= 4 && (itemsize == 4 || itemsize == 8);
     default:
       return codec >= BLOSC2_USER_REGISTERED_CODECS_START;
   }

@@ -21,9 +21,9 @@ void store_int32(uint8_t *bytes, int32_t value);
 /* Which value a chunk repeats, or BLOSC2_NO_SPECIAL. */
 int special_of(const uint8_t *header);
 
-/* Whether a codec is compiled in and takes so many dimensions. Registered codecs beyond those would
- * load a shared library, or start a process to find one. */
-int codec_is_known(int codec, int ndim);
+/* Whether a codec is compiled in and takes such arrays. Registered codecs beyond those would load a
+ * shared library, or start a process to find one. */
+int codec_is_known(int codec, int ndim, int32_t itemsize);
 int filters_are_known(const uint8_t *filters);
 int has_filter(const uint8_t *filters, int filter);
 

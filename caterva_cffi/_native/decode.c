@@ -78,7 +78,7 @@ static int check_header(const decoder *dec) {
   int codec = flags >> 5;
   if (codec == BLOSC_UDCODEC_FORMAT) {
     codec = header[UDCODEC];
-    if (codec <= BLOSC2_DEFINED_CODECS_STOP || !codec_is_known(codec, dec->g->ndim)) {
+    if (codec <= BLOSC2_DEFINED_CODECS_STOP || !codec_is_known(codec, dec->g->ndim, dec->g->itemsize)) {
       return CAT_ERROR_CODEC;
     }
   } else if (codec != BLOSC_BLOSCLZ_FORMAT && codec != BLOSC_LZ4_FORMAT &&
@@ -502,6 +502,9 @@ static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
              const int64_t *strides, int nthreads, cat_where *where) {
   *where = (cat_where){-1, -1};
+  if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM) {
+    return CAT_ERROR_GEOMETRY;
+  }
   if (is_empty(box, grid->ndim)) {
     return 0;
   }

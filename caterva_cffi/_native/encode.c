@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <blosc2/filters-registry.h>
+
 #include "chunk.h"
 #include "geometry.h"
 #include "kernel.h"
@@ -361,15 +363,30 @@ int64_t cat_encode_bound(const cat_grid *grid) {
   return error ? error : HEADER + (g.nbytes > offsets ? g.nbytes : offsets);
 }
 
+/* NDCELL fails where a block is shorter than its cells, and what NDMEAN makes of one never decodes. */
+static int cells_fit(const encoder *enc) {
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    int filter = enc->compression->filters[i], cell = enc->compression->filters_meta[i];
+    if (filter == BLOSC_FILTER_NDCELL || filter == BLOSC_FILTER_NDMEAN) {
+      for (int d = 0; d < enc->g.ndim; d++) {
+        if (enc->g.block[d] < cell) {
+          return 0;
+        }
+      }
+    }
+  }
+  return 1;
+}
+
 static int check_arguments(encoder *enc, int64_t destsize) {
   int error = find_geometry(enc->grid, &enc->g);
   if (error) {
     return error;
   }
-  if (!codec_is_known(enc->compression->codec, enc->g.ndim)) {
+  if (!codec_is_known(enc->compression->codec, enc->g.ndim, enc->g.itemsize)) {
     return CAT_ERROR_CODEC;
   }
-  if (!filters_are_known(enc->compression->filters)) {
+  if (!filters_are_known(enc->compression->filters) || !cells_fit(enc)) {
     return CAT_ERROR_FILTER;
   }
   if (destsize < cat_encode_bound(enc->grid) || mini_bound(&enc->g) > INT32_MAX) {
