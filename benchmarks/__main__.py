@@ -46,7 +46,7 @@ PARTS = {
         ("partitions", partitions),
     )
 }
-BUDGETS = {"full": Budget(2.0), "quick": Budget(0.3, least=3), "tiny": Budget(0.0, least=2)}
+BUDGETS = {"full": Budget(1.0), "quick": Budget(0.3, least=3), "tiny": Budget(0.0, least=2)}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -79,14 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part = PARTS[name]
         where = machine.describe()
         print(f"=== {name}\n{where}", flush=True)
-        results = []
+        results, others = [], machine.Others()
         with tempfile.TemporaryDirectory(dir=options.directory) as directory:
             size = getattr(part, options.size)
             for result in part.run(Path(directory), BUDGETS[options.size], size):
                 print(report.line(result), flush=True)
                 results.append(result)
         plots = options.page.with_suffix("")
-        report.insert(options.page, name, f"{where}\n\n{part.write(results, plots)}")
+        text = f"{where} {others.describe()}\n\n{part.write(results, plots)}"
+        print(others.describe())
+        report.insert(options.page, name, text)
     print(f"written to {options.page}")
     return 0
 

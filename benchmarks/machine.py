@@ -1,4 +1,4 @@
-"""On what machine, and with which versions, something was measured."""
+"""On what machine, beside what, and with which versions, something was measured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import blosc2
 import numcodecs.blosc
 
 from caterva_cffi import ffi, get_nthreads, lib
+
+QUIET = 0.1
+"""Share of the processors that others may take without spoiling what is measured."""
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 
@@ -47,14 +50,40 @@ def processor() -> str:
 
 
 def describe() -> str:
-    """Return a paragraph on machine, versions and how busy it was."""
+    """Return a paragraph on machine and versions."""
     virtual = Path("/proc/cpuinfo").exists() and "hypervisor" in Path("/proc/cpuinfo").read_text()
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
-    load = f" Load before: {os.getloadavg()[0]:.1f}." if hasattr(os, "getloadavg") else ""
     return (
         f"{processor()}{' (virtual)' * virtual}, {get_nthreads()} usable processors{memory}, "
         f"{platform.system()} {platform.machine()}, {platform.python_implementation()} "
-        f"{platform.python_version()}.{load} Versions: {versions()}."
+        f"{platform.python_version()}. Versions: {versions()}."
     )
+
+
+class Others:
+    """What other processes take of the processors from now on, where the system says it (Linux)."""
+
+    def __init__(self) -> None:
+        self._start = self._seconds()
+
+    def describe(self) -> str:
+        """Return a sentence; above `QUIET` it warns of the numbers."""
+        if not self._start or not (now := self._seconds()):
+            return "How busy other processes kept the machine is not known here."
+        all_, own, idle = (b - a for a, b in zip(self._start, now, strict=True))
+        share = max(0.0, all_ - own - idle) / (all_ or 1)
+        said = f"Other processes took {share:.0%} of the processors meanwhile."
+        if share <= QUIET:
+            return said
+        return f"**{said} Run it again on a quiet machine: these numbers are not to be relied on.**"
+
+    @staticmethod
+    def _seconds() -> tuple[float, float, float] | None:
+        """Return the time of all processors, of this process with its children, and idle."""
+        if not Path("/proc/stat").exists():
+            return None
+        ticks = [int(field) for field in Path("/proc/stat").read_text().split()[1:9]]
+        tick = os.sysconf("SC_CLK_TCK")
+        return sum(ticks) / tick, sum(os.times()[:4]), (ticks[3] + ticks[4]) / tick

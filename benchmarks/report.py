@@ -94,10 +94,9 @@ def kernel(rows: Sequence[Row], _: Path) -> str:
         for same in by_bound.values():
             best, worst = (f(same, key=lambda row: row.value.median) for f in (min, max))
             met = sum(row.met for row in same)
-            verdict = "met" if met == len(same) else f"**missed in {len(same) - met}**"
-            short.append(
-                (work, _bound(same[0]), _value(best), _value(worst), f"{verdict} of {len(same)}")
-            )
+            missed = f"**missed in {len(same) - met} of {len(same)}**"
+            verdict = "met" if met == len(same) else missed
+            short.append((work, _bound(same[0]), _value(best), _value(worst), verdict))
     for row in rows:
         other = seconds(row.other.median) if row.other is not None else ""
         ours = seconds(row.ours.median)

@@ -100,7 +100,7 @@ def test_a_missed_bound_is_marked():
     assert [row.met for row in rows] == [True, False]
     assert "MISSED" not in line(rows[0]) and line(rows[1]).endswith("MISSED")
     text = kernel(rows, ROOT)
-    assert "**missed in 1** of 1" in text and "**missed**, 1.25 x the bound" in text
+    assert "**missed in 1 of 1**" in text and "**missed**, 1.25 x the bound" in text
 
 
 def test_wrong_items_are_noticed():
