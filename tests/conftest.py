@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "build: compiles C; a minute or more, once per machine is enough (-m 'not build')",
+        "build: compiles C, or runs the benchmarks: once per machine is enough (-m 'not build')",
     )
 
 

@@ -13,6 +13,8 @@ from conftest import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 
+pytestmark = pytest.mark.build
+
 
 @pytest.fixture(scope="module", autouse=True)
 def modules():
