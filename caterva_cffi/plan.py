@@ -25,6 +25,8 @@ MERGE_GAP = 16 * 1024
 """Bytes that are rather read than left out between two reads of a local file. A positioned read
 costs about as much as copying this many bytes from the page cache."""
 
+_FEW = 4  # sorting all offsets costs more than searching them for so many blocks
+
 _DELTA = 3
 
 
@@ -116,9 +118,13 @@ def block_ranges(
         For a block that lies outside its chunk.
     """
     starts = offsets[blocks].astype(np.int64)
-    edges = np.sort(offsets)
-    nexts = np.searchsorted(edges, starts, side="right")
-    stops = np.append(edges, header.cbytes).astype(np.int64)[nexts]
+    if blocks.size <= _FEW:
+        later = (offsets[offsets > start] for start in starts)
+        stops = np.array([rest.min() if rest.size else header.cbytes for rest in later], np.int64)
+    else:
+        edges = np.sort(offsets)
+        nexts = np.searchsorted(edges, starts, side="right")
+        stops = np.append(edges, header.cbytes).astype(np.int64)[nexts]
     wrong = np.flatnonzero((starts < body) | (starts >= stops) | (stops > header.cbytes))
     if wrong.size:
         first = wrong[0]
@@ -131,6 +137,8 @@ def block_ranges(
 
 def merge(ranges: npt.NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
     """Return sorted ranges, those that lie at most `gap` bytes apart as one."""
+    if len(ranges) == 1:
+        return [(int(ranges[0, 0]), int(ranges[0, 1]))]
     ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
     cuts = np.flatnonzero(ranges[1:, 0] - np.maximum.accumulate(ranges[:, 1])[:-1] > gap) + 1
     return [
