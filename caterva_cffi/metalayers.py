@@ -8,8 +8,9 @@ byte that follows their range, so that a msgpack library cannot read it.
 from __future__ import annotations
 
 import ast
+import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,30 @@ def _dtype_to_text(dtype: np.dtype[Any]) -> str:
         raise TypeError(f"dtype {dtype} cannot be stored: {error}") from None
 
 
+# Python and NumPy would warn of these, to whoever opens the frame.
+_UNKNOWN_ESCAPE = re.compile(r"""\\(?![\\'"nrtxuUN])""")
+_OLD_ALIAS = re.compile(r"[<>|=]?a\d*")
+
+
+def _type_names(descr: Any) -> Iterator[str]:
+    """Yield the names of types in a descr, but not those of fields."""
+    if isinstance(descr, str):
+        yield descr
+    elif isinstance(descr, tuple) and descr:
+        yield from _type_names(descr[0])
+    elif isinstance(descr, list):
+        for field in descr:
+            if isinstance(field, tuple) and len(field) > 1:
+                yield from _type_names(field[1])
+
+
 def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
     try:
+        if _UNKNOWN_ESCAPE.search(text):
+            raise ValueError("a backslash before something else than what it escapes")
         descr: Any = ast.literal_eval(text) if text.startswith(("[", "(", "{", "'")) else text
+        if any(map(_OLD_ALIAS.fullmatch, _type_names(descr))):
+            raise TypeError("'a' is no type any more; expected 'S'")
         dtype = check_dtype(np.lib.format.descr_to_dtype(descr))
         if dtype == np.dtype([("f0", f"V{dtype.itemsize}")]):
             dtype = np.dtype(f"V{dtype.itemsize}")  # python-blosc2 wraps plain void
