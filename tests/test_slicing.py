@@ -506,9 +506,8 @@ def test_oindex_is_ix(new_path, data, stored):
     key, wanted, dropped = data.draw(orthogonal_keys(items.shape))
     expected = np.squeeze(items[wanted], dropped)
     with store(new_path, stored) as array:
-        found = array.oindex[key]
-        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-        assert found.tobytes() == expected.tobytes()
+        # A single item is a scalar, whose dtype may be shorter, as NumPy has it.
+        assert_same(array.oindex[key], expected if expected.shape else expected[()])
         # Repeated positions take the last value, in which all of these are equal.
         values = data.draw(values_for(expected.shape, items.dtype))
         changed = items.copy()
