@@ -593,6 +593,17 @@ def test_blocks_shorter_than_cells_are_refused(filter_):
     assert chunk.decode(chunk.encode(items, filters=[filter_], filtersmeta=[3])).shape == (8, 8)
 
 
+@pytest.mark.parametrize("codec", [Codec.LZ4, Codec.LZ4HC, Codec.ZSTD])
+def test_few_bytes_need_no_dictionary(codec):
+    """C-Blosc2 writes 59 bytes as the size of 28 stored plain."""
+    for size in range(1, 70):
+        chunk = Chunk((size,), (size,), 4)
+        items = np.arange(size, dtype="i4")
+        encoded = chunk.encode(items, codec=codec, usedict=True)
+        assert chunk.decode(encoded).tobytes() == items.tobytes()
+        assert chunk.c_decompress(encoded) == items.tobytes()
+
+
 def test_zfp_takes_floats_alone():
     chunk = Chunk((8, 8), (4, 4), 2)
     with pytest.raises(cat.UnsupportedError):

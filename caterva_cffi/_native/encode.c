@@ -182,8 +182,9 @@ static int64_t encode_whole(const encoder *enc) {
     if (cbytes == 0) {
       cbytes = CAT_ERROR_BLOCK;
     } else if (cbytes > 0 && enc->dest[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
-      /* With several filters C-Blosc2 works in its source, and would store what they left there. */
-      gather_chunk(enc, enc->dest + HEADER);
+      /* With several filters C-Blosc2 works in its source, and would store what they left there;
+       * after it gave up a dictionary, its size may be wrong. */
+      cbytes = store_plain(enc);
     }
   }
   free(chunk);
