@@ -236,7 +236,9 @@ def test_read_fills_its_destination_and_nothing_else(new_path, kinds, data, stor
     view(expected_memory)[...] = expected
     with store(new_path, stored) as array:
         out = view(memory)
-        assert array.read(key, out=out) is out
+        found = outcome(lambda: array.read(key, out=out))
+        # NumPy looks at no positions where index arrays broadcast to nothing; we do.
+        assert found is out or (found is IndexError and not expected.size)
     assert memory.tobytes() == expected_memory.tobytes()
 
 
