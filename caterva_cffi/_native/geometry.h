@@ -57,7 +57,8 @@ typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t src, const r
 enum { ROWS_AHEAD = 8, SHORT_ROW = 512 };
 
 /* Tell the processor of a short row that is about to be read or written, some rows ahead: rows of a
- * block lie so far apart in an array that it does not expect them. Measured: a third less time. */
+ * block lie so far apart in an array that it does not expect them. Measured with rows of 128 bytes:
+ * about a fifth less time. */
 static inline void expect_row(const uint8_t *start, int64_t stride, int64_t size, int written) {
 #if defined(__GNUC__) || defined(__clang__)
   if (size <= SHORT_ROW) {
