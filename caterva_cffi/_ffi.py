@@ -16,7 +16,7 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_FLAGS: "a lazy, instrumented, variable-length or Blosc1 chunk",
     lib.CAT_ERROR_CODEC: "the codec is not available",
     lib.CAT_ERROR_FILTER: "a filter is not available",
-    lib.CAT_ERROR_OFFSET: "a block lies outside its chunk",
+    lib.CAT_ERROR_OFFSET: "a block lies outside its chunk, or where another one does",
     lib.CAT_ERROR_MISSING: "the bytes of a block are missing",
     lib.CAT_ERROR_BLOCK: "a block does not decode to its size",
     lib.CAT_ERROR_MEMORY: "out of memory",

@@ -19,6 +19,8 @@ __all__ = ["Kernel", "Piece", "special_chunk"]
 Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
 
+_FEW_RANGES = 64
+
 
 class Kernel:
     """Decodes and encodes the chunks of one array.
@@ -30,10 +32,11 @@ class Kernel:
         Threads of a call; 0 takes those that are free of the ones that all calls share.
     """
 
-    __slots__ = ("_grid", "bound", "nthreads")
+    __slots__ = ("_grid", "bound", "nblocks", "nthreads")
 
     def __init__(self, grid: Grid, nthreads: int = 0) -> None:
         self.nthreads = nthreads
+        self.nblocks = grid.nblocks
         self._grid = ffi.new(
             "cat_grid *",
             {
@@ -108,6 +111,51 @@ class Kernel:
         code = lib.cat_decode(self._grid, parts, 1, strides or ffi.NULL, self.nthreads, where)
         if code < 0:
             check(code, _place(number, where.block))
+
+    def plan(
+        self, number: int, head: bytes | memoryview, boxes: Sequence[Box], gap: int
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Find which bytes of a chunk decoding boxes of it needs.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        head : bytes
+            The chunk's first bytes.
+        boxes : sequence of Box
+            In items of the chunk.
+        gap : int
+            Ranges at most so many bytes apart become one.
+
+        Returns
+        -------
+        need : int
+            How many of the chunk's first bytes it takes to know, and then to decode. With fewer of
+            them, and where no others are needed, there are no ranges.
+        ranges : list of (int, int)
+            First byte of the blocks, and the first one behind, ascending.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that contradicts itself, or the grid.
+        """
+        given = ffi.new("cat_box[]", boxes)
+        need, where = ffi.new("int64_t *"), ffi.new("cat_where *")
+        capacity = _FEW_RANGES
+        while True:
+            ranges = ffi.new("int64_t[]", 2 * capacity)
+            count = lib.cat_plan(
+                self._grid, ffi.from_buffer(head), len(head), given, len(given), gap, need, ranges,
+                capacity, where,
+            )  # fmt: skip
+            if count < 0:
+                check(int(count), _place(number, where.block))
+            if count <= capacity:
+                edges = ffi.unpack(ranges, 2 * count) if count else []
+                return need[0], list(zip(edges[::2], edges[1::2], strict=True))
+            capacity = int(count)
 
     def encode(
         self, number: int, compression: Any, source: npt.NDArray[Any]

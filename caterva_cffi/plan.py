@@ -1,146 +1,220 @@
-"""Which bytes of a chunk a box needs: a pure function of the chunk's beginning and the box.
+"""Which bytes of a frame to read, in which order. Nothing here does input or output.
 
-Format: C-Blosc2's README_CHUNK_FORMAT. A chunk is a header, an offset for each block, perhaps a
-dictionary, and the blocks in any order: a block ends where the next one begins.
+Reading is a generator of *steps*: it yields ranges of bytes, is sent what they hold, and returns
+what was wanted. Whoever runs it reads from memory, from a file or from a store, at once or
+asynchronously; all of them share the planning.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from itertools import product
+from typing import TypeAlias, TypeVar
 
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.selection import Box, spans
 
-__all__ = ["HEADER", "MERGE_GAP", "ChunkHeader", "block_ranges", "merge", "touched_blocks"]
+__all__ = [
+    "HEADER",
+    "LOCAL",
+    "REMOTE",
+    "Part",
+    "Range",
+    "ReadPolicy",
+    "Steps",
+    "by_chunk",
+    "chunk_steps",
+    "exactly",
+    "run",
+    "run_async",
+    "together",
+]
 
 HEADER = 32
 """Bytes of a chunk's header."""
 
-MERGE_GAP = 16 * 1024
-"""Bytes that are rather read than left out between two reads of a local file. A positioned read
-costs about as much as copying this many bytes from the page cache."""
+_OFFSET = 4
 
-_FEW = 4  # sorting all offsets costs more than searching them for so many blocks
+Range: TypeAlias = tuple[int, int]
+"""First byte, and the first one behind."""
 
-_DELTA = 3
+Part: TypeAlias = tuple[int, bytes | memoryview]
+"""Where bytes of a chunk begin, and the bytes."""
+
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+
+Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
+"""Yields ranges and is sent their bytes, of which some lack only where the object ends."""
 
 
 @dataclass(frozen=True)
-class ChunkHeader:
-    """What a chunk's header says of where its bytes are.
+class ReadPolicy:
+    """How much to read at a time.
 
     Attributes
     ----------
-    nbytes, cbytes, blocksize : int
-        Bytes of the chunk, decoded and compressed, and of a block.
-    plain : bool
-        Whether blocks are stored as they are.
-    special : bool
-        Whether every item is the same.
-    in_blocks : bool
-        Whether each block decodes on its own.
-    has_dictionary : bool
+    first : int
+        Bytes of a frame's beginning that are read while nothing is known of it.
+    gap : int
+        Bytes that are rather read than left out between two ranges: about as many as arrive in the
+        time that another request costs.
+    whole : float
+        The share of an object, or of a chunk, from which one read of all of it costs less than
+        several of its parts.
     """
 
-    nbytes: int
-    cbytes: int
-    blocksize: int
-    plain: bool
-    special: bool
-    in_blocks: bool
-    has_dictionary: bool
+    first: int
+    gap: int
+    whole: float
 
-    @classmethod
-    def parse(cls, data: bytes) -> ChunkHeader:
-        """Return the header in a chunk's first 32 bytes."""
-        if len(data) < HEADER:
-            raise FormatError(f"{len(data)} bytes of a chunk header of {HEADER}")
-        nbytes, blocksize, cbytes = struct.unpack_from("<iii", data, 4)
-        if cbytes < HEADER or nbytes < 0 or blocksize < 0:
-            raise FormatError(f"a chunk of {cbytes} bytes for {nbytes} in blocks of {blocksize}")
-        return cls(
-            nbytes,
-            cbytes,
-            blocksize,
-            plain=bool(data[2] & 0x02),
-            special=bool(data[31] & 0x70),
-            in_blocks=_DELTA not in data[16:22],
-            has_dictionary=bool(data[31] & 0x01),
-        )
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.gap < 0 or not 0 <= self.whole <= 1:
+            raise ValueError(f"{self}: expected bytes of at least 0 and a share between 0 and 1")
 
 
-def touched_blocks(
-    grid: Grid, start: Sequence[int], count: Sequence[int], step: Sequence[int]
-) -> npt.NDArray[np.int64]:
-    """Return the numbers of the blocks in which a box of a chunk has items, in order."""
-    numbers = np.zeros(1, np.int64)
-    for d, (chunk, block) in enumerate(zip(grid.chunks, grid.blocks, strict=True)):
-        if step[d] < block:
-            last = start[d] + (count[d] - 1) * step[d]
-            along = np.arange(start[d] // block, last // block + 1)
-        else:
-            along = (start[d] + np.arange(count[d], dtype=np.int64) * step[d]) // block
-        numbers = (numbers[:, None] * -(-chunk // block) + along).ravel()
-    return numbers
+LOCAL = ReadPolicy(first=4096, gap=16 * 1024, whole=0.5)
+"""For files: a positioned read costs about as much as copying 16 KiB from the page cache."""
+
+REMOTE = ReadPolicy(first=16 * 1024, gap=256 * 1024, whole=0.5)
+"""For stores that answer over a network."""
 
 
-def block_ranges(
-    header: ChunkHeader,
-    offsets: npt.NDArray[np.int32],
-    body: int,
-    blocks: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Return where blocks are in their chunk.
+def run(steps: Steps[_T], read: Callable[[list[Range]], Sequence[bytes | memoryview]]) -> _T:
+    """Run steps, reading ranges with `read`; return their result."""
+    try:
+        ranges = next(steps)
+        while True:
+            ranges = steps.send(read(ranges))
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
 
-    Parameters
-    ----------
-    header : ChunkHeader
-    offsets : ndarray of int32
-        One for each block of the chunk.
-    body : int
-        Where the first block may begin.
-    blocks : ndarray of int64
-        Numbers of the wanted blocks.
 
-    Returns
-    -------
-    ndarray of int64, shape (n, 2)
-        Start and stop of each, in bytes of the chunk.
+async def run_async(
+    steps: Steps[_T],
+    read: Callable[[list[Range]], Awaitable[Sequence[bytes | memoryview]]],
+) -> _T:
+    """Run steps, awaiting `read` for ranges; return their result."""
+    try:
+        ranges = next(steps)
+        while True:
+            ranges = steps.send(await read(ranges))
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def together(many: dict[_K, Steps[_T]]) -> Steps[dict[_K, _T]]:
+    """Run several steps side by side, so that each round asks for the ranges of all."""
+    results: dict[_K, _T] = {}
+    asked: dict[_K, list[Range]] = {}
+
+    def advance(key: _K, data: Sequence[bytes | memoryview] | None) -> None:
+        try:
+            # `send(None)` begins.
+            asked[key] = many[key].send(data)  # type: ignore[arg-type]
+        except StopIteration as stop:
+            asked.pop(key, None)
+            results[key] = stop.value
+
+    for key in many:
+        advance(key, None)
+    while asked:
+        got = iter((yield [part for ranges in asked.values() for part in ranges]))
+        for key, ranges in list(asked.items()):
+            advance(key, [next(got) for _ in ranges])
+    return results
+
+
+def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryview:
+    """Return what a range holds, if that is all of it.
 
     Raises
     ------
     FormatError
-        For a block that lies outside its chunk.
+        For fewer bytes, or more.
     """
-    starts = offsets[blocks].astype(np.int64)
-    if blocks.size <= _FEW:
-        later = (offsets[offsets > start] for start in starts)
-        stops = np.array([rest.min() if rest.size else header.cbytes for rest in later], np.int64)
-    else:
-        edges = np.sort(offsets)
-        nexts = np.searchsorted(edges, starts, side="right")
-        stops = np.append(edges, header.cbytes).astype(np.int64)[nexts]
-    wrong = np.flatnonzero((starts < body) | (starts >= stops) | (stops > header.cbytes))
-    if wrong.size:
-        first = wrong[0]
+    if len(data) != part[1] - part[0]:
         raise FormatError(
-            f"block {blocks[first]} from byte {starts[first]} to {stops[first]} of a chunk "
-            f"of {header.cbytes} bytes; blocks begin at byte {body}"
+            f"{len(data)} bytes where {part[1] - part[0]} were expected, "
+            f"from byte {part[0]} to {part[1]}: {what} is cut off, or was changed meanwhile"
         )
-    return np.stack([starts, stops], axis=1)
+    return data
 
 
-def merge(ranges: npt.NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
-    """Return sorted ranges, those that lie at most `gap` bytes apart as one."""
-    if len(ranges) == 1:
-        return [(int(ranges[0, 0]), int(ranges[0, 1]))]
-    ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
-    cuts = np.flatnonzero(ranges[1:, 0] - np.maximum.accumulate(ranges[:, 1])[:-1] > gap) + 1
-    return [
-        (int(part[0, 0]), int(part[:, 1].max())) for part in np.split(ranges, cuts) if part.size
-    ]
+def by_chunk(grid: Grid, boxes: Iterable[Box]) -> dict[int, list[Box]]:
+    """Cut boxes of an array into boxes of its chunks, by the chunks' numbers."""
+    parts: dict[int, list[Box]] = {}
+    for box in boxes:
+        for places in product(*map(spans, *box, grid.chunks)):
+            at, start, count, _ = zip(*places, strict=True) if places else ((),) * 4
+            parts.setdefault(grid.chunk_number(at), []).append((start, count, box[2]))
+    return parts
+
+
+def chunk_steps(
+    kernel: Kernel,
+    number: int,
+    where: Range,
+    head: bytes | memoryview,
+    boxes: Sequence[Box],
+    policy: ReadPolicy,
+) -> Steps[list[Part]]:
+    """Read what boxes of a chunk need: first where its blocks are, then the blocks.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    number : int
+        Which chunk it is, for errors.
+    where : Range
+        Where the chunk begins, and what its end cannot be behind.
+    head : bytes
+        The chunk's first bytes, as many as are known.
+    boxes : sequence of Box
+        In items of the chunk.
+    policy : ReadPolicy
+
+    Returns
+    -------
+    list of Part
+        The first one holds header, block offsets and dictionary.
+
+    Raises
+    ------
+    FormatError
+        For a chunk that is damaged, or that reaches behind its end.
+    """
+    base, end = where
+    what = f"chunk {number}"
+    usual = min(HEADER + _OFFSET * kernel.nblocks, end - base)
+    if len(head) < usual:
+        part = (base + len(head), base + usual)
+        [more] = yield [part]
+        head = bytes(head) + exactly(more, part, what)
+    while True:
+        need, ranges = kernel.plan(number, head, boxes, policy.gap)
+        if base + need > end or (ranges and base + ranges[-1][1] > end):
+            reach = max(need, ranges[-1][1] if ranges else 0)
+            raise FormatError(f"{what} reaches byte {base + reach}; its place ends at {end}")
+        if need <= len(head):
+            break
+        part = (base + len(head), base + need)
+        [more] = yield [part]
+        head = bytes(head) + exactly(more, part, what)
+    if not ranges:
+        return [(0, head[:need])]
+    cbytes = int.from_bytes(head[12:16], "little")
+    if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
+        ranges = [(need, min(cbytes, end - base))]
+    parts: list[Part] = [(0, head[:need])]
+    parts += [(start, head[start:stop]) for start, stop in ranges if stop <= len(head)]
+    ranges = [part for part in ranges if part[1] > len(head)]
+    if ranges:
+        asked = [(base + start, base + stop) for start, stop in ranges]
+        got = yield asked
+        for (start, _), part, data in zip(ranges, asked, got, strict=True):
+            parts.append((start, exactly(data, part, what)))
+    return parts

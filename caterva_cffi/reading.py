@@ -7,33 +7,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from operator import mul
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from caterva_cffi._ffi import check, ffi, lib
-from caterva_cffi.errors import FormatError, StorageError
-from caterva_cffi.frame import FrameHeader, special_of_offset
+from caterva_cffi._ffi import ffi
+from caterva_cffi.errors import StorageError
+from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, Piece
-from caterva_cffi.metalayers import decode_geometry
-from caterva_cffi.plan import HEADER, MERGE_GAP, ChunkHeader, block_ranges, merge, touched_blocks
+from caterva_cffi.layout import Layout, layout_steps, special_header
+from caterva_cffi.plan import LOCAL, Part, Range, chunk_steps, run
 from caterva_cffi.schunk import SChunk
 from caterva_cffi.selection import Box, spans
 
-__all__ = ["DiskReader", "MemoryReader", "Reader", "chunk_pieces", "reader_of"]
+__all__ = ["DiskReader", "MemoryReader", "Reader", "pieces", "reader_of"]
 
-_FIRST_READ = 4096  # most frame headers fit
 _RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
-
-Fetch: TypeAlias = Callable[[int, int], bytes]
-"""Returns the bytes of a chunk from a start to a stop; fewer only where the chunk's file ends."""
-
-
-_Layout: TypeAlias = tuple[FrameHeader, Grid, npt.NDArray[np.int64]]
 
 
 class Reader(Protocol):
@@ -99,58 +90,6 @@ def reader_of(schunk: SChunk) -> Reader:
     return MemoryReader(schunk) if schunk.path is None else DiskReader(schunk, schunk.path)
 
 
-def chunk_pieces(fetch: Fetch, grid: Grid, box: Box) -> list[tuple[int, bytes]]:
-    """Read what a box of a chunk needs.
-
-    Parameters
-    ----------
-    fetch : Fetch
-    grid : Grid
-    box : Box
-
-    Returns
-    -------
-    list of (int, bytes)
-        Where in the chunk they begin, and the bytes; the first are header and offsets.
-
-    Raises
-    ------
-    FormatError
-        For a chunk that is damaged or shorter than it says.
-    """
-    body = HEADER + 4 * grid.nblocks
-    head = fetch(0, body)
-    header = ChunkHeader.parse(head)
-    if header.special:
-        return [(0, _whole(fetch, head, min(header.cbytes, HEADER + grid.itemsize)))]
-    if not header.in_blocks or header.blocksize != grid.blocksize:
-        return [(0, _whole(fetch, head, header.cbytes))]
-    if header.plain:
-        body = HEADER
-    elif header.has_dictionary:
-        size = int.from_bytes(fetch(body, body + 4), "little", signed=True)
-        if not 0 <= size <= header.cbytes - body - 4:
-            raise FormatError(f"a dictionary of {size} bytes in a chunk of {header.cbytes}")
-        head += fetch(body, body + 4 + size)
-        body += 4 + size
-    blocks = touched_blocks(grid, *box)
-    if 2 * blocks.size > grid.nblocks:
-        # One read of all costs less than many of the most.
-        parts = [(body, header.cbytes)]
-    elif header.plain:
-        starts = HEADER + blocks * grid.blocksize
-        parts = merge(np.stack([starts, starts + grid.blocksize], axis=1), MERGE_GAP)
-    else:
-        offsets = np.frombuffer(head, "<i4", grid.nblocks, HEADER)
-        parts = merge(block_ranges(header, offsets, body, blocks), MERGE_GAP)
-    return [(0, head[:body]), *((first, fetch(first, stop)) for first, stop in parts)]
-
-
-def _whole(fetch: Fetch, head: bytes, size: int) -> bytes:
-    """Return the first bytes of a chunk, of which `head` is read already."""
-    return head[:size] if size <= len(head) else head + fetch(len(head), size)
-
-
 class DiskReader:
     """Reads the chunks of a frame in a file, or in a sparse directory.
 
@@ -171,10 +110,10 @@ class DiskReader:
         self._index = os.path.join(path, "chunks.b2frame") if self._sparse else path
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
 
-    def layout(self) -> _Layout:
-        """Return the frame's header, geometry and chunk offsets, as they are on disk now.
+    def layout(self) -> Layout:
+        """Return where the frame's chunks are, as they are on disk now.
 
         Raises
         ------
@@ -190,7 +129,8 @@ class DiskReader:
         with self._lock:
             if stamp != self._stamp or self._layout is None:
                 with open(self._index, "rb") as file:
-                    self._layout = _read_layout(file.fileno())
+                    read = partial(_read_ranges, file.fileno())
+                    self._layout = run(layout_steps(LOCAL.first, status.st_size), read)
                 is_old = time.time_ns() - status.st_mtime_ns > _RACY
                 self._stamp = stamp if is_old else None
             return self._layout
@@ -198,12 +138,12 @@ class DiskReader:
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
         steps = box[2]
-        with self._opened(grid) as fetch_parts:
+        with self._opened(grid) as fetch:
             for places in product(*map(spans, *box, grid.chunks)):
                 at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
                 number, part = grid.chunk_number(at), (start, count, steps)
                 place = dest + sum(map(mul, position, strides))
-                kernel.decode(number, _pieces(fetch_parts(number, part)), part, place, strides)
+                kernel.decode(number, fetch(kernel, number, part), part, place, strides)
 
     def read_chunk(
         self,
@@ -215,43 +155,49 @@ class DiskReader:
         strides: Sequence[int],
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
-        with self._opened(grid) as fetch_parts:
-            kernel.decode(number, _pieces(fetch_parts(number, box)), box, dest, strides)
+        with self._opened(grid) as fetch:
+            kernel.decode(number, fetch(kernel, number, box), box, dest, strides)
 
     @contextmanager
-    def _opened(self, grid: Grid) -> Iterator[Callable[[int, Box], list[tuple[int, bytes]]]]:
+    def _opened(self, grid: Grid) -> Iterator[Callable[[Kernel, int, Box], list[Piece]]]:
         """Open the file, and give a function that reads what a box of a chunk needs."""
-        header, stored, offsets = self.layout()
-        if stored != grid:
+        layout = self.layout()
+        if layout.grid != grid:
             raise StorageError(
-                f"{self._path!r} has shape {stored.shape} now instead of {grid.shape}: "
+                f"{self._path!r} has shape {layout.grid.shape} now instead of {grid.shape}: "
                 "something else changed it; open it again"
             )
         descriptor = -1 if self._sparse else os.open(self._path, os.O_RDONLY | _O_BINARY)
         try:
-            yield lambda number, box: self._chunk_parts(
-                header, int(offsets[number]), descriptor, grid, box
-            )
+            yield partial(self._fetch, layout, descriptor)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def _chunk_parts(
-        self, header: FrameHeader, offset: int, descriptor: int, grid: Grid, box: Box
-    ) -> list[tuple[int, bytes]]:
+    def _fetch(
+        self, layout: Layout, descriptor: int, kernel: Kernel, number: int, box: Box
+    ) -> list[Piece]:
+        offset = int(layout.offsets[number])
         if offset < 0:
-            return [(0, _special_header(grid, special_of_offset(offset)))]
+            return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
         if not self._sparse:
-            return chunk_pieces(_fetcher(descriptor, offset), grid, box)
+            where = (offset, layout.chunks_end)
+            return pieces(_run_chunk(kernel, number, where, box, descriptor))
         path = os.path.join(self._path, f"{offset:08X}.chunk")
         try:
             with open(path, "rb") as file:
-                return chunk_pieces(_fetcher(file.fileno(), 0), grid, box)
+                where = (0, os.fstat(file.fileno()).st_size)
+                return pieces(_run_chunk(kernel, number, where, box, file.fileno()))
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
 
 
-def _pieces(parts: list[tuple[int, bytes]]) -> list[Piece]:
+def _run_chunk(kernel: Kernel, number: int, where: Range, box: Box, descriptor: int) -> list[Part]:
+    steps = chunk_steps(kernel, number, where, b"", [box], LOCAL)
+    return run(steps, partial(_read_ranges, descriptor))
+
+
+def pieces(parts: list[Part]) -> list[Piece]:
     """Return parts of a chunk as the kernel takes them, alive as long as they are."""
     return [(at, len(data), ffi.from_buffer("uint8_t[]", data)) for at, data in parts]
 
@@ -259,11 +205,8 @@ def _pieces(parts: list[tuple[int, bytes]]) -> list[Piece]:
 _O_BINARY: int = getattr(os, "O_BINARY", 0)
 
 
-def _fetcher(descriptor: int, base: int) -> Fetch:
-    def fetch(start: int, stop: int) -> bytes:
-        return _read_at(descriptor, base + start, stop - start)
-
-    return fetch
+def _read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes]:
+    return [_read_at(descriptor, start, stop - start) for start, stop in ranges]
 
 
 def _read_at(descriptor: int, position: int, size: int) -> bytes:
@@ -275,54 +218,3 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
             break
         data += more
     return data
-
-
-def _read_layout(descriptor: int) -> _Layout:
-    """Read a frame's header and the offsets of its chunks."""
-    data = _read_at(descriptor, 0, _FIRST_READ)
-    length = FrameHeader.length_of(data)
-    if length > len(data):
-        data += _read_at(descriptor, len(data), length - len(data))
-    header = FrameHeader.parse(data)
-    grid, _ = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
-    if not header.nchunks:
-        return header, grid, np.empty(0, np.int64)
-    start = _read_at(descriptor, header.offsets_at, HEADER)
-    size = ChunkHeader.parse(start).cbytes
-    if header.offsets_at + size > os.fstat(descriptor).st_size:
-        raise FormatError(f"an offsets chunk of {size} bytes reaches beyond the file's end")
-    chunk = start + _read_at(descriptor, header.offsets_at + HEADER, size - HEADER)
-    return header, grid, header.parse_offsets(_decode_plain(chunk, 8 * header.nchunks))
-
-
-def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:
-    """Decode a chunk that is no N-d array: the offsets."""
-    header = ChunkHeader.parse(chunk)
-    codec, flags = chunk[2] >> 5, chunk[31]
-    if header.nbytes != nbytes or header.cbytes != len(chunk):
-        raise FormatError(
-            f"an offsets chunk of {header.cbytes} bytes for {header.nbytes}; "
-            f"expected {len(chunk)} for {nbytes}"
-        )
-    if codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
-        raise FormatError("an offsets chunk with a codec, filter or flag that it cannot have")
-    decoded = np.empty(nbytes, np.uint8)
-    context = ffi.gc(
-        lib.blosc2_create_dctx(ffi.new("blosc2_dparams *", {"nthreads": 1})[0]),
-        lib.blosc2_free_ctx,
-    )
-    size = lib.blosc2_decompress_ctx(
-        context, chunk, len(chunk), ffi.from_buffer(decoded), decoded.nbytes
-    )
-    if check(size, "reading the offsets of the chunks") != nbytes:
-        raise FormatError(f"the offsets of the chunks have {size} bytes; expected {nbytes}")
-    return decoded
-
-
-def _special_header(grid: Grid, special: int) -> bytes:
-    """Return the header of a chunk in which every item is the same."""
-    header = bytearray(HEADER)
-    header[0:4] = bytes([5, 1, 0x05, min(grid.itemsize, 255)])
-    header[4:16] = np.array([grid.chunk_nbytes, grid.blocksize, HEADER], "<i4").tobytes()
-    header[31] = special << 4
-    return bytes(header)

@@ -1,4 +1,4 @@
-"""Which bytes of a chunk a box needs, and what a frame's header says, against brute force and C."""
+"""Which bytes of a frame are read, and what its header says, against brute force and C."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 import caterva_cffi as cat
 from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
-from caterva_cffi.plan import ChunkHeader, block_ranges, merge, touched_blocks
-from caterva_cffi.reading import chunk_pieces
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.layout import layout_steps, part_steps
+from caterva_cffi.plan import ReadPolicy, run, together
+from caterva_cffi.reading import pieces
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -35,68 +37,158 @@ def items_of(box):
     return itertools.product(*(range(a, a + n * s, s) for a, n, s in zip(*box, strict=True)))
 
 
-@given(boxes())
-def test_touched_blocks_are_those_of_all_items(drawn):
-    grid, box = drawn
+def chunk_head(grid, offsets, cbytes, *, filters=b"", flags=0, flags2=0, dictionary=b""):
+    """Return a chunk's first bytes, as C-Blosc2's README_CHUNK_FORMAT has them."""
+    header = bytearray(32)
+    header[2] = 0x05 | flags
+    header[4:16] = np.array([grid.chunk_nbytes, grid.blocksize, cbytes], "<i4").tobytes()
+    header[16 : 16 + len(filters)] = filters
+    header[31] = flags2
+    return bytes(header) + np.asarray(offsets, "<i4").tobytes() + dictionary
+
+
+def blocks_of(grid, boxes):
     along = [-(-n // b) for n, b in zip(grid.chunks, grid.blocks, strict=True)]
-    expected = {
+    return {
         int(np.ravel_multi_index([k // b for k, b in zip(at, grid.blocks, strict=True)], along))
+        for box in boxes
         for at in items_of(box)
     }
-    assert touched_blocks(grid, *box).tolist() == sorted(expected)
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.data())
-def test_a_block_ends_where_the_next_one_begins(sizes, data):
-    order = data.draw(st.permutations(range(len(sizes))))
-    body = 32 + 4 * len(sizes)
-    offsets, at = np.empty(len(sizes), "<i4"), body
+def merged(ranges, gap):
+    result = []
+    for start, stop in sorted(ranges):
+        if result and start - result[-1][1] <= gap:
+            result[-1] = (result[-1][0], max(stop, result[-1][1]))
+        else:
+            result.append((start, stop))
+    return result
+
+
+@given(boxes(), st.data(), st.integers(0, 40))
+def test_ranges_are_those_of_the_blocks_that_boxes_touch(drawn, data, gap):
+    """Blocks lie in any order, each up to where the next one begins."""
+    grid, box = drawn
+    others = [((0,) * grid.ndim, (1,) * grid.ndim, (1,) * grid.ndim)]
+    boxes = [box, *data.draw(st.sampled_from([[], others]))]
+    sizes = data.draw(st.lists(st.integers(1, 50), min_size=grid.nblocks, max_size=grid.nblocks))
+    order = data.draw(st.permutations(range(grid.nblocks)))
+    at = {}
+    stop = 32 + 4 * grid.nblocks
     for block in order:
-        offsets[block] = at
-        at += sizes[block]
-    header = ChunkHeader(0, at, 0, False, False, True, False)
-    for blocks in (np.array([data.draw(st.sampled_from(order))]), np.arange(len(sizes))):
-        ranges = block_ranges(header, offsets, body, blocks)
-        assert (ranges[:, 0] == offsets[blocks]).all()
-        assert (ranges[:, 1] - ranges[:, 0] == np.array(sizes)[blocks]).all()
+        at[block] = (stop, stop := stop + sizes[block])
+    head = chunk_head(grid, [at[block][0] for block in range(grid.nblocks)], stop)
+    need, ranges = Kernel(grid).plan(0, head, boxes, gap)
+    assert need == len(head)
+    assert ranges == merged([at[block] for block in blocks_of(grid, boxes)], gap)
 
 
-@pytest.mark.parametrize("offset", [0, 39, 200, -5])
-def test_blocks_outside_their_chunk_are_refused(offset):
-    header = ChunkHeader(0, 100, 0, False, False, True, False)
-    offsets = np.array([40, offset], "<i4")
-    with pytest.raises(cat.FormatError, match=f"block 1 from byte {offset} .* of 100 bytes"):
-        block_ranges(header, offsets, 40, np.array([1]))
+PLAIN = Grid((8,), (8,), (2,), 4)  # 4 blocks, 48 bytes of header and offsets
 
 
-@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 30)), min_size=1), st.integers(0, 20))
-def test_merged_ranges_cover_the_same_bytes_and_no_wider_gaps(drawn, gap):
-    ranges = np.array([(start, start + size) for start, size in drawn])
-    merged = merge(ranges, gap)
-    assert all(a < b for a, b in merged)
-    assert all(after[0] - before[1] > gap for before, after in itertools.pairwise(merged))
-    covered = {byte for start, stop in merged for byte in range(start, stop)}
-    wanted = {byte for start, stop in ranges.tolist() for byte in range(start, stop)}
-    assert wanted <= covered
-    for start, stop in merged:
-        inside = sorted(wanted & set(range(start, stop)))
-        assert (inside[0], inside[-1]) == (start, stop - 1)
-        assert all(b - a <= gap + 1 for a, b in itertools.pairwise(inside))
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"", (32, [])),
+        (chunk_head(PLAIN, [48, 50], 60), (48, [])),
+        (chunk_head(PLAIN, [60, 62, 64, 66], 70, flags2=1), (52, [])),
+        (chunk_head(PLAIN, [60, 62, 64, 66], 70, flags2=1, dictionary=b"\3\0\0\0"), (55, [])),
+        (
+            chunk_head(PLAIN, [60, 62, 64, 66], 70, flags2=1, dictionary=b"\3\0\0\0abc"),
+            (55, [(62, 66)]),
+        ),
+        (chunk_head(PLAIN, [], 32 + 32, flags=2), (32, [(40, 56)])),
+        (chunk_head(PLAIN, [], 32, flags2=1 << 4), (32, [])),
+        (chunk_head(PLAIN, [], 36, flags2=3 << 4), (36, [])),
+        (chunk_head(PLAIN, [], 2**30, flags2=3 << 4), (36, [])),
+        (chunk_head(PLAIN, [], 77, filters=b"\3"), (77, [])),
+        (chunk_head(Grid((8,), (8,), (4,), 4), [], 77), (77, [])),
+    ],
+    ids=[
+        "nothing", "few offsets", "no dictionary", "its size", "dictionary", "plain blocks", "zeros",
+        "one value", "one value of any size", "delta", "other blocks",
+    ],
+)  # fmt: skip
+def test_a_head_says_how_much_of_it_is_needed(head, expected):
+    assert Kernel(PLAIN).plan(0, head, [((2,), (3,), (1,))], 0) == expected
 
 
-@given(boxes(), st.sampled_from([{}, {"clevel": 0}, {"codec": "zstd", "usedict": True}]))
-def test_pieces_are_all_that_decoding_needs(drawn, compression):
-    """Bytes that were not fetched are not there: the pieces are separate objects."""
+@pytest.mark.parametrize(
+    ("offsets", "cbytes", "message"),
+    [
+        ([48, 0, 50, 60], 100, "block 1: a block lies outside"),
+        ([48, 47, 50, 60], 100, "block 1: a block lies outside"),
+        ([48, 100, 50, 60], 100, "block 1: a block lies outside"),
+        ([48, -5, 50, 60], 100, "block 1: a block lies outside"),
+        ([48, 48, 50, 60], 100, "block 1: a block lies outside its chunk, or where another"),
+        ([48, 49, 50, 60], 47, "longer than its bytes"),
+        ([48, 49, 50, 60], 31, "contradict"),
+    ],
+)
+def test_contradictions_are_refused(offsets, cbytes, message):
+    head = chunk_head(PLAIN, offsets, cbytes)
+    with pytest.raises(cat.FormatError, match=f"chunk 7.*{message}"):
+        Kernel(PLAIN).plan(7, head, [((2,), (1,), (1,))], 0)
+    if cbytes > 48:  # also where so many are wanted that the offsets are sorted
+        grid = Grid((40,), (40,), (2,), 4)
+        many = [128, *offsets[1:], *range(112, 128)]
+        with pytest.raises(cat.FormatError, match=message):
+            Kernel(grid).plan(0, chunk_head(grid, many, 150), [((0,), (40,), (1,))], 0)
+
+
+POLICIES = [ReadPolicy(64, 0, 1.0), ReadPolicy(64, 100, 0.5), ReadPolicy(1 << 20, 0, 0.0)]
+
+
+@given(
+    boxes(),
+    st.sampled_from([{}, {"clevel": 0}, {"codec": "zstd", "usedict": True}]),
+    st.sampled_from(POLICIES),
+)
+def test_planned_ranges_are_all_that_decoding_needs(drawn, compression, policy):
+    """All other bytes are poison."""
     grid, box = drawn
     items = np.random.default_rng(1).integers(0, 4, grid.shape, "i4")
     array = cat.asarray(items, chunks=grid.chunks, blocks=grid.blocks, **compression)
-    chunk = array._chunk_bytes(0)
-    pieces = chunk_pieces(lambda start, stop: chunk[start:stop], grid, box)
-    kept = [(at, len(data), cat.ffi.from_buffer("uint8_t[]", data)) for at, data in pieces]
-    found = np.empty(box[1], "i4")
-    array._kernel.decode(0, kept, box, found.ctypes.data, found.strides)
-    key = tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))
-    assert (found == items[key]).all()
+    frame = bytes(array.to_cframe())
+    known = np.full(len(frame), 0xA5, np.uint8)
+    rounds = []
+
+    def read(ranges):
+        rounds.append(ranges)
+        for start, stop in ranges:
+            known[start:stop] = np.frombuffer(frame[start:stop], np.uint8)
+        return [frame[start:stop] for start, stop in ranges]
+
+    layout = run(layout_steps(policy.first), read)
+    assert layout.grid == grid
+    parts = run(part_steps(layout, array._kernel, {0: [box]}, policy), read)
+    assert len(rounds) <= 5
+    offset = int(layout.offsets[0])
+    chunk = known[max(offset, 0) :].tobytes() if offset >= 0 else parts[0][0][1]
+    expected = items[tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))]
+    for given in ([(0, chunk)], parts[0]):
+        found = np.empty(box[1], "i4")
+        array._kernel.decode(0, pieces(given), box, found.ctypes.data, found.strides)
+        assert (found == expected).all()
+
+
+def test_steps_side_by_side_ask_together():
+    def steps(n):
+        total = 0
+        for k in range(n):
+            [data] = yield [(k, k + n)]
+            total += len(data)
+        return total
+
+    rounds = []
+
+    def read(ranges):
+        rounds.append(len(ranges))
+        return [bytes(stop - start) for start, stop in ranges]
+
+    assert run(together({n: steps(n) for n in range(4)}), read) == {0: 0, 1: 1, 2: 4, 3: 9}
+    assert rounds == [3, 2, 1]
 
 
 FRAMES = [

@@ -87,6 +87,15 @@ void cat_set_nthreads(int n);
 /* Forget the threads of calls that a fork has cut off. */
 void cat_reset_threads(void);
 
+/* Find which bytes of a chunk decoding some boxes of it needs, from the first `size` bytes of it. `need`
+ * is set to how many first bytes it takes to know; where there are fewer, or where these are all that
+ * decoding needs, 0 is returned. Otherwise returns the number of ranges, and fills `ranges` with as many
+ * starts and stops as `capacity` allows, ascending; those at most `gap` bytes apart are one. Or returns
+ * an error code. */
+int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const cat_box *boxes,
+                 int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
+                 cat_where *where);
+
 /* Decode boxes of chunks. Item k of a part goes to sum(k[i] * strides[i]) from its destination.
  * Returns 0 or an error code. */
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,

@@ -40,20 +40,22 @@ int init_offsets(block_offsets *offsets, int64_t wanted) {
 
 void free_offsets(block_offsets *offsets) { free(offsets->sorted); }
 
+/* The block's end; its start where another block begins there too. */
 static int32_t end_of(const block_offsets *offsets, int64_t block, int32_t start) {
   int64_t n = offsets->nblocks;
   if (offsets->in_order) {
     return block + 1 < n ? offset_of(offsets, block + 1) : offsets->cbytes;
   }
   if (offsets->sorted == NULL) {
-    int32_t end = offsets->cbytes;
+    int32_t end = offsets->cbytes, same = 0;
     /* Without branches, so that the compiler compares many at once. */
     for (int64_t b = 0; b < n; b++) {
       int32_t other = offset_of(offsets, b);
+      same += other == start;
       other = other > start ? other : INT32_MAX;
       end = other < end ? other : end;
     }
-    return end;
+    return same == 1 ? end : start;
   }
   int64_t low = 0, high = n;
   while (low < high) {
@@ -63,6 +65,9 @@ static int32_t end_of(const block_offsets *offsets, int64_t block, int32_t start
     } else {
       high = middle;
     }
+  }
+  if (low > 1 && offsets->sorted[low - 2] == start) {
+    return start;
   }
   return low < n ? offsets->sorted[low] : offsets->cbytes;
 }

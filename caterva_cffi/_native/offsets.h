@@ -17,7 +17,8 @@ typedef struct {
 int init_offsets(block_offsets *offsets, int64_t wanted);
 void free_offsets(block_offsets *offsets);
 
-/* Find a block's place in its chunk. Returns 0, or CAT_ERROR_OFFSET where it lies outside. */
+/* Find a block's place in its chunk. Returns 0, or CAT_ERROR_OFFSET where it lies outside or where
+ * another block begins too. */
 int find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end);
 
 #endif

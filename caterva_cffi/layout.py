@@ -1,0 +1,184 @@
+"""Where the chunks of a frame are: its header, its geometry, and the offsets of its chunks."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi._ffi import check, ffi, lib
+from caterva_cffi.errors import FormatError
+from caterva_cffi.frame import FrameHeader, special_of_offset
+from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.metalayers import decode_geometry
+from caterva_cffi.plan import (
+    HEADER,
+    Part,
+    Range,
+    ReadPolicy,
+    Steps,
+    chunk_steps,
+    exactly,
+    together,
+)
+from caterva_cffi.selection import Box
+
+__all__ = ["Layout", "layout_steps", "part_steps", "special_header"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a frame's beginning and its offsets say.
+
+    Attributes
+    ----------
+    header : FrameHeader
+    grid : Grid
+    dtype : dtype
+    offsets : ndarray of int64
+        Where the chunks begin, in bytes of the frame; numbers of files in a sparse one. Negative
+        ones are chunks of one value.
+    head : bytes
+        The frame's first bytes, as many as were read.
+    """
+
+    header: FrameHeader
+    grid: Grid
+    dtype: np.dtype[Any]
+    offsets: npt.NDArray[np.int64]
+    head: bytes | memoryview
+
+    @property
+    def chunks_end(self) -> int:
+        """The first byte behind the chunks of a contiguous frame."""
+        return self.header.header_len + self.header.cbytes
+
+
+def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
+    """Read a frame's layout.
+
+    Parameters
+    ----------
+    first : int
+        Bytes to read at once. Those of the chunk behind the header are kept for later.
+    size : int, optional
+        Bytes of the frame as it is stored, where that is known.
+
+    Raises
+    ------
+    FormatError
+        For a frame that is damaged, or longer or shorter than it says.
+    UnsupportedError
+    """
+    first = max(first, HEADER)
+    [data] = yield [(0, first)]
+    if len(data) < first:
+        size = len(data)
+    length = FrameHeader.length_of(bytes(data[:16]))
+    if length > len(data):
+        part = (len(data), length)
+        [more] = yield [part]
+        data = bytes(data) + exactly(more, part, "the frame's header")
+    header = FrameHeader.parse(bytes(data[:length]))
+    if size is not None and size != header.frame_len:
+        raise FormatError(
+            f"the frame has {size} bytes; its header says {header.frame_len}: "
+            "it is cut off, or something was appended"
+        )
+    grid, dtype = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
+    if header.nchunks and header.chunksize != grid.chunk_nbytes:
+        raise FormatError(
+            f"chunks of {header.chunksize} bytes; their shape needs {grid.chunk_nbytes}"
+        )
+    if not header.nchunks:
+        return Layout(header, grid, dtype, np.empty(0, np.int64), data)
+    if header.nchunks == 1 and not header.sparse and _fills(data[length:], header.cbytes):
+        return Layout(header, grid, dtype, np.array([length], np.int64), data)
+    # The trailer lies behind, and says nothing that is needed.
+    bound = HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD
+    stop = min(header.offsets_at + bound, header.frame_len)
+    part = (header.offsets_at, stop)
+    if part[1] - part[0] < HEADER:
+        raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
+    if stop <= len(data):
+        chunk = data[part[0] : stop]
+    else:
+        [chunk] = yield [part]
+        exactly(chunk, part, "the frame")
+    decoded = _decode_plain(bytes(chunk), 8 * header.nchunks)
+    return Layout(header, grid, dtype, header.parse_offsets(decoded), data)
+
+
+def _fills(chunk: bytes | memoryview, cbytes: int) -> bool:
+    """Whether a chunk is as long as all chunks together, so that no offset is needed to find it."""
+    return len(chunk) >= HEADER and struct.unpack_from("<i", chunk, 12)[0] == cbytes
+
+
+def part_steps(
+    layout: Layout, kernel: Kernel, boxes: Mapping[int, list[Box]], policy: ReadPolicy
+) -> Steps[dict[int, list[Part]]]:
+    """Read what boxes of the chunks of a contiguous frame need.
+
+    Parameters
+    ----------
+    layout : Layout
+    kernel : Kernel
+        Of the layout's grid.
+    boxes : mapping of int to list of Box
+        In items of the chunks, by the chunks' numbers.
+    policy : ReadPolicy
+
+    Returns
+    -------
+    dict of int to list of Part
+    """
+    parts: dict[int, list[Part]] = {}
+    steps: dict[int, Steps[list[Part]]] = {}
+    for number, wanted in boxes.items():
+        offset = int(layout.offsets[number])
+        if offset < 0:
+            parts[number] = [(0, special_header(layout.grid, special_of_offset(offset)))]
+        else:
+            where: Range = (offset, layout.chunks_end)
+            head = layout.head[offset : layout.chunks_end]
+            steps[number] = chunk_steps(kernel, number, where, head, wanted, policy)
+    parts.update((yield from together(steps)))
+    return parts
+
+
+def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:
+    """Decode a chunk that is no N-d array, the offsets, from bytes that may go on behind it."""
+    stored, _, cbytes = struct.unpack_from("<iii", chunk, 4)
+    codec, flags = chunk[2] >> 5, chunk[31]
+    if stored != nbytes or not HEADER <= cbytes <= len(chunk):
+        raise FormatError(
+            f"an offsets chunk of {cbytes} bytes for {stored}; "
+            f"expected at most {len(chunk)} for {nbytes}"
+        )
+    if codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
+        raise FormatError("an offsets chunk with a codec, filter or flag that it cannot have")
+    decoded = np.empty(nbytes, np.uint8)
+    context = ffi.gc(
+        lib.blosc2_create_dctx(ffi.new("blosc2_dparams *", {"nthreads": 1})[0]),
+        lib.blosc2_free_ctx,
+    )
+    size = lib.blosc2_decompress_ctx(
+        context, chunk, cbytes, ffi.from_buffer(decoded), decoded.nbytes
+    )
+    if check(size, "reading the offsets of the chunks") != nbytes:
+        raise FormatError(f"the offsets of the chunks have {size} bytes; expected {nbytes}")
+    return decoded
+
+
+def special_header(grid: Grid, special: int) -> bytes:
+    """Return the header of a chunk in which every item is the same."""
+    header = bytearray(HEADER)
+    header[0:4] = bytes([5, 1, 0x05, min(grid.itemsize, 255)])
+    header[4:16] = struct.pack("<iii", grid.chunk_nbytes, grid.blocksize, HEADER)
+    header[31] = special << 4
+    return bytes(header)
