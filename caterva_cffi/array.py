@@ -22,23 +22,17 @@ from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
 from caterva_cffi.reading import reader_of
 from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
-from caterva_cffi.selection import Basic, Box, Fancy, normalize, normalize_orthogonal, spans
+from caterva_cffi.selection import (
+    Basic,
+    Box,
+    Fancy,
+    lay,
+    normalize,
+    normalize_orthogonal,
+    spans,
+)
 
 __all__ = ["NDArray", "OIndex"]
-
-
-def _lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
-    """Return a view of a selection's result with one dimension for each of the array's."""
-    view = result[(*(0 if d < 0 else slice(None) for d in basic.layout), ...)]
-    return view[
-        (
-            *(
-                (slice(None, None, -1) if axis.step < 0 else slice(None)) if axis.kept else None
-                for axis in basic.axes
-            ),
-            ...,
-        )
-    ]
 
 
 class OIndex:
@@ -363,10 +357,7 @@ class NDArray:
             out = np.empty(selection.shape, self._dtype)
         else:
             self._check_out(out, selection.shape)
-        if isinstance(selection, Fancy):
-            fancy.read(self._grid, self._read_box, self._dtype, selection, out)
-        else:
-            self._read_box(selection.box, _lay(out, selection))
+        fancy.read(self._grid, self._read_box, self._dtype, selection, out)
         return out
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
@@ -436,7 +427,7 @@ class NDArray:
         if isinstance(selection, Fancy):
             fancy.write(self._grid, self._read_box, self._write_box, selection, items)
         else:
-            self._write_box(selection.box, _lay(items, selection))
+            self._write_box(selection.box, lay(items, selection))
 
     def _as_items(self, value: Any) -> npt.NDArray[Any]:
         """Return a value as an array of the array's dtype."""

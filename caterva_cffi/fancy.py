@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.grid import Grid
-from caterva_cffi.selection import Axis, Box, Fancy, IndexArray, box_of
+from caterva_cffi.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
 
-__all__ = ["read", "write"]
+__all__ = ["boxes", "read", "write"]
 
 _Transfer: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
 
@@ -112,10 +112,26 @@ def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.moveaxis(view, range(lead), range(selection.at, selection.at + lead))
 
 
+def boxes(grid: Grid, selection: Basic | Fancy) -> list[Box]:
+    """Return the boxes that `read` reads, of which each block is wanted."""
+    if isinstance(selection, Basic):
+        return [selection.box]
+    if not selection.dims:
+        return []
+    return [box_of(box) for box, _, _ in _boxes(selection, (grid.chunks, grid.blocks))]
+
+
 def read(
-    grid: Grid, read_box: _Transfer, dtype: np.dtype[Any], selection: Fancy, out: npt.NDArray[Any]
+    grid: Grid,
+    read_box: _Transfer,
+    dtype: np.dtype[Any],
+    selection: Basic | Fancy,
+    out: npt.NDArray[Any],
 ) -> None:
-    """Gather items into `out`, decoding only the blocks that hold a wanted one."""
+    """Read a selection into `out`, decoding only the blocks that hold a wanted item."""
+    if isinstance(selection, Basic):
+        read_box(selection.box, lay(out, selection))
+        return
     if not selection.dims:  # a 0-d mask that is false
         return
     axes, others = selection.basic.axes, _others(selection)

@@ -16,16 +16,8 @@ from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
-from caterva_cffi.plan import (
-    HEADER,
-    Part,
-    Range,
-    ReadPolicy,
-    Steps,
-    chunk_steps,
-    exactly,
-    together,
-)
+from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, together
+from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.selection import Box
 
 __all__ = ["Layout", "layout_steps", "part_steps", "special_header"]
@@ -77,6 +69,8 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     """
     first = max(first, HEADER)
     [data] = yield [(0, first)]
+    if len(data) > first:
+        raise FormatError(f"{len(data)} bytes where {first} were asked for: ranges are ignored")
     if len(data) < first:
         size = len(data)
     length = FrameHeader.length_of(bytes(data[:16]))

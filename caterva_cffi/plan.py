@@ -7,26 +7,25 @@ asynchronously; all of them share the planning.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from itertools import product
 from typing import TypeAlias, TypeVar
 
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
+from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.selection import Box, spans
 
 __all__ = [
     "HEADER",
-    "LOCAL",
-    "REMOTE",
+    "WHOLE",
     "Part",
     "Range",
-    "ReadPolicy",
     "Steps",
-    "by_chunk",
     "chunk_steps",
+    "cut",
     "exactly",
     "run",
     "run_async",
@@ -41,6 +40,9 @@ _OFFSET = 4
 Range: TypeAlias = tuple[int, int]
 """First byte, and the first one behind."""
 
+WHOLE: Range = (0, sys.maxsize)
+"""All of an object, however long it is."""
+
 Part: TypeAlias = tuple[int, bytes | memoryview]
 """Where bytes of a chunk begin, and the bytes."""
 
@@ -49,38 +51,6 @@ _K = TypeVar("_K")
 
 Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
 """Yields ranges and is sent their bytes, of which some lack only where the object ends."""
-
-
-@dataclass(frozen=True)
-class ReadPolicy:
-    """How much to read at a time.
-
-    Attributes
-    ----------
-    first : int
-        Bytes of a frame's beginning that are read while nothing is known of it.
-    gap : int
-        Bytes that are rather read than left out between two ranges: about as many as arrive in the
-        time that another request costs.
-    whole : float
-        The share of an object, or of a chunk, from which one read of all of it costs less than
-        several of its parts.
-    """
-
-    first: int
-    gap: int
-    whole: float
-
-    def __post_init__(self) -> None:
-        if self.first < 0 or self.gap < 0 or not 0 <= self.whole <= 1:
-            raise ValueError(f"{self}: expected bytes of at least 0 and a share between 0 and 1")
-
-
-LOCAL = ReadPolicy(first=4096, gap=16 * 1024, whole=0.5)
-"""For files: a positioned read costs about as much as copying 16 KiB from the page cache."""
-
-REMOTE = ReadPolicy(first=16 * 1024, gap=256 * 1024, whole=0.5)
-"""For stores that answer over a network."""
 
 
 def run(steps: Steps[_T], read: Callable[[list[Range]], Sequence[bytes | memoryview]]) -> _T:
@@ -144,14 +114,21 @@ def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryv
     return data
 
 
-def by_chunk(grid: Grid, boxes: Iterable[Box]) -> dict[int, list[Box]]:
-    """Cut boxes of an array into boxes of its chunks, by the chunks' numbers."""
-    parts: dict[int, list[Box]] = {}
-    for box in boxes:
-        for places in product(*map(spans, *box, grid.chunks)):
-            at, start, count, _ = zip(*places, strict=True) if places else ((),) * 4
-            parts.setdefault(grid.chunk_number(at), []).append((start, count, box[2]))
-    return parts
+def cut(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
+    """Cut a box of an array into boxes of its chunks.
+
+    Yields
+    ------
+    number : int
+        Which chunk it is.
+    part : Box
+        In items of the chunk.
+    position : tuple of int
+        Where the part's first item is among those of the box.
+    """
+    for places in product(*map(spans, *box, grid.chunks)):
+        at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
+        yield grid.chunk_number(at), (start, count, box[2]), position
 
 
 def chunk_steps(

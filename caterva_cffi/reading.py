@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
 from operator import mul
 from typing import Protocol
 
@@ -18,11 +17,20 @@ from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, Piece
 from caterva_cffi.layout import Layout, layout_steps, special_header
-from caterva_cffi.plan import LOCAL, Part, Range, chunk_steps, run
+from caterva_cffi.plan import Part, Range, chunk_steps, cut, run
+from caterva_cffi.policy import get_read_policy
 from caterva_cffi.schunk import SChunk
-from caterva_cffi.selection import Box, spans
+from caterva_cffi.selection import Box
 
-__all__ = ["DiskReader", "MemoryReader", "Reader", "pieces", "reader_of"]
+__all__ = [
+    "DiskReader",
+    "MemoryReader",
+    "PartsReader",
+    "Reader",
+    "pieces",
+    "read_ranges",
+    "reader_of",
+]
 
 _RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
 
@@ -129,19 +137,18 @@ class DiskReader:
         with self._lock:
             if stamp != self._stamp or self._layout is None:
                 with open(self._index, "rb") as file:
-                    read = partial(_read_ranges, file.fileno())
-                    self._layout = run(layout_steps(LOCAL.first, status.st_size), read)
+                    read = partial(read_ranges, file.fileno())
+                    self._layout = run(
+                        layout_steps(get_read_policy("local").first, status.st_size), read
+                    )
                 is_old = time.time_ns() - status.st_mtime_ns > _RACY
                 self._stamp = stamp if is_old else None
             return self._layout
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
-        steps = box[2]
         with self._opened(grid) as fetch:
-            for places in product(*map(spans, *box, grid.chunks)):
-                at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
-                number, part = grid.chunk_number(at), (start, count, steps)
+            for number, part, position in cut(grid, box):
                 place = dest + sum(map(mul, position, strides))
                 kernel.decode(number, fetch(kernel, number, part), part, place, strides)
 
@@ -193,8 +200,27 @@ class DiskReader:
 
 
 def _run_chunk(kernel: Kernel, number: int, where: Range, box: Box, descriptor: int) -> list[Part]:
-    steps = chunk_steps(kernel, number, where, b"", [box], LOCAL)
-    return run(steps, partial(_read_ranges, descriptor))
+    steps = chunk_steps(kernel, number, where, b"", [box], get_read_policy("local"))
+    return run(steps, partial(read_ranges, descriptor))
+
+
+class PartsReader:
+    """Reads the parts of chunks that were fetched for a selection.
+
+    Parameters
+    ----------
+    parts : mapping of int to list of Part
+        By the chunks' numbers.
+    """
+
+    def __init__(self, parts: Mapping[int, list[Part]]) -> None:
+        self._pieces = {number: pieces(given) for number, given in parts.items()}
+
+    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
+        """Read a box of the array; see `Reader`."""
+        for number, part, position in cut(grid, box):
+            place = dest + sum(map(mul, position, strides))
+            kernel.decode(number, self._pieces[number], part, place, strides)
 
 
 def pieces(parts: list[Part]) -> list[Piece]:
@@ -205,7 +231,8 @@ def pieces(parts: list[Part]) -> list[Piece]:
 _O_BINARY: int = getattr(os, "O_BINARY", 0)
 
 
-def _read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes]:
+def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes]:
+    """Read ranges of a file; one that is cut off lacks bytes."""
     return [_read_at(descriptor, start, stop - start) for start, stop in ranges]
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Fancy",
     "IndexArray",
     "box_of",
+    "lay",
     "normalize",
     "normalize_orthogonal",
     "spans",
@@ -85,6 +86,20 @@ class Basic:
     def box(self) -> Box:
         """The same items in ascending order."""
         return box_of(self.axes)
+
+
+def lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
+    """Return a view of a selection's result with one dimension for each of the array's."""
+    view = result[(*(0 if d < 0 else slice(None) for d in basic.layout), ...)]
+    return view[
+        (
+            *(
+                (slice(None, None, -1) if axis.step < 0 else slice(None)) if axis.kept else None
+                for axis in basic.axes
+            ),
+            ...,
+        )
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import layout_steps, part_steps
-from caterva_cffi.plan import ReadPolicy, run, together
+from caterva_cffi.plan import run, together
+from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.reading import pieces
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -106,8 +107,8 @@ PLAIN = Grid((8,), (8,), (2,), 4)  # 4 blocks, 48 bytes of header and offsets
         (chunk_head(Grid((8,), (8,), (4,), 4), [], 77), (77, [])),
     ],
     ids=[
-        "nothing", "few offsets", "no dictionary", "its size", "dictionary", "plain blocks", "zeros",
-        "one value", "one value of any size", "delta", "other blocks",
+        "nothing", "few offsets", "no dictionary", "its size", "dictionary", "plain blocks",
+        "zeros", "one value", "one value of any size", "delta", "other blocks",
     ],
 )  # fmt: skip
 def test_a_head_says_how_much_of_it_is_needed(head, expected):
@@ -137,7 +138,10 @@ def test_contradictions_are_refused(offsets, cbytes, message):
             Kernel(grid).plan(0, chunk_head(grid, many, 150), [((0,), (40,), (1,))], 0)
 
 
-POLICIES = [ReadPolicy(64, 0, 1.0), ReadPolicy(64, 100, 0.5), ReadPolicy(1 << 20, 0, 0.0)]
+POLICIES = [
+    ReadPolicy(first=first, gap=gap, whole=whole)
+    for first, gap, whole in ((64, 0, 1.0), (64, 100, 0.5), (1 << 20, 0, 0.0))
+]
 
 
 @given(
@@ -167,9 +171,9 @@ def test_planned_ranges_are_all_that_decoding_needs(drawn, compression, policy):
     offset = int(layout.offsets[0])
     chunk = known[max(offset, 0) :].tobytes() if offset >= 0 else parts[0][0][1]
     expected = items[tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))]
-    for given in ([(0, chunk)], parts[0]):
+    for kept in ([(0, chunk)], parts[0]):
         found = np.empty(box[1], "i4")
-        array._kernel.decode(0, pieces(given), box, found.ctypes.data, found.strides)
+        array._kernel.decode(0, pieces(kept), box, found.ctypes.data, found.strides)
         assert (found == expected).all()
 
 
