@@ -5,13 +5,11 @@
 #include <blosc2/codecs-registry.h>
 
 #include "chunk.h"
-#include "geometry.h"
-#include "kernel.h"
+#include "decode.h"
 #include "offsets.h"
 #include "streams.h"
 #include "threads.h"
-
-enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs as much as 50 KiB */
+#include "workspace.h"
 
 /* One part of one chunk, as all its threads see it. */
 typedef struct {
@@ -34,13 +32,12 @@ typedef struct {
 
 /* What a thread has of its own. */
 typedef struct {
-  uint8_t *block;    /* one block, decoded */
-  uint8_t *mini;     /* the mini-chunk */
-  int32_t mini_size; /* its capacity */
+  workspace *space;
+  uint8_t *block;   /* in it: one block, decoded */
+  uint8_t *other;   /* behind that: one block, not yet unshuffled, or the mini-chunk */
+  int64_t mini;     /* bytes of the mini-chunk */
   blosc2_context *context;
   plugin_context *plugin;
-  uint8_t *streams;  /* one block, not yet unshuffled */
-  void *zstd;
 } scratch;
 
 /* The chunk's bytes from `start` to `stop`, or NULL where no piece holds them. */
@@ -137,17 +134,32 @@ static int init_context(const decoder *dec, scratch *own) {
   return own->context == NULL ? CAT_ERROR_MEMORY : 0;
 }
 
+static void free_context(scratch *own) {
+  if (own->context != NULL) {
+    blosc2_free_ctx(own->context);
+  }
+  free_plugin_context(own->plugin);
+}
+
+/* Reserve a block, and `behind` bytes behind it. */
+static int reserve_block(const decoder *dec, scratch *own, int64_t behind) {
+  own->block = reserve(own->space, dec->g->blocksize + behind);
+  own->other = own->block == NULL ? NULL : own->block + dec->g->blocksize;
+  return own->block == NULL ? CAT_ERROR_MEMORY : 0;
+}
+
+static int init_scratch(const decoder *dec, scratch *own) {
+  if ((own->space = take_workspace()) == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  return dec->simple ? reserve_block(dec, own, dec->g->blocksize) : init_context(dec, own);
+}
+
 static void free_scratch(void *given) {
   scratch *own = given;
   if (own != NULL) {
-    if (own->context != NULL) {
-      blosc2_free_ctx(own->context);
-    }
-    free_plugin_context(own->plugin);
-    free(own->block);
-    free(own->mini);
-    free(own->streams);
-    free_streams(own->zstd);
+    free_context(own);
+    give_workspace(own->space);
     free(own);
   }
 }
@@ -169,17 +181,17 @@ static int64_t zfp_reads_on(const decoder *dec) {
 
 /* Make room for a mini-chunk of `size` bytes, with all that blocks of a chunk have in common. */
 static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t size) {
-  int64_t offsets = OFFSET * dec->g->nblocks;
-  free(own->mini);
-  own->mini = calloc(1, (size_t)(size + zfp_reads_on(dec)));
-  own->mini_size = own->mini == NULL ? 0 : (int32_t)size;
-  if (own->mini == NULL) {
+  int64_t offsets = OFFSET * dec->g->nblocks, behind = zfp_reads_on(dec);
+  own->mini = 0;
+  if (reserve_block(dec, own, size + behind)) {
     return CAT_ERROR_MEMORY;
   }
-  memcpy(own->mini, dec->header, HEADER);
-  store_int32(own->mini + BLOSC2_CHUNK_NBYTES, dec->g->blocksize);
-  store_int32(own->mini + HEADER, (int32_t)prefix);
-  memcpy(own->mini + HEADER + OFFSET, dec->header + HEADER + offsets,
+  own->mini = size;
+  memset(own->other + size, 0, (size_t)behind);
+  memcpy(own->other, dec->header, HEADER);
+  store_int32(own->other + BLOSC2_CHUNK_NBYTES, dec->g->blocksize);
+  store_int32(own->other + HEADER, (int32_t)prefix);
+  memcpy(own->other + HEADER + OFFSET, dec->header + HEADER + offsets,
          (size_t)(prefix - HEADER - OFFSET));
   return 0;
 }
@@ -197,6 +209,7 @@ static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **b
   return *bytes == NULL ? CAT_ERROR_MISSING : 0;
 }
 
+/* Decode a block to `dest`, or, where that is NULL, into the scratch. */
 static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t *dest) {
   const uint8_t *bytes;
   int32_t stored;
@@ -205,17 +218,17 @@ static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t
     return error;
   }
   int64_t prefix = dec->offsets.body - OFFSET * (dec->g->nblocks - 1), size = prefix + stored;
-  if (size > own->mini_size) {
+  if (size > own->mini) {
     int64_t usual = prefix + dec->g->blocksize + OFFSET * (int64_t)BLOSC_MAX_TYPESIZE;
     error = init_mini(dec, own, prefix, size > usual ? size : usual);
     if (error) {
       return error;
     }
   }
-  store_int32(own->mini + BLOSC2_CHUNK_CBYTES, (int32_t)size);
-  memcpy(own->mini + prefix, bytes, (size_t)stored);
-  int decoded =
-      blosc2_decompress_ctx(own->context, own->mini, (int32_t)size, dest, dec->g->blocksize);
+  store_int32(own->other + BLOSC2_CHUNK_CBYTES, (int32_t)size);
+  memcpy(own->other + prefix, bytes, (size_t)stored);
+  int decoded = blosc2_decompress_ctx(own->context, own->other, (int32_t)size,
+                                      dest == NULL ? own->block : dest, dec->g->blocksize);
   return decoded == dec->g->blocksize ? 0 : CAT_ERROR_BLOCK;
 }
 
@@ -230,8 +243,9 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
     return error;
   }
   int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
-  uint8_t *streams = whole && !shuffled ? dest : own->streams;
-  error = decode_streams(layout, stored, size, g->blocksize, whole, streams, bytes, &own->zstd);
+  uint8_t *streams = whole && !shuffled ? dest : own->other;
+  error = decode_streams(layout, stored, size, g->blocksize, p->end, whole, streams, bytes,
+                         &own->space->zstd);
   if (error || (whole && !shuffled)) {
     return error;
   }
@@ -278,8 +292,8 @@ static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_w
   } else if (p.whole && dec->direct) {
     error = decode_block(dec, own, p.number, dest);
   } else {
+    error = decode_block(dec, own, p.number, NULL);
     block = own->block;
-    error = decode_block(dec, own, p.number, own->block);
   }
   if (error) {
     where->block = p.number;
@@ -296,15 +310,7 @@ static int decode_slab(void *state, void **thread, int64_t number, cat_where *wh
   int error = 0;
   if (own == NULL && dec->whole == NULL && !dec->plain) {
     *thread = own = calloc(1, sizeof *own);
-    if (own == NULL || (own->block = malloc((size_t)dec->g->blocksize)) == NULL) {
-      return CAT_ERROR_MEMORY;
-    }
-    if (dec->simple) {
-      own->streams = malloc((size_t)dec->g->blocksize);
-      error = own->streams == NULL ? CAT_ERROR_MEMORY : 0;
-    } else {
-      error = init_context(dec, own);
-    }
+    error = own == NULL ? CAT_ERROR_MEMORY : init_scratch(dec, own);
   }
   int64_t stop = (number + 1) * dec->slab;
   for (int64_t b = number * dec->slab; !error && b < stop && b < dec->wanted; b++) {
@@ -329,16 +335,16 @@ static int decode_whole(decoder *dec) {
   } else if (behind) {
     return CAT_ERROR_MEMORY;
   }
-  scratch *own = calloc(1, sizeof *own);
+  scratch own = {0};
   dec->whole = malloc((size_t)dec->g->nbytes);
-  int error = own == NULL || dec->whole == NULL ? CAT_ERROR_MEMORY : init_context(dec, own);
+  int error = dec->whole == NULL ? CAT_ERROR_MEMORY : init_context(dec, &own);
   if (!error) {
     int decoded =
-        blosc2_decompress_ctx(own->context, bytes, dec->cbytes, dec->whole, dec->g->nbytes);
+        blosc2_decompress_ctx(own.context, bytes, dec->cbytes, dec->whole, dec->g->nbytes);
     error = decoded == dec->g->nbytes ? 0 : CAT_ERROR_BLOCK;
   }
   free(padded);
-  free_scratch(own);
+  free_context(&own);
   return error;
 }
 
@@ -383,10 +389,10 @@ static int fill_special(const decoder *dec) {
   return error;
 }
 
-static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                       const int64_t *strides, int nthreads, cat_where *where) {
+int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
+                const int64_t *strides, int nthreads, cat_where *where) {
   decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides};
-  int error = check_box(g, &part->box);
+  int error = check_box(&part->box, g->ndim, g->chunk);
   if (error || is_empty(&part->box, g->ndim)) {
     return error;
   }
@@ -404,7 +410,7 @@ static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *
   dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
   dec.simple = !dec.plain && find_streams(dec.header, g->itemsize, &dec.layout);
   dec.direct = same_layout(g, strides);
-  dec.wanted = count_blocks(g, &part->box, dec.along);
+  dec.wanted = count_cells(&part->box, g->ndim, g->block, dec.along);
   if (dec.plain) {
     error = dec.cbytes == (int64_t)HEADER + g->nbytes ? 0 : CAT_ERROR_GEOMETRY;
   } else if (load_int32(dec.header + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
@@ -420,138 +426,5 @@ static int decode_part(const cat_grid *grid, const geometry *g, const cat_part *
   }
   free_offsets(&dec.offsets);
   free(dec.whole);
-  return error;
-}
-
-/* --- many chunks -------------------------------------------------------------------------------- */
-
-typedef struct {
-  const cat_grid *grid;
-  geometry g;
-  const cat_part *parts;
-  const int64_t *strides;
-} batch;
-
-static void keep_nothing(void *own) { (void)own; }
-
-static int decode_one(void *state, void **own, int64_t number, cat_where *where) {
-  (void)own;
-  const batch *all = state;
-  int error = decode_part(all->grid, &all->g, &all->parts[number], all->strides, 1, where);
-  where->chunk = error ? number : -1;
-  return error;
-}
-
-int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
-               int nthreads, cat_where *where) {
-  batch all = {.grid = grid, .parts = parts, .strides = strides};
-  *where = (cat_where){-1, -1};
-  int error = find_geometry(grid, &all.g);
-  if (error) {
-    return error;
-  }
-  /* Threads share out chunks where there are enough of them, and blocks where there are not. */
-  int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
-  if (nparts >= 2 * most && most > 1 && nparts * all.g.nbytes > SLAB_BYTES) {
-    return cat_run(decode_one, keep_nothing, &all, nparts, nthreads, where);
-  }
-  for (int64_t i = 0; !error && i < nparts; i++) {
-    error = decode_part(grid, &all.g, &parts[i], strides, nthreads, where);
-    where->chunk = error ? i : -1;
-  }
-  return error;
-}
-
-/* --- a box of an array in memory ---------------------------------------------------------------- */
-
-typedef struct {
-  cat_part part;
-  cat_piece piece;
-  int64_t number;
-  uint8_t *owned; /* to be freed */
-} fetched;
-
-/* The part of a box in the chunk at `place` of those that it has items in. */
-static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_t *along,
-                          int64_t place, const int64_t *strides, uint8_t *dest, cat_part *part) {
-  int64_t number = 0, scale = 1;
-  part->dest = dest;
-  for (int d = grid->ndim - 1; d >= 0; d--) {
-    int64_t size = grid->chunk[d], step = box->step[d], at = place % along[d], k, n, chunk;
-    place /= along[d];
-    if (step > size) {
-      k = at, n = 1;
-      chunk = (box->start[d] + k * step) / size;
-    } else {
-      chunk = box->start[d] / size + at;
-      int64_t before = chunk * size - box->start[d], after = before + size;
-      k = before <= 0 ? 0 : (before + step - 1) / step;
-      int64_t end = (after + step - 1) / step;
-      n = (end < box->count[d] ? end : box->count[d]) - k;
-    }
-    number += chunk * scale;
-    scale *= (grid->shape[d] + size - 1) / size;
-    part->box.start[d] = box->start[d] + k * step - chunk * size;
-    part->box.count[d] = n;
-    part->box.step[d] = step;
-    part->dest += k * strides[d];
-  }
-  return number;
-}
-
-int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
-             const int64_t *strides, int nthreads, cat_where *where) {
-  *where = (cat_where){-1, -1};
-  if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM) {
-    return CAT_ERROR_GEOMETRY;
-  }
-  if (is_empty(box, grid->ndim)) {
-    return 0;
-  }
-  int64_t along[CAT_MAX_DIM], n = 1;
-  for (int d = 0; d < grid->ndim; d++) {
-    int64_t start = box->start[d], count = box->count[d], step = box->step[d];
-    if (start < 0 || count < 1 || step < 1 || start >= grid->shape[d] || grid->chunk[d] < 1 ||
-        count - 1 > (grid->shape[d] - 1 - start) / step) {
-      return CAT_ERROR_GEOMETRY;
-    }
-    int64_t last = start + (count - 1) * step;
-    along[d] = step > grid->chunk[d] ? count
-                                     : last / grid->chunk[d] - start / grid->chunk[d] + 1;
-    n *= along[d];
-  }
-  fetched one, *chunks = n == 1 ? &one : calloc((size_t)n, sizeof *chunks);
-  cat_part *parts = n == 1 ? &one.part : malloc((size_t)n * sizeof *parts);
-  int error = chunks == NULL || parts == NULL ? CAT_ERROR_MEMORY : 0;
-  int64_t got = 0;
-  for (; !error && got < n; got++) {
-    fetched *chunk = &chunks[got];
-    chunk->number = find_chunk(grid, box, along, got, strides, dest, &chunk->part);
-    uint8_t *bytes = NULL;
-    bool needs_free = false;
-    int size = blosc2_schunk_get_chunk(schunk, chunk->number, &bytes, &needs_free);
-    chunk->owned = needs_free ? bytes : NULL;
-    if (size < 0) {
-      error = size;
-      where->chunk = chunk->number;
-    }
-    chunk->piece = (cat_piece){0, size, bytes};
-    chunk->part.pieces = &chunk->piece;
-    chunk->part.npieces = 1;
-    parts[got] = chunk->part;
-  }
-  if (!error) {
-    error = cat_decode(grid, parts, n, strides, nthreads, where);
-    if (where->chunk >= 0) {
-      where->chunk = chunks[where->chunk].number;
-    }
-  }
-  for (int64_t i = 0; i < got; i++) {
-    free(chunks[i].owned);
-  }
-  if (n != 1) {
-    free(chunks);
-    free(parts);
-  }
   return error;
 }

@@ -497,7 +497,7 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   *where = (cat_where){-1, -1};
   int64_t result = check_arguments(&enc, destsize);
   if (!result) {
-    result = check_box(&enc.g, box);
+    result = check_box(box, enc.g.ndim, enc.g.chunk);
   }
   if (!result && (cbytes < HEADER || load_int32(chunk + BLOSC2_CHUNK_CBYTES) != cbytes)) {
     result = CAT_ERROR_TRUNCATED;
@@ -509,7 +509,7 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   if (result) {
     return result;
   }
-  enc.todo = count_blocks(&enc.g, box, was.along);
+  enc.todo = count_cells(box, enc.g.ndim, enc.g.block, was.along);
   enc.blocks = calloc((size_t)enc.g.nblocks, sizeof *enc.blocks);
   result = enc.blocks == NULL ? CAT_ERROR_MEMORY : keep_blocks(&enc, where);
   if (!result) {

@@ -33,12 +33,11 @@ int find_geometry(const cat_grid *grid, geometry *g) {
   return 0;
 }
 
-int check_box(const geometry *g, const cat_box *box) {
-  for (int d = 0; d < g->ndim; d++) {
-    if (box->start[d] < 0 || box->count[d] < 0 || box->step[d] < 1 ||
-        (box->count[d] > 0 &&
-         (box->start[d] >= g->chunk[d] ||
-          box->count[d] - 1 > (g->chunk[d] - 1 - box->start[d]) / box->step[d]))) {
+int check_box(const cat_box *box, int ndim, const int64_t *shape) {
+  for (int d = 0; d < ndim; d++) {
+    int64_t start = box->start[d], count = box->count[d], step = box->step[d];
+    if (start < 0 || count < 0 || step < 1 ||
+        (count > 0 && (start >= shape[d] || count - 1 > (shape[d] - 1 - start) / step))) {
       return CAT_ERROR_GEOMETRY;
     }
   }
@@ -54,44 +53,59 @@ int is_empty(const cat_box *box, int ndim) {
   return 0;
 }
 
-int64_t count_blocks(const geometry *g, const cat_box *box, int64_t *along) {
+int64_t count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along) {
   int64_t n = 1;
-  for (int d = 0; d < g->ndim; d++) {
-    int64_t last = box->start[d] + (box->count[d] - 1) * box->step[d];
-    /* Long steps leave blocks out: then each item has a block of its own. */
-    along[d] = box->step[d] > g->block[d] ? box->count[d]
-                                          : last / g->block[d] - box->start[d] / g->block[d] + 1;
+  for (int d = 0; d < ndim; d++) {
+    int64_t start = box->start[d], count = box->count[d], step = box->step[d];
+    /* Long steps leave cells out: then each item has a cell of its own. */
+    along[d] = count == 1 || step > size[d]
+                   ? count
+                   : (start + (count - 1) * step) / size[d] - start / size[d] + 1;
     n *= along[d];
   }
   return n;
 }
 
+/* How many steps it takes from 0 to reach a distance. */
+static int64_t steps_to(int64_t distance, int64_t step) {
+  return distance <= 0 ? 0 : step == 1 ? distance : (distance + step - 1) / step;
+}
+
+cut cut_box(const cat_box *box, int dim, int64_t size, int64_t place) {
+  int64_t start = box->start[dim], count = box->count[dim], step = box->step[dim];
+  cut c;
+  if (count == 1 || step > size) {
+    c.before = place;
+    c.count = 1;
+    c.cell = (start + place * step) / size;
+  } else {
+    c.cell = start / size + place;
+    c.before = steps_to(c.cell * size - start, step);
+    int64_t end = steps_to((c.cell + 1) * size - start, step);
+    c.count = (end < count ? end : count) - c.before;
+  }
+  c.first = start + c.before * step - c.cell * size;
+  return c;
+}
+
 void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
                 const int64_t *strides, block_part *part) {
   part->number = part->src = part->dest = 0;
+  part->end = g->itemsize;
   part->whole = 1;
   int64_t scale = 1;
   for (int d = g->ndim - 1; d >= 0; d--) {
-    int64_t place = number % along[d], step = box->step[d], size = g->block[d];
-    number /= along[d];
-    int64_t block, k, n;
-    if (step > size) {
-      k = place, n = 1;
-      block = (box->start[d] + k * step) / size;
-    } else {
-      block = box->start[d] / size + place;
-      int64_t before = block * size - box->start[d], after = before + size;
-      k = before <= 0 ? 0 : (before + step - 1) / step;
-      int64_t end = (after + step - 1) / step;
-      n = (end < box->count[d] ? end : box->count[d]) - k;
-    }
-    part->number += block * scale;
+    int64_t place = along[d] == 1 ? 0 : number % along[d];
+    number = along[d] == 1 ? number : number / along[d];
+    cut c = cut_box(box, d, g->block[d], place);
+    part->number += c.cell * scale;
     scale *= g->blocks[d];
-    part->count[d] = n;
-    part->strides[d] = n == 1 ? 0 : g->block_strides[d] * step; /* steps may be huge */
-    part->src += (box->start[d] + k * step - block * size) * g->block_strides[d];
-    part->dest += k * strides[d];
-    part->whole &= n == size;
+    part->count[d] = c.count;
+    part->strides[d] = c.count == 1 ? 0 : g->block_strides[d] * box->step[d]; /* may be huge */
+    part->src += c.first * g->block_strides[d];
+    part->end += c.first * g->block_strides[d] + (c.count - 1) * part->strides[d];
+    part->dest += c.before * strides[d];
+    part->whole &= c.count == g->block[d];
   }
 }
 

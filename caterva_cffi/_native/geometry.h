@@ -23,19 +23,31 @@ typedef struct {
   int64_t count[CAT_MAX_DIM];   /* items */
   int64_t strides[CAT_MAX_DIM]; /* bytes between the wanted items in the block */
   int64_t src;                  /* bytes from the block's start to the first of them */
+  int64_t end;                  /* bytes from the block's start to behind the last of them */
   int64_t dest;                 /* bytes from the destination's start */
   int whole;                    /* every item of the block is wanted */
 } block_part;
 
 int find_geometry(const cat_grid *grid, geometry *g);
 
-/* Whether a box lies inside a chunk; CAT_ERROR_GEOMETRY if not. */
-int check_box(const geometry *g, const cat_box *box);
+/* Whether a box lies inside a shape; CAT_ERROR_GEOMETRY if not. */
+int check_box(const cat_box *box, int ndim, const int64_t *shape);
 
 int is_empty(const cat_box *box, int ndim);
 
-/* How many blocks of a chunk a box has items in, in all and along each dimension. */
-int64_t count_blocks(const geometry *g, const cat_box *box, int64_t *along);
+/* What a box has in one of the cells (blocks or chunks) at whose borders it is cut along a dimension. */
+typedef struct {
+  int64_t cell;   /* its number along the dimension */
+  int64_t first;  /* of the wanted items, counted in the cell */
+  int64_t count;  /* of wanted items */
+  int64_t before; /* wanted items in the cells before it */
+} cut;
+
+/* How many cells of a size a box has items in, in all and along each dimension. */
+int64_t count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along);
+
+/* What it has in the place-th of these along a dimension. */
+cut cut_box(const cat_box *box, int dim, int64_t size, int64_t place);
 
 /* The part of a box in the number-th of the blocks that it has items in. */
 void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,

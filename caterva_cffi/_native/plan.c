@@ -67,7 +67,8 @@ static int find_ranges(const geometry *g, const block_offsets *offsets, const ca
   int sorted = 1;
   for (int64_t i = 0, n = 0; i < nboxes; i++) {
     int64_t along[CAT_MAX_DIM];
-    int64_t wanted = is_empty(&boxes[i], g->ndim) ? 0 : count_blocks(g, &boxes[i], along);
+    int64_t wanted =
+        is_empty(&boxes[i], g->ndim) ? 0 : count_cells(&boxes[i], g->ndim, g->block, along);
     for (int64_t k = 0; k < wanted; k++, n++) {
       block_part part;
       find_block(g, &boxes[i], along, k, nowhere, &part);
@@ -126,10 +127,10 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
   int64_t wanted = 0;
   for (int64_t i = 0; i < nboxes; i++) {
     int64_t along[CAT_MAX_DIM];
-    if ((error = check_box(&g, &boxes[i]))) {
+    if ((error = check_box(&boxes[i], g.ndim, g.chunk))) {
       return error;
     }
-    wanted += is_empty(&boxes[i], g.ndim) ? 0 : count_blocks(&g, &boxes[i], along);
+    wanted += is_empty(&boxes[i], g.ndim) ? 0 : count_cells(&boxes[i], g.ndim, g.block, along);
   }
   int all;
   *need = measure_head(&g, head, size, &all, &offsets);

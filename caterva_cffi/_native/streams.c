@@ -45,10 +45,15 @@ int find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout)
   return 1;
 }
 
+/* Decode the first `wanted` of the `length` bytes of a stream, or more of them. */
 static int decode_stream(int format, const uint8_t *src, int32_t size, uint8_t *dest, int32_t length,
-                         void **zstd) {
+                         int32_t wanted, void **zstd) {
   if (format == BLOSC_LZ4_FORMAT) {
-    return LZ4_decompress_safe((const char *)src, (char *)dest, size, length) == length;
+    const char *from = (const char *)src;
+    char *to = (char *)dest;
+    return wanted == length
+               ? LZ4_decompress_safe(from, to, size, length) == length
+               : LZ4_decompress_safe_partial(from, to, size, wanted, wanted) == wanted;
   }
   if (*zstd == NULL && (*zstd = ZSTD_createDCtx()) == NULL) {
     return 0;
@@ -56,42 +61,62 @@ static int decode_stream(int format, const uint8_t *src, int32_t size, uint8_t *
   return ZSTD_decompressDCtx(*zstd, dest, (size_t)length, src, (size_t)size) == (size_t)length;
 }
 
+/* How many bytes of a stream are wanted, from its start on: where bytes were not taken apart, streams
+ * are stretches of the block; otherwise each holds one byte of all items, or one after the other. */
+static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length, int32_t blocksize,
+                         int64_t end) {
+  int64_t wanted;
+  if (layout->typesize == 1) {
+    wanted = end - (int64_t)stream * length;
+  } else {
+    wanted = end / layout->typesize;
+    if (layout->streams == 1) {
+      wanted += (int64_t)(blocksize / layout->typesize) * (layout->typesize - 1);
+    }
+  }
+  return (int32_t)(wanted < 0 ? 0 : wanted < length ? wanted : length);
+}
+
 int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                   int32_t blocksize, int gather, uint8_t *scratch, const uint8_t **bytes,
-                   void **zstd) {
+                   int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+                   const uint8_t **bytes, void **zstd) {
   int32_t length = blocksize / layout->streams;
-  const uint8_t *end = block + size;
+  const uint8_t *stop = block + size;
   /* Only bytes of their own, or a single stream, may stay where they are. */
   int leave = !gather && (layout->streams == 1 || layout->typesize > 1);
   const uint8_t *decoded = scratch;
   for (int j = 0; j < layout->streams; j++) {
     uint8_t *dest = scratch + (int64_t)j * length;
+    int32_t wanted = wanted_of(layout, j, length, blocksize, end);
+    if (wanted == 0) {
+      break;
+    }
     decoded = dest;
-    if (end - block < OFFSET) {
+    if (stop - block < OFFSET) {
       return CAT_ERROR_BLOCK;
     }
     int32_t stored = load_int32(block);
     block += OFFSET;
     if (stored == 0) {
-      memset(dest, 0, (size_t)length);
+      memset(dest, 0, (size_t)wanted);
     } else if (stored < 0) {
       /* A run: the byte is in the size, and a token says that it is one. */
-      if (block == end || stored < -UINT8_MAX || !(*block & 1)) {
+      if (block == stop || stored < -UINT8_MAX || !(*block & 1)) {
         return CAT_ERROR_BLOCK;
       }
       block++;
-      memset(dest, -stored, (size_t)length);
+      memset(dest, -stored, (size_t)wanted);
     } else {
-      if (stored > end - block) {
+      if (stored > stop - block) {
         return CAT_ERROR_BLOCK;
       }
       if (stored == length) {
         if (leave) {
           decoded = block;
         } else {
-          memcpy(dest, block, (size_t)length);
+          memcpy(dest, block, (size_t)wanted);
         }
-      } else if (!decode_stream(layout->format, block, stored, dest, length, zstd)) {
+      } else if (!decode_stream(layout->format, block, stored, dest, length, wanted, zstd)) {
         return CAT_ERROR_BLOCK;
       }
       block += stored;
@@ -109,8 +134,6 @@ int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t si
   }
   return 0;
 }
-
-void free_streams(void *zstd) { ZSTD_freeDCtx(zstd); }
 
 /* --- putting items together --------------------------------------------------------------------- */
 
@@ -203,43 +226,60 @@ static inline void weave_8(const uint8_t *const *p, int64_t at, uint8_t *to) {
 #endif
 }
 
+static inline void weave(int size, const uint8_t *const *p, int64_t at, uint8_t *to) {
+  switch (size) {
+    case 2: weave_2(p, at, to); break;
+    case 4: weave_4(p, at, to); break;
+    default: weave_8(p, at, to); break;
+  }
+}
+
+/* Items in whose bytes rows lie. */
+typedef struct {
+  const uint8_t *const *bytes;
+  int size;
+  int64_t n; /* in the block */
+} shuffled;
+
 /* Rows of items that lie side by side on both sides. A constant size makes this a loop of its own
  * for each, in which the pointers stay in registers. */
-static inline void weave_rows(int size, const uint8_t *const *bytes, uint8_t *dest, int64_t at,
+static inline void weave_rows(int size, const shuffled *from, uint8_t *dest, int64_t at,
                               const rows *r) {
   const uint8_t *p[8];
   int64_t n = r->n[1], row_dest = r->dest[0], row_src = r->src[0];
   for (int j = 0; j < size; j++) {
-    p[j] = bytes[j];
+    p[j] = from->bytes[j];
   }
   for (int64_t row = r->n[0]; row > 0; row--, dest += row_dest, at += row_src) {
     int64_t i = 0;
     expect_row(dest, row_dest, n * size, 1);
     for (; i + WOVEN <= n; i += WOVEN) {
-      switch (size) {
-        case 2: weave_2(p, at + i, dest + i * 2); break;
-        case 4: weave_4(p, at + i, dest + i * 4); break;
-        default: weave_8(p, at + i, dest + i * 8); break;
-      }
+      weave(size, p, at + i, dest + i * size);
     }
-    if (i < n) {
-      gather_items(bytes, size, dest, size, at, 1, i, n);
+    if (i == n) {
+      continue;
+    }
+    if (n > WOVEN) { /* some items twice */
+      weave(size, p, at + n - WOVEN, dest + (n - WOVEN) * size);
+    } else if (at + WOVEN <= from->n) {
+      uint8_t woven[WOVEN * 8];
+      weave(size, p, at, woven);
+      memcpy(dest, woven, (size_t)(n * size));
+    } else {
+      gather_items(from->bytes, size, dest, size, at, 1, 0, n);
     }
   }
 }
 
-typedef struct {
-  const uint8_t *const *bytes;
-  int size;
-} shuffled;
+enum { WORTH_WEAVING = 4 }; /* items of a row */
 
 static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const rows *r) {
   const shuffled *from = state;
-  if (r->src[1] == 1 && r->dest[1] == from->size && r->n[1] >= WOVEN) {
+  if (r->src[1] == 1 && r->dest[1] == from->size && r->n[1] >= WORTH_WEAVING) {
     switch (from->size) {
-      case 2: weave_rows(2, from->bytes, dest, at, r); return;
-      case 4: weave_rows(4, from->bytes, dest, at, r); return;
-      case 8: weave_rows(8, from->bytes, dest, at, r); return;
+      case 2: weave_rows(2, from, dest, at, r); return;
+      case 4: weave_rows(4, from, dest, at, r); return;
+      case 8: weave_rows(8, from, dest, at, r); return;
       default: break;
     }
   }
@@ -262,7 +302,7 @@ int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, con
   if (!woven && wanted > g->blocksize / size / FEW) {
     return 0;
   }
-  shuffled from = {bytes, size};
+  shuffled from = {bytes, size, g->blocksize / size};
   for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
            unshuffle_rows, &from);
   return 1;

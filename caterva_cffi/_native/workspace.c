@@ -1,0 +1,72 @@
+#include "workspace.h"
+
+#include <stdlib.h>
+
+#include <zstd.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+typedef void *volatile slot;
+#define EXCHANGE(s, value) InterlockedExchangePointer((s), (value))
+#else
+#include <stdatomic.h>
+typedef _Atomic(void *) slot;
+#define EXCHANGE(s, value) atomic_exchange((s), (value))
+#endif
+
+#if defined(__has_feature)
+#define HAS_FEATURE(name) __has_feature(name)
+#else
+#define HAS_FEATURE(name) 0
+#endif
+
+/* AddressSanitizer is to see where the memory of each call ends. */
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+enum { KEPT_BYTES = 0 };
+#else
+enum { KEPT_BYTES = 1 << 20 }; /* two blocks of a cache's size */
+#endif
+
+enum { SLOTS = 4 };
+
+static slot kept[SLOTS];
+
+static void free_workspace(workspace *own) {
+  ZSTD_freeDCtx(own->zstd);
+  free(own->memory);
+  free(own);
+}
+
+workspace *take_workspace(void) {
+  for (int i = 0; i < SLOTS; i++) {
+    workspace *own = EXCHANGE(&kept[i], NULL);
+    if (own != NULL) {
+      return own;
+    }
+  }
+  return calloc(1, sizeof(workspace));
+}
+
+void give_workspace(workspace *given) {
+  if (given == NULL) {
+    return;
+  }
+  if (given->size <= KEPT_BYTES) {
+    for (int i = 0; i < SLOTS; i++) {
+      if ((given = EXCHANGE(&kept[i], given)) == NULL) {
+        return;
+      }
+    }
+  }
+  free_workspace(given);
+}
+
+uint8_t *reserve(workspace *own, int64_t size) {
+  if (own->memory == NULL || size > own->size) {
+    free(own->memory);
+    own->memory = malloc((size_t)size);
+    own->size = own->memory == NULL ? 0 : size;
+  }
+  return own->memory;
+}

@@ -1,0 +1,27 @@
+/* Memory that a thread works in, kept from one call to the next: to allocate it, and to make a context
+ * of Zstandard, would cost more than a small read.
+ *
+ * What is kept is bounded, belongs to nobody, and is taken and given back by one atomic exchange. A
+ * fork that happens meanwhile costs the child what was taken, and nothing else. */
+#ifndef CATERVA_CFFI_WORKSPACE_H
+#define CATERVA_CFFI_WORKSPACE_H
+
+#include <stdint.h>
+
+typedef struct {
+  uint8_t *memory;
+  int64_t size; /* bytes */
+  void *zstd;   /* a ZSTD_DCtx, or NULL */
+} workspace;
+
+/* Take one that was kept, or a new one; NULL without memory. */
+workspace *take_workspace(void);
+
+/* Keep one for another call, or free it; NULL is fine. */
+void give_workspace(workspace *given);
+
+/* Memory of at least `size` bytes, in which anything may be; NULL where there is none. What was
+ * reserved before is gone. */
+uint8_t *reserve(workspace *own, int64_t size);
+
+#endif
