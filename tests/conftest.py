@@ -1,4 +1,4 @@
-"""What several test modules need: the `build` marker, and where build tools are found."""
+"""What several test modules need: options, the `build` marker, and where build tools are found."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--store-instructions",
+        action="store_true",
+        help="write tests/instructions.toml anew, instead of comparing with it",
+    )
 
 
 def pytest_configure(config):
@@ -43,3 +51,17 @@ def run_tool():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def build_c_programs(run_tool):
+    """Compile targets of tests/c_programs; only what changed is compiled anew."""
+    build = ROOT / "build/c-programs"
+
+    def compile_(*targets):
+        options = ["-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}"]
+        run_tool("cmake", "-G", "Ninja", "-S", ROOT / "tests/c_programs", "-B", build, *options)
+        run_tool("cmake", "--build", build, "--target", *targets)
+        return build
+
+    return compile_

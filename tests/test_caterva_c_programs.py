@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -16,19 +14,10 @@ SOURCES = ROOT / "vendor/src/caterva/tests"
 PROGRAMS = sorted(path.stem for path in SOURCES.glob("test_*.c"))
 
 
-@pytest.fixture(scope="session")
-def programs(run_tool):
-    """The directory with the compiled programs; only what changed is compiled anew."""
-    build = ROOT / "build/caterva-c-programs"
-    configure = [
-        "-G",
-        "Ninja",
-        "-DCMAKE_BUILD_TYPE=Release",
-        f"-DPython_EXECUTABLE={sys.executable}",
-    ]
-    run_tool("cmake", "-S", Path(__file__).parent / "caterva_c_programs", "-B", build, *configure)
-    run_tool("cmake", "--build", build)
-    return build
+@pytest.fixture(scope="module")
+def programs(build_c_programs):
+    """The directory with the compiled programs."""
+    return build_c_programs("caterva_programs")
 
 
 def test_no_program_is_missing():
