@@ -50,6 +50,13 @@ class Layout:
         """The first byte behind the chunks of a contiguous frame."""
         return self.header.header_len + self.header.cbytes
 
+    def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
+        """Return the bytes of a chunk of a frame in memory, and perhaps of those behind it."""
+        offset = int(self.offsets[number])
+        if offset < 0:
+            return [(0, special_header(self.grid, special_of_offset(offset)))]
+        return [(0, frame[offset : self.chunks_end])]
+
 
 def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     """Read a frame's layout.

@@ -7,8 +7,9 @@ asynchronously; all of them share the planning.
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from itertools import product
 from typing import TypeAlias, TypeVar
 
@@ -24,12 +25,14 @@ __all__ = [
     "Part",
     "Range",
     "Steps",
+    "by_chunk",
     "chunk_steps",
     "cut",
     "exactly",
     "run",
     "run_async",
     "together",
+    "touched_share",
 ]
 
 HEADER = 32
@@ -129,6 +132,28 @@ def cut(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
     for places in product(*map(spans, *box, grid.chunks)):
         at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
         yield grid.chunk_number(at), (start, count, box[2]), position
+
+
+def by_chunk(grid: Grid, boxes: Iterable[Box]) -> dict[int, list[Box]]:
+    """Cut boxes of an array into boxes of its chunks, by the chunks' numbers."""
+    parts: dict[int, list[Box]] = {}
+    for box in boxes:
+        for number, part, _ in cut(grid, box):
+            parts.setdefault(number, []).append(part)
+    return parts
+
+
+def touched_share(grid: Grid, boxes: Iterable[Box]) -> float:
+    """Return about which share of an array's blocks boxes have items in; at most 1."""
+    touched, shape = 0, grid.shape
+    for box in boxes:
+        n = 1
+        for start, count, step, block in zip(*box, grid.blocks, strict=True):
+            span = (start + (count - 1) * step) // block - start // block + 1
+            n *= max(min(span, count), 0)
+        touched += n
+    blocks = (-(-length // block) for length, block in zip(shape, grid.blocks, strict=True))
+    return min(touched / max(math.prod(blocks), 1), 1.0)
 
 
 def chunk_steps(

@@ -11,10 +11,13 @@ the chunks at the array's edges with the fill value, and leaves out those that h
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
@@ -26,12 +29,18 @@ from zarr.abc.codec import (
 )
 from zarr.errors import ZarrUserWarning
 
-from caterva_cffi.array import NDArray
+from caterva_cffi import fancy, stores
+from caterva_cffi.buffers import address
 from caterva_cffi.constructors import from_cframe
-from caterva_cffi.errors import ArgumentError, FormatError
-from caterva_cffi.grid import MAX_DIM
+from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
+from caterva_cffi.grid import MAX_DIM, Grid
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.layout import Layout, layout_steps, part_steps
 from caterva_cffi.metalayers import check_dtype
 from caterva_cffi.numcodecs import Parameters
+from caterva_cffi.plan import WHOLE, Part, Range, Steps, by_chunk, run, run_async, touched_share
+from caterva_cffi.reading import PartsReader, read_ranges
+from caterva_cffi.selection import Basic, Box, Fancy, normalize
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -210,16 +219,86 @@ class CatervaCodec(
     def _decode_partial_sync(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        stored = byte_getter.get_sync(prototype=chunk_spec.prototype)
-        return None if stored is None else self._decode(stored, selection, chunk_spec)
+        path = stores.local_path(byte_getter)
+        if path is not None:
+            return self._decode_file(path, byte_getter, selection, chunk_spec)
+        read = partial(stores.read, byte_getter, chunk_spec.prototype)
+        steps = self._partial_steps(byte_getter, selection, chunk_spec)
+        try:
+            with _naming(byte_getter):
+                return run(steps, read)
+        except stores.MissingError:
+            return None
 
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        stored = await byte_getter.get(prototype=chunk_spec.prototype)
-        if stored is None:
+        path = stores.local_path(byte_getter)
+        if path is not None:
+            return await asyncio.to_thread(
+                self._decode_file, path, byte_getter, selection, chunk_spec
+            )
+        read = partial(stores.read_async, byte_getter, chunk_spec.prototype)
+        steps = self._partial_steps(byte_getter, selection, chunk_spec)
+        try:
+            with _naming(byte_getter):
+                return await run_async(steps, read)
+        except stores.MissingError:
             return None
-        return await asyncio.to_thread(self._decode, stored, selection, chunk_spec)
+
+    def _decode_file(
+        self, path: str, byte_getter: Any, selection: Any, spec: ArraySpec
+    ) -> NDBuffer | None:
+        """Read from a file, which stays the same one even if it is replaced meanwhile."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        try:
+            size = os.fstat(descriptor).st_size
+            with _naming(byte_getter):
+                steps = self._partial_steps(byte_getter, selection, spec, size)
+                return run(steps, partial(read_ranges, descriptor))
+        finally:
+            os.close(descriptor)
+
+    def _partial_steps(
+        self, byte_getter: Any, selection: Any, spec: ArraySpec, size: int | None = None
+    ) -> Steps[NDBuffer]:
+        """Read and decode a selection of a chunk.
+
+        Parameters
+        ----------
+        byte_getter : ByteGetter
+            Where the chunk is, which says what reading costs.
+        selection : tuple
+        spec : ArraySpec
+        size : int, optional
+            Bytes of the stored object, where they are known.
+        """
+        wanted = normalize(selection, spec.shape)
+        policy = stores.policy_of(byte_getter)
+        usual = self._usual_grid(spec)
+        if touched_share(usual, fancy.boxes(usual, wanted)) <= policy.whole:
+            # Header and metalayers of such a frame, and the offsets of its blocks.
+            first = max(policy.first, min(_USUAL_HEADER + 4 * usual.nblocks, _MOST_AT_ONCE))
+            try:
+                layout = yield from layout_steps(first, size)
+                _check(layout, spec)
+                kernel, boxes = kernel_of(layout.grid), fancy.boxes(layout.grid, wanted)
+                parts = yield from part_steps(layout, kernel, by_chunk(layout.grid, boxes), policy)
+                return _decode_parts(layout, parts, wanted, spec)
+            except FormatError:
+                if size is not None:
+                    raise
+                # What a store makes of ranges, or what happens between two requests, cannot spoil
+                # one read of all.
+        [stored] = yield [WHOLE if size is None else (0, size)]
+        return _decode_frame(stored, wanted, spec)
+
+    def _usual_grid(self, spec: ArraySpec) -> Grid:
+        """Return the partition of the frames that this codec writes."""
+        return _grid(self, spec.shape, spec.dtype.to_native_dtype().itemsize)
 
     def _encode_partial_sync(
         self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
@@ -227,7 +306,8 @@ class CatervaCodec(
         stored = None
         if not _is_whole(selection, chunk_spec.shape):
             stored = byte_setter.get_sync(prototype=chunk_spec.prototype)
-        encoded = self._merge(stored, chunk_array, selection, chunk_spec)
+        with _naming(byte_setter):
+            encoded = self._merge(stored, chunk_array, selection, chunk_spec)
         if encoded is None:
             byte_setter.delete_sync()
         else:
@@ -239,7 +319,10 @@ class CatervaCodec(
         stored = None
         if not _is_whole(selection, chunk_spec.shape):
             stored = await byte_setter.get(prototype=chunk_spec.prototype)
-        encoded = await asyncio.to_thread(self._merge, stored, chunk_array, selection, chunk_spec)
+        with _naming(byte_setter):
+            encoded = await asyncio.to_thread(
+                self._merge, stored, chunk_array, selection, chunk_spec
+            )
         if encoded is None:
             await byte_setter.delete()
         else:
@@ -250,12 +333,10 @@ class CatervaCodec(
     def _encode(self, chunk: NDBuffer, spec: ArraySpec) -> Buffer:
         dtype = spec.dtype.to_native_dtype().newbyteorder("<")
         frame = self.to_frame(chunk.as_numpy_array().astype(dtype, copy=False))
-        return spec.prototype.buffer.from_bytes(cast("bytes", frame))
+        return _as_buffer(frame, spec)
 
     def _decode(self, stored: Buffer, selection: Any, spec: ArraySpec) -> NDBuffer:
-        frame = _open(stored, spec)
-        items = _as_native(frame.read(selection), spec.dtype.to_native_dtype())
-        return spec.prototype.nd_buffer.from_numpy_array(items)
+        return _decode_frame(stores.as_bytes(stored), normalize(selection, spec.shape), spec)
 
     def _merge(
         self, stored: Buffer | None, value: NDBuffer, selection: Any, spec: ArraySpec
@@ -271,46 +352,129 @@ class CatervaCodec(
         selection : tuple
         spec : ArraySpec
         """
-        fill_value = spec.fill_value
         items = value.as_numpy_array()
+        is_fill = value.all_equal(spec.fill_value)
         if _is_whole(selection, spec.shape):
-            chunk = spec.prototype.nd_buffer.from_numpy_array(np.broadcast_to(items, spec.shape))
-        else:
-            if stored is not None:
-                chunk = self._decode(stored, (), spec)
-            else:
-                chunk = spec.prototype.nd_buffer.create(
-                    shape=spec.shape,
-                    dtype=spec.dtype.to_native_dtype(),
-                    order=spec.order,
-                    fill_value=fill_value,
-                )
-            target = chunk.as_numpy_array()
-            if items.ndim:
-                items = items.reshape(_selected_shape(selection, spec.shape))
-            target[selection] = items
-            chunk = spec.prototype.nd_buffer.from_numpy_array(target)
-        if not spec.config.write_empty_chunks and chunk.all_equal(fill_value):
-            return None
-        return self._encode(chunk, spec)
+            if is_fill and not spec.config.write_empty_chunks:
+                return None
+            whole = np.broadcast_to(items, spec.shape)
+            return self._encode(spec.prototype.nd_buffer.from_numpy_array(whole), spec)
+        if items.ndim:
+            items = items.reshape(_selected_shape(selection, spec.shape))
+        if stored is None:
+            if is_fill and not spec.config.write_empty_chunks:
+                return None
+            chunk = spec.prototype.nd_buffer.create(
+                shape=spec.shape,
+                dtype=spec.dtype.to_native_dtype(),
+                order=spec.order,
+                fill_value=spec.fill_value,
+            )
+            chunk.as_numpy_array()[selection] = items
+            return self._encode(chunk, spec)
+        data = stores.as_bytes(stored)
+        layout = _whole_layout(data)
+        _check(layout, spec)
+        # C-Blosc2 follows what it reads in the frame: only what was checked may reach it.
+        frame = from_cframe(data, copy=True)
+        frame[selection] = items.astype(spec.dtype.to_native_dtype().newbyteorder("<")).view(
+            frame.dtype
+        )
+        if is_fill and not spec.config.write_empty_chunks:
+            left = spec.prototype.nd_buffer.from_numpy_array(
+                _as_native(frame[...], spec.dtype.to_native_dtype())
+            )
+            if left.all_equal(spec.fill_value):
+                return None
+        return _as_buffer(frame.to_cframe(), spec)
 
 
-def _open(stored: Buffer, spec: ArraySpec) -> NDArray:
-    """Return the frame of a stored chunk, after comparing it with the array's metadata."""
-    frame = from_cframe(stored.as_numpy_array())
+_USUAL_HEADER = 512
+"""Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
+
+_MOST_AT_ONCE = 1 << 20
+"""A first read longer than this would often fetch more offsets than are needed."""
+
+
+@lru_cache(maxsize=256)
+def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
+    return Grid(shape, *parameters.partition(shape, itemsize), itemsize)
+
+
+@lru_cache(maxsize=256)
+def kernel_of(grid: Grid) -> Kernel:
+    """Return a kernel, which knows nothing but the grid."""
+    return Kernel(grid)
+
+
+@contextmanager
+def _naming(byte_getter: Any) -> Iterator[None]:
+    """Say in errors which of the store's objects they are about."""
+    try:
+        yield
+    except CatervaError as error:
+        raise type(error)(f"{stores.key_of(byte_getter)!r}: {error}", error.code) from error
+
+
+def _as_buffer(frame: memoryview, spec: ArraySpec) -> Buffer:
+    return spec.prototype.buffer.from_bytes(cast("bytes", frame))
+
+
+def _check(layout: Layout, spec: ArraySpec) -> None:
+    """Compare a stored frame with the array's metadata.
+
+    Raises
+    ------
+    FormatError
+    """
     dtype = spec.dtype.to_native_dtype()
-    kinds = {frame.dtype.kind, dtype.kind}
+    kinds = {layout.dtype.kind, dtype.kind}
     if (
-        frame.shape != spec.shape
-        or frame.itemsize != dtype.itemsize
+        layout.grid.shape != spec.shape
+        or layout.grid.itemsize != dtype.itemsize
         # Numbers name their type everywhere; of other items writers may know the size alone.
         or (len(kinds) > 1 and kinds <= set("biufc"))
     ):
         raise FormatError(
-            f"the stored frame has shape {frame.shape} and dtype {frame.dtype}; "
+            f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
             f"the array's chunks have shape {spec.shape} and dtype {dtype}"
         )
-    return frame
+    if layout.header.sparse:
+        raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+
+
+def _whole_layout(data: bytes | memoryview) -> Layout:
+    """Return the layout of a frame in memory."""
+    return run(layout_steps(len(data), len(data)), partial(_slices, data))
+
+
+def _slices(data: bytes | memoryview, ranges: Sequence[Range]) -> list[bytes | memoryview]:
+    return [data[start:stop] for start, stop in ranges]
+
+
+def _decode_frame(stored: bytes | memoryview, wanted: Basic | Fancy, spec: ArraySpec) -> NDBuffer:
+    """Decode a selection of a frame in memory."""
+    layout = _whole_layout(stored)
+    _check(layout, spec)
+    numbers = by_chunk(layout.grid, fancy.boxes(layout.grid, wanted))
+    parts = {number: layout.whole_chunk(number, stored) for number in numbers}
+    return _decode_parts(layout, parts, wanted, spec)
+
+
+def _decode_parts(
+    layout: Layout, parts: Mapping[int, list[Part]], wanted: Basic | Fancy, spec: ArraySpec
+) -> NDBuffer:
+    """Decode a selection of a frame from those of its bytes that it takes."""
+    reader, kernel, grid = PartsReader(parts), kernel_of(layout.grid), layout.grid
+
+    def read_box(box: Box, dest: npt.NDArray[Any]) -> None:
+        if dest.size:
+            reader.read(kernel, grid, box, address(dest), dest.strides)
+
+    items = np.empty(wanted.shape, layout.dtype)
+    fancy.read(grid, read_box, layout.dtype, wanted, items)
+    native = _as_native(items, spec.dtype.to_native_dtype())
+    return spec.prototype.nd_buffer.from_numpy_array(native)
 
 
 def _as_native(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

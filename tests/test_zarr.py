@@ -68,12 +68,12 @@ def frames(store):
 @contextmanager
 def decoded_boxes():
     """Record the shape of each box that the kernel decodes."""
-    boxes, read = [], Kernel.read
+    boxes, decode = [], Kernel.decode
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             Kernel,
-            "read",
-            lambda self, *args: boxes.append(tuple(args[1][1])) or read(self, *args),
+            "decode",
+            lambda self, *args: boxes.append(tuple(args[2][1])) or decode(self, *args),
         )
         yield boxes
 

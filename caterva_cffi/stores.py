@@ -1,0 +1,124 @@
+"""Ranges of bytes from Zarr's stores, at once or asynchronously."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zarr.abc.store import RangeByteRequest
+from zarr.core.config import config
+from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
+
+from caterva_cffi.plan import WHOLE, Range
+from caterva_cffi.policy import ReadPolicy, get_read_policy
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = ["MissingError", "as_bytes", "key_of", "local_path", "policy_of", "read", "read_async"]
+
+
+class MissingError(KeyError):
+    """The store has no such object."""
+
+
+def as_bytes(buffer: Buffer) -> memoryview:
+    """Return the bytes of one of Zarr's buffers, without a copy where they are in memory."""
+    return memoryview(buffer.as_numpy_array()).cast("B")
+
+
+def key_of(byte_getter: Any) -> str:
+    """Return what an object is called, for people."""
+    return str(getattr(byte_getter, "path", "a chunk of a shard"))
+
+
+def _innermost(store: Any) -> Any:
+    """Return the store behind Zarr's wrappers."""
+    while hasattr(store, "_store"):
+        store = store._store
+    return store
+
+
+def policy_of(byte_getter: Any) -> ReadPolicy:
+    """Return how much to read at a time from where an object is stored."""
+    if isinstance(byte_getter, StorePath):
+        store = _innermost(byte_getter.store)
+        if not isinstance(store, (LocalStore, MemoryStore, ZipStore)):
+            return get_read_policy("remote")
+    return get_read_policy("local")
+
+
+def local_path(byte_getter: Any) -> str | None:
+    """Return the file in which an object is, if nothing stands between it and the store."""
+    if isinstance(byte_getter, StorePath) and type(byte_getter.store) is LocalStore:
+        return os.path.join(byte_getter.store.root, byte_getter.path)
+    return None
+
+
+def _requests(ranges: Sequence[Range]) -> list[RangeByteRequest | None]:
+    return [None if part == WHOLE else RangeByteRequest(*part) for part in ranges]
+
+
+def _found(buffer: Buffer | None, byte_getter: Any) -> memoryview:
+    if buffer is None:
+        raise MissingError(key_of(byte_getter))
+    return as_bytes(buffer)
+
+
+def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) -> list[memoryview]:
+    """Read ranges of an object, one request for each.
+
+    Raises
+    ------
+    MissingError
+    """
+    return [
+        _found(byte_getter.get_sync(prototype=prototype, byte_range=request), byte_getter)
+        for request in _requests(ranges)
+    ]
+
+
+async def read_async(
+    byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]
+) -> list[memoryview]:
+    """Read ranges of an object, one request for each, several at a time.
+
+    Raises
+    ------
+    MissingError
+    """
+    requests = _requests(ranges)
+    if len(requests) > 1 and hasattr(getattr(byte_getter, "store", None), "get_ranges"):
+        return await _read_by_store(byte_getter, prototype, requests)
+    limit = asyncio.Semaphore(config.get("async.concurrency"))
+
+    async def get(request: RangeByteRequest | None) -> memoryview:
+        async with limit:
+            return _found(await byte_getter.get(prototype, request), byte_getter)
+
+    return list(await asyncio.gather(*map(get, requests)))
+
+
+async def _read_by_store(
+    byte_getter: StorePath, prototype: BufferPrototype, requests: list[RangeByteRequest | None]
+) -> list[memoryview]:
+    """Read ranges by the store's own function, which may know a better way than one by one."""
+    found: list[memoryview | None] = [None] * len(requests)
+    groups = byte_getter.store.get_ranges(
+        byte_getter.path,
+        requests,
+        prototype=prototype,
+        max_concurrency=config.get("async.concurrency"),
+        max_gap_bytes=0,  # the plan has merged what it pays to merge
+    )
+    try:
+        async for group in groups:
+            for number, buffer in group:
+                found[number] = _found(buffer, byte_getter)
+    except BaseExceptionGroup as group:
+        missing, rest = group.split(FileNotFoundError)
+        error = (rest or group).exceptions[0]
+        raise MissingError(key_of(byte_getter)) if missing and rest is None else error from group
+    return [_found(data, byte_getter) if data is None else data for data in found]
