@@ -11,6 +11,7 @@ import ast
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,7 @@ def decode_geometry(
     )
 
 
+@lru_cache(maxsize=256)  # the many frames of a Zarr array say the same
 def _decode(name: str, data: bytes, itemsize: int) -> tuple[Grid, np.dtype[Any]]:
     reader = _Reader(name, data)
     entries = reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7) - _FIXARRAY
