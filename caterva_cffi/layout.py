@@ -16,11 +16,12 @@ from caterva_cffi.frame import FrameHeader, special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
+from caterva_cffi.params import Codec, Compression
 from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, together
 from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.selection import Box
 
-__all__ = ["Layout", "layout_steps", "part_steps", "special_header"]
+__all__ = ["Layout", "encode_offsets", "layout_steps", "part_steps", "special_header"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,20 @@ class Layout:
         if offset < 0:
             return [(0, special_header(self.grid, special_of_offset(offset)))]
         return [(0, frame[offset : self.chunks_end])]
+
+    def stored_chunk(self, number: int, frame: bytes | memoryview) -> bytes | memoryview:
+        """Return the bytes of a chunk of a frame in memory, which has bytes of its own.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that reaches behind the chunks' end.
+        """
+        rest = frame[int(self.offsets[number]) : self.chunks_end]
+        size = struct.unpack_from("<i", rest, 12)[0] if len(rest) >= HEADER else -1
+        if not HEADER <= size <= len(rest):
+            raise FormatError(f"chunk {number} has {size} bytes; there are {len(rest)}")
+        return rest[:size]
 
 
 def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
@@ -174,6 +189,18 @@ def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:
     if check(size, "reading the offsets of the chunks") != nbytes:
         raise FormatError(f"the offsets of the chunks have {size} bytes; expected {nbytes}")
     return decoded
+
+
+def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Return the chunk of offsets, which count from the end of the frame's header."""
+    source = np.ascontiguousarray(offsets, "<i8")
+    chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
+    cparams = Compression(codec=Codec.BLOSCLZ).to_cparams(8, 0)
+    context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)
+    size = lib.blosc2_compress_ctx(
+        context, ffi.from_buffer(source), source.nbytes, ffi.from_buffer(chunk), chunk.nbytes
+    )
+    return chunk[: check(size, "compressing the offsets of the chunks")]
 
 
 def special_header(grid: Grid, special: int) -> bytes:

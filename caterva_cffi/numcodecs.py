@@ -29,7 +29,7 @@ from caterva_cffi.constructors import asarray, from_cframe
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
 from caterva_cffi.metalayers import check_dtype
-from caterva_cffi.params import Codec, Filter
+from caterva_cffi.params import Codec, Compression, Filter
 
 __all__ = ["Caterva", "Parameters"]
 
@@ -166,6 +166,13 @@ class Parameters:
             except CapacityError:
                 return default_partition(shape, itemsize, None, _cut(self.block_shape, whole))
         return chunks, blocks
+
+    @property
+    def compression(self) -> Compression:
+        """How blocks are compressed."""
+        return Compression(
+            codec=CNAMES[self.cname], clevel=self.clevel, filters=[SHUFFLES[self.shuffle]]
+        )
 
     def to_frame(self, array: npt.NDArray[Any], **metalayers: bytes) -> memoryview:
         """Return the frame of an array of any strides.

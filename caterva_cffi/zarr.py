@@ -31,7 +31,7 @@ from zarr.errors import ZarrUserWarning
 
 from caterva_cffi import fancy, stores
 from caterva_cffi.buffers import address
-from caterva_cffi.constructors import from_cframe
+from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.grid import MAX_DIM, Grid
 from caterva_cffi.kernel import Kernel
@@ -359,8 +359,8 @@ class CatervaCodec(
                 return None
             whole = np.broadcast_to(items, spec.shape)
             return self._encode(spec.prototype.nd_buffer.from_numpy_array(whole), spec)
-        if items.ndim:
-            items = items.reshape(_selected_shape(selection, spec.shape))
+        wanted = normalize(selection, spec.shape)
+        items = items.reshape(wanted.shape) if items.ndim else np.broadcast_to(items, wanted.shape)
         if stored is None:
             if is_fill and not spec.config.write_empty_chunks:
                 return None
@@ -375,18 +375,14 @@ class CatervaCodec(
         data = stores.as_bytes(stored)
         layout = _whole_layout(data)
         _check(layout, spec)
-        # C-Blosc2 follows what it reads in the frame: only what was checked may reach it.
-        frame = from_cframe(data, copy=True)
-        frame[selection] = items.astype(spec.dtype.to_native_dtype().newbyteorder("<")).view(
-            frame.dtype
-        )
+        editor = FrameEditor(data, layout, kernel_of(layout.grid), self.compression)
+        editor.write(wanted, _with_dtype(items, layout.dtype))
+        encoded = editor.to_frame()
         if is_fill and not spec.config.write_empty_chunks:
-            left = spec.prototype.nd_buffer.from_numpy_array(
-                _as_native(frame[...], spec.dtype.to_native_dtype())
-            )
+            left = _decode_frame(encoded, normalize(..., spec.shape), spec)
             if left.all_equal(spec.fill_value):
                 return None
-        return _as_buffer(frame.to_cframe(), spec)
+        return _as_buffer(encoded, spec)
 
 
 _USUAL_HEADER = 512
@@ -473,12 +469,12 @@ def _decode_parts(
 
     items = np.empty(wanted.shape, layout.dtype)
     fancy.read(grid, read_box, layout.dtype, wanted, items)
-    native = _as_native(items, spec.dtype.to_native_dtype())
+    native = _with_dtype(items, spec.dtype.to_native_dtype())
     return spec.prototype.nd_buffer.from_numpy_array(native)
 
 
-def _as_native(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return items of a frame in the dtype of the array, of the same size."""
+def _with_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return items in another dtype of the same size: of a frame in the array's, or back."""
     if items.dtype == dtype:
         return items
     if items.dtype.newbyteorder("=") == dtype.newbyteorder("="):
@@ -493,7 +489,3 @@ def _is_whole(selection: Any, shape: tuple[int, ...]) -> bool:
         isinstance(key, slice) and key.indices(length) == (0, length, 1)
         for key, length in zip(keys, shape, strict=True)
     )
-
-
-def _selected_shape(selection: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return cast("tuple[int, ...]", np.broadcast_to(np.empty((), np.bool_), shape)[selection].shape)

@@ -1,0 +1,120 @@
+"""Items of a frame in memory replaced: blocks that are not touched keep their compressed bytes."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi import fancy
+from caterva_cffi.buffers import address
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.layout import Layout, encode_offsets
+from caterva_cffi.params import Compression
+from caterva_cffi.plan import cut
+from caterva_cffi.reading import PartsReader, pieces
+from caterva_cffi.selection import Basic, Box, Fancy, lay
+
+__all__ = ["FrameEditor"]
+
+
+class FrameEditor:
+    """Makes a new frame of an old one, which is only read.
+
+    Parameters
+    ----------
+    frame : bytes
+        A contiguous frame.
+    layout : Layout
+        Of this frame.
+    kernel : Kernel
+        Of the layout's grid.
+    compression : Compression
+        For blocks that change. A chunk that was compressed otherwise is compressed anew.
+    """
+
+    def __init__(
+        self, frame: bytes | memoryview, layout: Layout, kernel: Kernel, compression: Compression
+    ) -> None:
+        self._frame = frame
+        self._layout = layout
+        self._kernel = kernel
+        self._compression = compression.to_kernel()
+        self._changed: dict[int, npt.NDArray[np.uint8]] = {}
+
+    def write(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
+        """Replace items.
+
+        Parameters
+        ----------
+        selection : Basic or Fancy
+        items : ndarray
+            Of the selection's shape and the frame's dtype.
+        """
+        if isinstance(selection, Fancy):
+            grid = self._layout.grid
+            fancy.write(grid, self._read_box, self._write_box, selection, items)
+        else:
+            self._write_box(selection.box, lay(items, selection))
+
+    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
+        grid = self._layout.grid
+        parts = {number: self._chunk(number) for number, _, _ in cut(grid, box)}
+        PartsReader(parts).read(self._kernel, grid, box, address(dest), dest.strides)
+
+    def _chunk(self, number: int) -> list[tuple[int, Any]]:
+        changed = self._changed.get(number)
+        if changed is not None:
+            return [(0, changed)]
+        return list(self._layout.whole_chunk(number, self._frame))
+
+    def _write_box(self, box: Box, source: npt.NDArray[Any]) -> None:
+        if source.size == 0:
+            return
+        for number, part, position in cut(self._layout.grid, box):
+            within: list[Any] = [slice(k, k + n) for k, n in zip(position, part[1], strict=True)]
+            self._changed[number] = self._update(number, part, source[(*within, ...)])
+
+    def _update(self, number: int, box: Box, items: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        kernel, grid = self._kernel, self._layout.grid
+        [piece] = pieces(self._chunk(number))
+        chunk = kernel.update(number, self._compression, piece, box, items)
+        if chunk is None:
+            whole = np.empty(grid.chunks, items.dtype)
+            every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
+            kernel.decode(number, [piece], every, address(whole), whole.strides)
+            within: list[Any] = [
+                slice(first, first + (n - 1) * step + 1, step)
+                for first, n, step in zip(*box, strict=True)
+            ]
+            whole[(*within, ...)] = items
+            chunk = kernel.encode(number, self._compression, whole)
+        return chunk
+
+    def to_frame(self) -> memoryview:
+        """Return the new frame."""
+        layout, header = self._layout, self._layout.header
+        offsets = layout.offsets.copy()
+        chunks: list[Any] = []
+        cbytes = 0
+        for number, offset in enumerate(offsets.tolist()):
+            if number not in self._changed and offset < 0:
+                continue  # a chunk of one value has no bytes
+            chunk = self._changed.get(number)
+            if chunk is None:
+                chunk = np.frombuffer(layout.stored_chunk(number, self._frame), np.uint8)
+            offsets[number] = cbytes
+            chunks.append(chunk)
+            cbytes += len(chunk)
+        tail = self._frame[header.offsets_at :]
+        behind = struct.unpack_from("<i", tail, 12)[0]
+        start = bytearray(self._frame[: header.header_len])
+        stored_offsets = encode_offsets(offsets)
+        trailer = tail[behind:]
+        size = len(start) + cbytes + len(stored_offsets) + len(trailer)
+        struct.pack_into(">q", start, 16, size)
+        struct.pack_into(">q", start, 39, cbytes)
+        parts = (start, *chunks, stored_offsets, trailer)
+        return memoryview(np.concatenate([np.frombuffer(part, np.uint8) for part in parts]))
