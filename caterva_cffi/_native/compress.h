@@ -1,0 +1,39 @@
+/* Blocks, compressed one by one to the bytes that C-Blosc2 gives them in a chunk. */
+#ifndef CATERVA_CFFI_COMPRESS_H
+#define CATERVA_CFFI_COMPRESS_H
+
+#include "chunk.h"
+#include "geometry.h"
+#include "streams.h"
+
+/* What a thread compresses with. */
+typedef struct {
+  geometry g;
+  uint8_t codec;           /* of the context */
+  uint8_t clevel;
+  blosc2_context *context;
+  plugin_context *plugin;
+  uint8_t *scratch;        /* a mini-chunk */
+  uint8_t header[HEADER];  /* of the chunk, once a block is compressed */
+  int begun;
+  int direct;              /* blocks are of the kind that needs no C-Blosc2 */
+  stream_layout layout;
+} compressor;
+
+/* Geometry and compression must be valid. Returns 0 or an error code; free it in any case. */
+int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *compression);
+void free_compressor(compressor *c);
+
+/* Whether blocks can be compressed one by one. */
+int in_blocks(const geometry *g, const cat_compression *compression);
+
+/* The most bytes of a compressed block: each stream may be stored as it is. */
+int64_t block_bound(const geometry *g);
+
+/* The bytes of a block of zeros, in a chunk with this header. */
+int32_t zero_size(const geometry *g, const uint8_t *header);
+
+/* Compress a block. Returns its size, 0 where the chunk is to be stored as it is, or an error. */
+int32_t compress_block(compressor *c, const uint8_t *block, uint8_t *dest);
+
+#endif

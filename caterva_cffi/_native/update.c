@@ -1,0 +1,251 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress.h"
+#include "encode.h"
+#include "offsets.h"
+#include "threads.h"
+
+enum { TASK_BYTES = 256 * 1024 }; /* of items, compressed by a task at least */
+
+/* A block of the new chunk: kept from the old one or compressed. */
+typedef struct {
+  const uint8_t *bytes; /* or NULL */
+  int32_t size;
+} stored_block;
+
+typedef struct {
+  const cat_grid *grid;
+  const cat_compression *compression;
+  geometry g;
+  const uint8_t *chunk; /* as it was */
+  int32_t cbytes;
+  const cat_box *box;
+  const uint8_t *src;
+  const int64_t *strides;
+  int64_t along[CAT_MAX_DIM];
+  int64_t touched;    /* blocks that the box has items in */
+  int64_t task_blocks;
+  uint8_t **results;  /* of the tasks */
+  stored_block *blocks;
+  uint8_t header[HEADER];
+} updater;
+
+/* What a thread has of its own. */
+typedef struct {
+  compressor compressor;
+  uint8_t *block;
+  uint8_t *packed;   /* the compressed blocks of a task */
+  int64_t *numbers;  /* which they are */
+} scratch;
+
+static void free_scratch(void *given) {
+  scratch *own = given;
+  if (own != NULL) {
+    free_compressor(&own->compressor);
+    free(own->block);
+    free(own->packed);
+    free(own->numbers);
+    free(own);
+  }
+}
+
+static int init_scratch(const updater *u, void **thread) {
+  scratch *own = *thread = calloc(1, sizeof *own);
+  if (own == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  int error = init_compressor(&own->compressor, u->grid, u->compression);
+  own->block = malloc((size_t)u->g.blocksize);
+  own->packed = malloc((size_t)(u->task_blocks * block_bound(&u->g)));
+  own->numbers = malloc((size_t)u->task_blocks * sizeof *own->numbers);
+  int all = own->block != NULL && own->packed != NULL && own->numbers != NULL;
+  return error || all ? error : CAT_ERROR_MEMORY;
+}
+
+/* Read the block that holds the index-th part of the change, and lay the part into it. */
+static int change_block(const updater *u, int64_t index, uint8_t *block, int64_t *number) {
+  static const int64_t every[CAT_MAX_DIM] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  const geometry *g = &u->g;
+  block_part p;
+  find_block(g, u->box, u->along, index, u->strides, &p);
+  *number = p.number;
+  int error = 0;
+  if (!p.whole) {
+    cat_piece piece = {0, u->cbytes, u->chunk};
+    cat_part part = {.pieces = &piece, .npieces = 1, .dest = block};
+    int64_t rest = p.number;
+    for (int d = g->ndim - 1; d >= 0; d--) {
+      int64_t start = rest % g->blocks[d] * g->block[d], left = g->chunk[d] - start;
+      rest /= g->blocks[d];
+      part.box.start[d] = start;
+      part.box.count[d] = left < g->block[d] ? left : g->block[d];
+      part.box.step[d] = every[d];
+    }
+    cat_where where;
+    memset(block, 0, (size_t)g->blocksize);
+    error = cat_decode(u->grid, &part, 1, g->block_strides, 1, &where);
+  }
+  if (!error) {
+    copy_items(block + p.src, p.strides, u->src + p.dest, u->strides, p.count, g->ndim,
+               g->itemsize, u->strides);
+  }
+  return error;
+}
+
+/* Change and compress a run of blocks. */
+static int update_task(void *state, void **thread, int64_t number, cat_where *where) {
+  updater *u = state;
+  int error = *thread == NULL ? init_scratch(u, thread) : 0;
+  if (error) {
+    return error;
+  }
+  scratch *own = *thread;
+  int64_t first = number * u->task_blocks, stop = first + u->task_blocks, size = 0;
+  stop = stop < u->touched ? stop : u->touched;
+  for (int64_t i = first; i < stop; i++) {
+    int64_t block;
+    error = change_block(u, i, own->block, &block);
+    int32_t n = error ? error : compress_block(&own->compressor, own->block, own->packed + size);
+    if (n <= 0) {
+      where->block = block;
+      return n < 0 ? n : CAT_ERROR_DIFFERENT; /* a chunk that is stored as it is has no such blocks */
+    }
+    own->numbers[i - first] = block;
+    u->blocks[block].size = n;
+    size += n;
+  }
+  uint8_t *kept = u->results[number] = malloc((size_t)size);
+  if (kept == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  memcpy(kept, own->packed, (size_t)size);
+  for (int64_t i = 0; i < stop - first; i++) {
+    stored_block *b = &u->blocks[own->numbers[i]];
+    b->bytes = kept;
+    kept += b->size;
+  }
+  if (number == 0) {
+    memcpy(u->header, own->compressor.header, HEADER);
+  }
+  return 0;
+}
+
+/* Take over the compressed blocks of the chunk as it was; 0, an error, or CAT_ERROR_DIFFERENT. */
+static int keep_blocks(updater *u, cat_where *where) {
+  const geometry *g = &u->g;
+  const uint8_t *chunk = u->chunk;
+  int special = special_of(chunk);
+  if (special == BLOSC2_SPECIAL_ZERO || special == BLOSC2_SPECIAL_UNINIT) {
+    return 0; /* their size follows from the first block that is compressed */
+  }
+  int64_t body = HEADER + OFFSET * g->nblocks;
+  if (special != BLOSC2_NO_SPECIAL || chunk[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED ||
+      chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT || body > u->cbytes) {
+    return CAT_ERROR_DIFFERENT;
+  }
+  block_offsets offsets = {.stored = chunk + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
+                           .cbytes = u->cbytes};
+  int error = init_offsets(&offsets, g->nblocks);
+  for (int64_t b = 0; !error && b < g->nblocks; b++) {
+    int32_t start, end;
+    error = find_stored(&offsets, b, &start, &end);
+    if (error) {
+      where->block = b;
+    } else {
+      u->blocks[b] = (stored_block){chunk + start, end - start};
+    }
+  }
+  free_offsets(&offsets);
+  return error;
+}
+
+/* Whether the blocks that were kept are of the kind that was compressed now: the headers agree on
+ * format, codec, splitting, item size, block size and filters. */
+static int agrees(const uint8_t *before, const uint8_t *now) {
+  return memcmp(before, now, BLOSC2_CHUNK_NBYTES) == 0 &&
+         memcmp(before + BLOSC2_CHUNK_BLOCKSIZE, now + BLOSC2_CHUNK_BLOCKSIZE, OFFSET) == 0 &&
+         memcmp(before + BLOSC2_CHUNK_FILTER_CODES, now + BLOSC2_CHUNK_FILTER_CODES,
+                BLOSC2_CHUNK_BLOSC2_FLAGS - BLOSC2_CHUNK_FILTER_CODES) == 0 &&
+         (before[BLOSC2_CHUNK_BLOSC2_FLAGS] & 0x0F) == (now[BLOSC2_CHUNK_BLOSC2_FLAGS] & 0x0F);
+}
+
+/* Blocks that nothing was written to are zeros in a chunk that was. */
+static int fill_zeros(const updater *u) {
+  static const uint8_t nothing[OFFSET * BLOSC_MAX_TYPESIZE] = {0};
+  if (special_of(u->chunk) == BLOSC2_NO_SPECIAL) {
+    return agrees(u->chunk, u->header) ? 0 : CAT_ERROR_DIFFERENT;
+  }
+  for (int64_t b = 0; b < u->g.nblocks; b++) {
+    if (u->blocks[b].bytes == NULL) {
+      u->blocks[b] = (stored_block){nothing, zero_size(&u->g, u->header)};
+    }
+  }
+  return 0;
+}
+
+/* Put the blocks together, in order, behind header and offsets. Returns the chunk's size, or
+ * CAT_ERROR_DIFFERENT where it is to be stored as it is. */
+static int64_t assemble(const updater *u, uint8_t *dest) {
+  const geometry *g = &u->g;
+  int64_t at = HEADER + OFFSET * g->nblocks, limit = HEADER + (int64_t)g->nbytes;
+  int zeros = 1;
+  for (int64_t b = 0; b < g->nblocks; b++) {
+    zeros &= u->blocks[b].size == zero_size(g, u->header);
+    at += u->blocks[b].size;
+  }
+  if (at > limit) {
+    return CAT_ERROR_DIFFERENT;
+  }
+  memcpy(dest, u->header, HEADER);
+  at = HEADER + OFFSET * g->nblocks;
+  for (int64_t b = 0; !zeros && b < g->nblocks; b++) {
+    store_int32(dest + HEADER + OFFSET * b, (int32_t)at);
+    memcpy(dest + at, u->blocks[b].bytes, (size_t)u->blocks[b].size);
+    at += u->blocks[b].size;
+  }
+  return finish_header(g, dest, at, zeros);
+}
+
+int64_t cat_update(const cat_grid *grid, const cat_compression *compression, const uint8_t *chunk,
+                   int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
+                   uint8_t *dest, int64_t destsize, int nthreads, cat_where *where) {
+  updater u = {.grid = grid, .compression = compression, .chunk = chunk,
+               .cbytes = (int32_t)cbytes, .box = box, .src = src, .strides = strides};
+  *where = (cat_where){-1, -1};
+  int64_t result = check_compression(grid, compression, destsize, &u.g);
+  if (!result) {
+    result = check_box(box, u.g.ndim, u.g.chunk);
+  }
+  if (!result && (cbytes < HEADER || load_int32(chunk + BLOSC2_CHUNK_CBYTES) != cbytes)) {
+    result = CAT_ERROR_TRUNCATED;
+  }
+  if (!result && (!in_blocks(&u.g, compression) || is_empty(box, u.g.ndim) ||
+                  load_int32(chunk + BLOSC2_CHUNK_NBYTES) != u.g.nbytes)) {
+    result = CAT_ERROR_DIFFERENT;
+  }
+  if (result) {
+    return result;
+  }
+  u.touched = count_cells(box, u.g.ndim, u.g.block, u.along);
+  u.task_blocks = TASK_BYTES / u.g.blocksize + 1;
+  int64_t tasks = (u.touched + u.task_blocks - 1) / u.task_blocks;
+  u.blocks = calloc((size_t)u.g.nblocks, sizeof *u.blocks);
+  u.results = calloc((size_t)tasks, sizeof *u.results);
+  result = u.blocks == NULL || u.results == NULL ? CAT_ERROR_MEMORY : keep_blocks(&u, where);
+  if (!result) {
+    result = cat_run(update_task, free_scratch, &u, tasks, nthreads, where);
+  }
+  if (!result) {
+    result = fill_zeros(&u);
+  }
+  if (!result) {
+    result = assemble(&u, dest);
+  }
+  for (int64_t t = 0; u.results != NULL && t < tasks; t++) {
+    free(u.results[t]);
+  }
+  free(u.results);
+  free(u.blocks);
+  return result;
+}
