@@ -8,6 +8,7 @@ C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `cat
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi._version import __version__
 from caterva_cffi.array import NDArray
+from caterva_cffi.cache import get_cache_size, set_cache_size
 from caterva_cffi.constructors import (
     asarray,
     copy,
@@ -30,6 +31,7 @@ from caterva_cffi.errors import (
     UnsupportedError,
 )
 from caterva_cffi.params import Codec, Compression, Filter, SplitMode
+from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.schunk import remove
 from caterva_cffi.threads import get_nthreads, set_nthreads
 
@@ -44,6 +46,7 @@ __all__ = [
     "FormatError",
     "NDArray",
     "ReadOnlyError",
+    "ReadPolicy",
     "SplitMode",
     "StorageError",
     "UnsupportedError",
@@ -56,11 +59,15 @@ __all__ = [
     "from_buffer",
     "from_cframe",
     "full",
+    "get_cache_size",
     "get_nthreads",
+    "get_read_policy",
     "lib",
     "open",
     "remove",
     "schunk_to_buffer",
+    "set_cache_size",
     "set_nthreads",
+    "set_read_policy",
     "zeros",
 ]

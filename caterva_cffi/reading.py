@@ -30,9 +30,19 @@ __all__ = [
     "pieces",
     "read_ranges",
     "reader_of",
+    "stamp_of",
 ]
 
 _RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, ...] | None:
+    """Return what differs once a file was changed; None while its times may stand still."""
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY:
+        return None
+    return (
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+    )  # fmt: skip
 
 
 class Reader(Protocol):
@@ -117,7 +127,7 @@ class DiskReader:
         self._sparse = os.path.isdir(path)
         self._index = os.path.join(path, "chunks.b2frame") if self._sparse else path
         self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: tuple[int, tuple[int, ...]] | None = None
         self._layout: Layout | None = None
 
     def layout(self) -> Layout:
@@ -133,16 +143,16 @@ class DiskReader:
             status = os.stat(self._index)
         except OSError as error:
             raise StorageError(f"{self._path!r} cannot be read: {error.strerror}") from error
-        stamp = (self._schunk.changes, status.st_ino, status.st_size, status.st_mtime_ns)
+        unchanged = stamp_of(status)
+        stamp = None if unchanged is None else (self._schunk.changes, unchanged)
         with self._lock:
-            if stamp != self._stamp or self._layout is None:
+            if stamp is None or stamp != self._stamp or self._layout is None:
                 with open(self._index, "rb") as file:
                     read = partial(read_ranges, file.fileno())
                     self._layout = run(
                         layout_steps(get_read_policy("local").first, status.st_size), read
                     )
-                is_old = time.time_ns() - status.st_mtime_ns > _RACY
-                self._stamp = stamp if is_old else None
+                self._stamp = stamp
             return self._layout
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:

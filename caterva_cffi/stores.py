@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import RangeByteRequest
@@ -17,7 +17,16 @@ from caterva_cffi.policy import ReadPolicy, get_read_policy
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
-__all__ = ["MissingError", "as_bytes", "key_of", "local_path", "policy_of", "read", "read_async"]
+__all__ = [
+    "MissingError",
+    "as_bytes",
+    "identity",
+    "key_of",
+    "local_path",
+    "policy_of",
+    "read",
+    "read_async",
+]
 
 
 class MissingError(KeyError):
@@ -32,6 +41,11 @@ def as_bytes(buffer: Buffer) -> memoryview:
 def key_of(byte_getter: Any) -> str:
     """Return what an object is called, for people."""
     return str(getattr(byte_getter, "path", "a chunk of a shard"))
+
+
+def identity(byte_getter: Any) -> Hashable:
+    """Return a name of an object in this process. A store that is gone may pass it on."""
+    return id(getattr(byte_getter, "store", byte_getter)), key_of(byte_getter)
 
 
 def _innermost(store: Any) -> Any:

@@ -29,7 +29,7 @@ from zarr.abc.codec import (
 )
 from zarr.errors import ZarrUserWarning
 
-from caterva_cffi import fancy, stores
+from caterva_cffi import cache, fancy, stores
 from caterva_cffi.buffers import address
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
@@ -39,7 +39,7 @@ from caterva_cffi.layout import Layout, layout_steps, part_steps
 from caterva_cffi.metalayers import check_dtype
 from caterva_cffi.numcodecs import Parameters
 from caterva_cffi.plan import WHOLE, Part, Range, Steps, by_chunk, run, run_async, touched_share
-from caterva_cffi.reading import PartsReader, read_ranges
+from caterva_cffi.reading import PartsReader, read_ranges, stamp_of
 from caterva_cffi.selection import Basic, Box, Fancy, normalize
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class CatervaCodec(
         if path is not None:
             return self._decode_file(path, byte_getter, selection, chunk_spec)
         read = partial(stores.read, byte_getter, chunk_spec.prototype)
-        steps = self._partial_steps(byte_getter, selection, chunk_spec)
+        steps = self._remembering_steps(byte_getter, selection, chunk_spec)
         try:
             with _naming(byte_getter):
                 return run(steps, read)
@@ -239,7 +239,7 @@ class CatervaCodec(
                 self._decode_file, path, byte_getter, selection, chunk_spec
             )
         read = partial(stores.read_async, byte_getter, chunk_spec.prototype)
-        steps = self._partial_steps(byte_getter, selection, chunk_spec)
+        steps = self._remembering_steps(byte_getter, selection, chunk_spec)
         try:
             with _naming(byte_getter):
                 return await run_async(steps, read)
@@ -255,12 +255,34 @@ class CatervaCodec(
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         try:
-            size = os.fstat(descriptor).st_size
             with _naming(byte_getter):
-                steps = self._partial_steps(byte_getter, selection, spec, size)
+                status = os.fstat(descriptor)
+                steps = self._remembering_steps(byte_getter, selection, spec, status)
                 return run(steps, partial(read_ranges, descriptor))
         finally:
             os.close(descriptor)
+
+    def _remembering_steps(
+        self,
+        byte_getter: Any,
+        selection: Any,
+        spec: ArraySpec,
+        status: os.stat_result | None = None,
+    ) -> Steps[NDBuffer]:
+        """Read and decode a selection of a chunk, of which perhaps the beginning is known."""
+        size = None if status is None else status.st_size
+        begin = partial(self._partial_steps, byte_getter, selection, spec, size)
+        if not cache.shared.nbytes:
+            return begin()
+        key = stores.identity(byte_getter)
+        stamp = None if status is None else stamp_of(status)
+        known = cache.shared.get(key, stamp)
+        return cache.remembering(
+            begin,
+            known,
+            stamp is not None,
+            lambda found: cache.shared.put(key, stamp, found),
+        )
 
     def _partial_steps(
         self, byte_getter: Any, selection: Any, spec: ArraySpec, size: int | None = None
