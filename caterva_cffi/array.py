@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import product
-from operator import contains
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,8 @@ from caterva_cffi.selection import (
 )
 
 __all__ = ["NDArray", "OIndex"]
+
+_INTEGERS = {int}  # no others: bool is a mask
 
 
 class OIndex:
@@ -310,7 +311,11 @@ class NDArray:
             A new array of the array's dtype; a scalar where integers name one item.
         """
         with self.schunk.lock.reading():
-            if type(key) is tuple and len(key) == self._grid.ndim and {*map(type, key)} == {int}:
+            if (
+                type(key) is tuple
+                and len(key) == self._grid.ndim
+                and _INTEGERS.issuperset(map(type, key))
+            ):
                 return self._item(key)
             result = self._get(normalize(key, self.shape))
         if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
@@ -381,9 +386,12 @@ class NDArray:
         """Read one item; the caller holds the lock."""
         self.schunk.ptr  # noqa: B018, a closed array raises
         grid = self._grid
-        start = [k + n if k < 0 else k for k, n in zip(key, grid.shape, strict=True)]
-        if not all(map(contains, map(range, grid.shape), start)):
-            normalize(key, grid.shape)  # raises
+        start: Sequence[int] = key
+        for k, n in zip(key, grid.shape, strict=True):
+            if not 0 <= k < n:
+                normalize(key, grid.shape)  # raises where it is out of bounds
+                start = [k % n for k, n in zip(key, grid.shape, strict=True)]
+                break
         item = np.empty((), self._dtype)
         ones = (1,) * grid.ndim
         self._reader.read(self._kernel, grid, (start, ones, ones), address(item), ones)

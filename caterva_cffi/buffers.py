@@ -15,7 +15,10 @@ __all__ = ["address", "as_bytes", "byte_view", "export"]
 
 def address(array: npt.NDArray[Any]) -> int:
     """Return the address of an array's first item; the caller keeps the array alive."""
-    return int(array.__array_interface__["data"][0])
+    try:
+        return int(ffi.cast("uintptr_t", ffi.from_buffer(array)))
+    except (BufferError, ValueError):  # slower, but for any strides and dtypes
+        return int(array.__array_interface__["data"][0])
 
 
 def as_bytes(buffer: Any, what: str) -> Any:

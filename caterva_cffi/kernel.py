@@ -73,7 +73,7 @@ class Kernel:
         code = lib.cat_read(
             self._grid,
             schunk,
-            ffi.new("cat_box *", box),
+            (box,),
             ffi.cast("uint8_t *", dest),
             strides or ffi.NULL,
             self.nthreads,

@@ -13,7 +13,12 @@ __all__ = ["ReadWriteLock"]
 
 
 class _Reading:
-    """The context in which a lock is read; a generator would take as long as a small read does."""
+    """The context in which a lock is read; a generator would take as long as a small read does.
+
+    A reader first says that it reads and then looks for writers, a writer first says that it waits
+    and then looks for readers: of two that come at once, at least one sees the other. So readers
+    need no mutex, as long as the interpreter's own lock orders what threads do.
+    """
 
     __slots__ = ("_lock",)
 
@@ -23,20 +28,19 @@ class _Reading:
     def __enter__(self) -> None:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
-        with lock._mutex:
-            busy = lock._queue or lock._writer is not None
-            if busy and lock._writer != me and me not in readers:
-                lock._wait(lambda: lock._writer is None)
-            readers[me] = readers.get(me, 0) + 1
+        depth = readers[me] = readers.get(me, 0) + 1
+        if (lock._queue or lock._writer is not None) and depth == 1 and lock._writer != me:
+            lock._read_in_turn(me)
 
     def __exit__(self, *exc: object) -> None:
         lock, me = self._lock, threading.get_ident()
-        with lock._mutex:
-            lock._readers[me] -= 1
-            if not lock._readers[me]:
-                del lock._readers[me]
-                if lock._queue:
-                    lock._condition.notify_all()
+        readers = lock._readers
+        depth = readers.pop(me, 1) - 1  # a fork forgets readers
+        if depth:
+            readers[me] = depth
+        elif lock._queue:
+            with lock._mutex:
+                lock._condition.notify_all()
 
 
 class ReadWriteLock:
@@ -59,16 +63,30 @@ class ReadWriteLock:
         self._writer: int | None = None
         self._depth = 0
 
-    def _wait(self, free: Callable[[], bool]) -> None:
-        """Wait until it is this thread's turn and the lock is free; an interrupt gives up both."""
+    def _wait(self, free: Callable[[], bool], enter: Callable[[], None]) -> None:
+        """Enter when it is this thread's turn and the lock is free; an interrupt gives up both."""
         turn = object()
         self._queue.append(turn)
         try:
             while self._queue[0] is not turn or not free():
                 self._condition.wait()
+            enter()
         finally:
             self._queue.remove(turn)
             self._condition.notify_all()
+
+    def _read_in_turn(self, me: int) -> None:
+        """Step back from reading, for those that came before."""
+        with self._mutex:
+            del self._readers[me]
+            self._condition.notify_all()
+            self._wait(lambda: self._writer is None, lambda: self._readers.update({me: 1}))
+
+    def _is_free(self) -> bool:
+        return self._writer is None and not self._readers
+
+    def _write(self, me: int) -> None:
+        self._writer = me
 
     def reading(self) -> _Reading:
         """Hold off writers of other threads."""
@@ -82,8 +100,7 @@ class ReadWriteLock:
             if self._writer != me:
                 if me in self._readers:
                     raise RuntimeError("a thread that reads an array cannot change it")
-                self._wait(lambda: self._writer is None and not self._readers)
-                self._writer = me
+                self._wait(self._is_free, lambda: self._write(me))
             self._depth += 1
         try:
             yield

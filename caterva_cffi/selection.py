@@ -28,13 +28,16 @@ __all__ = [
     "spans",
 ]
 
+_WHOLE, _REVERSED = slice(None), slice(None, None, -1)
+
 IndexArray: TypeAlias = npt.NDArray[np.intp]
 
 Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Start, count and positive step along each dimension, in items."""
 
 
-@dataclass(frozen=True)
+# Not frozen: to make one would take three times as long, and every read makes several.
+@dataclass(slots=True)
 class Axis:
     """The wanted items along one dimension: `count` from `start` on, every `step`-th.
 
@@ -56,13 +59,13 @@ class Axis:
 def box_of(axes: Sequence[Axis]) -> Box:
     """Return the items of axes in ascending order."""
     return (
-        [axis.first for axis in axes],
+        [axis.start if axis.step > 0 else axis.first for axis in axes],
         [axis.count for axis in axes],
         [abs(axis.step) for axis in axes],
     )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Basic:
     """Integers, slices and new axes.
 
@@ -80,7 +83,8 @@ class Basic:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
-        return tuple(1 if d < 0 else self.axes[d].count for d in self.layout)
+        axes = self.axes
+        return tuple([1 if d < 0 else axes[d].count for d in self.layout])
 
     @property
     def box(self) -> Box:
@@ -90,16 +94,11 @@ class Basic:
 
 def lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
     """Return a view of a selection's result with one dimension for each of the array's."""
-    view = result[(*(0 if d < 0 else slice(None) for d in basic.layout), ...)]
-    return view[
-        (
-            *(
-                (slice(None, None, -1) if axis.step < 0 else slice(None)) if axis.kept else None
-                for axis in basic.axes
-            ),
-            ...,
-        )
-    ]
+    view = result
+    if -1 in basic.layout:
+        view = view[(*(0 if d < 0 else _WHOLE for d in basic.layout), ...)]
+    key = [(_WHOLE if axis.step > 0 else _REVERSED) if axis.kept else None for axis in basic.axes]
+    return view if key.count(_WHOLE) == len(key) else view[(*key, ...)]
 
 
 @dataclass(frozen=True)
@@ -262,7 +261,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         For positions out of bounds, too many indices, or something that is no index.
     """
     keys = key if isinstance(key, tuple) else (key,)
-    if not any(type(item) not in _PLAIN for item in keys):
+    if _PLAIN.issuperset(map(type, keys)):
         return _normalize_basic(keys, shape)
     axes: list[Axis] = []
     layout: list[int] = []

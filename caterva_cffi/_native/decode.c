@@ -348,18 +348,41 @@ static int decode_whole(decoder *dec) {
   return error;
 }
 
+typedef struct {
+  const uint8_t *item;
+  size_t itemsize;
+  int zeros;
+} repeated;
+
+static void fill_rows(const void *state, uint8_t *dest, int64_t from, const rows *r) {
+  const repeated *value = state;
+  (void)from;
+  size_t size = value->itemsize, all = size * (size_t)r->n[1];
+  for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0]) {
+    if (r->n[1] > 1 && r->dest[1] != (int64_t)size) {
+      for (int64_t i = 0; i < r->n[1]; i++) {
+        memcpy(dest + i * r->dest[1], value->item, size);
+      }
+    } else if (value->zeros) {
+      memset(dest, 0, all);
+    } else {
+      memcpy(dest, value->item, size);
+      for (size_t done = size; done < all; done *= 2) {
+        memcpy(dest + done, dest, done < all - done ? done : all - done);
+      }
+    }
+  }
+}
+
 /* A chunk in which every item is the same. */
 static int fill_special(const decoder *dec) {
   static const int64_t still[CAT_MAX_DIM] = {0};
   const geometry *g = dec->g;
-  const uint8_t *value;
+  const int64_t *count = dec->part->box.count;
   uint8_t *made = calloc(1, (size_t)g->itemsize);
-  if (made == NULL) {
-    return CAT_ERROR_MEMORY;
-  }
-  value = made;
-  int error = 0;
-  switch (special_of(dec->header)) {
+  repeated value = {made, (size_t)g->itemsize, 0};
+  int error = made == NULL ? CAT_ERROR_MEMORY : 0;
+  switch (error ? BLOSC2_NO_SPECIAL : special_of(dec->header)) {
     case BLOSC2_SPECIAL_NAN:
       if (g->itemsize == (int32_t)sizeof(float)) {
         memcpy(made, &(float){NAN}, sizeof(float));
@@ -372,18 +395,19 @@ static int fill_special(const decoder *dec) {
     case BLOSC2_SPECIAL_VALUE:
       if (dec->cbytes - HEADER != g->itemsize) {
         error = CAT_ERROR_GEOMETRY;
-      } else if ((value = find_bytes(dec, 0, dec->cbytes)) == NULL) {
+      } else if ((value.item = find_bytes(dec, 0, dec->cbytes)) == NULL) {
         error = CAT_ERROR_MISSING;
       } else {
-        value += HEADER;
+        value.item += HEADER;
       }
       break;
     default: /* zeros, and what was never written */
+      value.zeros = 1;
       break;
   }
   if (!error) {
-    copy_items(dec->part->dest, dec->strides, value, still, dec->part->box.count, g->ndim,
-               g->itemsize, dec->strides);
+    for_rows(dec->part->dest, dec->strides, 0, still, count, g->ndim, dec->strides, fill_rows,
+             &value);
   }
   free(made);
   return error;
