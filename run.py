@@ -27,6 +27,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class Peer(NamedTuple):
     needs_wheel: bool
 
 
+NGINX_VARIABLE = "CATERVA_CFFI_NGINX"
 PEERS = (
     Peer("CATERVA_CFFI_PYTHON_CATERVA", "peer-python-caterva", (3, 11), needs_wheel=False),
     Peer("CATERVA_CFFI_ZARR2", "peer-zarr2", (3, 13), needs_wheel=True),
@@ -85,13 +87,17 @@ def show_progress(log: Path) -> None:
             print(steps[-1] + "\b" * len(steps[-1]), end="", flush=True)
 
 
-def call(command: Sequence[str | Path], log: Path) -> None:
+def call(command: Sequence[str | Path], log: Path, directory: Path | None = None) -> None:
     """Run a command with its output in a file; where it fails, say why from that output."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {"PIP_RETRIES": "2", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **os.environ}
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [str(part) for part in command], stdout=output, stderr=output, env=environment
+            [str(part) for part in command],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=directory,
         )
         try:
             while process.poll() is None:
@@ -282,6 +288,35 @@ def make_peers(wheel: Path) -> dict[str, str]:
     return variables
 
 
+def make_nginx() -> dict[str, str]:
+    """Find nginx, or unpack Debian's package of it; return the variable that names it.
+
+    Unpacked only: no service is installed or started, and nobody has to be root.
+    """
+    unpacked = ROOT / "build" / "nginx" / "usr" / "sbin"
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(unpacked)])
+    if not shutil.which("nginx", path=path) and shutil.which("apt-get"):
+        log = ROOT / "build" / "nginx.log"
+        target = ROOT / "build" / "nginx"
+        try:
+            with step("unpacking nginx"), tempfile.TemporaryDirectory() as name:
+                directory = Path(name)
+                try:
+                    call(["apt-get", "download", "nginx"], log, directory)
+                except Failure:  # the package lists are old, or are not there
+                    call(["apt-get", "update"], log)
+                    call(["apt-get", "download", "nginx"], log, directory)
+                (package,) = directory.glob("nginx_*.deb")
+                call(["dpkg-deb", "--extract", package, target], log)
+                call([unpacked / "nginx", "-v"], log)
+        except (Failure, OSError):
+            shutil.rmtree(target, ignore_errors=True)
+    found = shutil.which("nginx", path=path)
+    if not found:
+        print("no nginx, and none could be unpacked: what needs an HTTP server cannot run")
+    return {NGINX_VARIABLE: found} if found else {}
+
+
 def run(command: Sequence[str | Path], environment: dict[str, str]) -> int:
     """Run what the user asked for, with an environment's programs first on PATH."""
     python = Path(command[0])
@@ -306,7 +341,8 @@ def bench(arguments: list[str]) -> int:
     with only_one():
         name = f"bench-{version(sys.executable)}"
         python = make_environment(name, sys.executable, ("bench",), make_wheel())
-    return run([python, ROOT / "benchmarks", *arguments], {})
+        nginx = make_nginx()
+    return run([python, ROOT / "benchmarks", *arguments], nginx)
 
 
 def test(arguments: list[str]) -> int:
@@ -315,7 +351,7 @@ def test(arguments: list[str]) -> int:
         wheel = make_wheel()
         name = f"test-{version(sys.executable)}"
         python = make_environment(name, sys.executable, ("test", "demo-data"), wheel)
-        peers = make_peers(wheel)
+        peers = make_peers(wheel) | make_nginx()
     os.chdir(ROOT)
     return run([python, "-m", "pytest", *arguments], peers)
 

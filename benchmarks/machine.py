@@ -26,7 +26,7 @@ def peers() -> list[str]:
         for file in ("bench.txt", "demo.txt")
         for line in (REQUIREMENTS / file).read_text(encoding="utf-8").splitlines()
     ]
-    return sorted({line.split("==")[0] for line in lines if "==" in line})
+    return sorted({re.split(r"[\[=]", line)[0] for line in lines if "==" in line})
 
 
 def versions() -> str:

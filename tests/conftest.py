@@ -1,13 +1,17 @@
-"""What several test modules need: options, the `build` marker, and where build tools are found."""
+"""What several test modules need: options, the `build` marker, build tools, and servers."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
+import servers
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,3 +69,62 @@ def build_c_programs(run_tool):
         return build
 
     return compile_
+
+
+# --- servers --------------------------------------------------------------------------------------
+def running(server, stack):
+    """Start a server for the session; skip what needs it where it is not installed."""
+    try:
+        return stack.enter_context(server)
+    except servers.NotInstalled as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def server_stack():
+    """Ends all servers with the session."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def nginx(server_stack, tmp_path_factory):
+    """An nginx that serves `nginx.directory`."""
+    return running(servers.nginx(tmp_path_factory.mktemp("nginx")), server_stack)
+
+
+@pytest.fixture(scope="session")
+def s3(server_stack):
+    """An S3 endpoint."""
+    return running(servers.moto(), server_stack)
+
+
+@pytest.fixture
+def bucket(s3):
+    """The name of a new bucket on `s3`."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    s3.create_bucket(name)
+    return name
+
+
+@pytest.fixture
+def web_directory(nginx):
+    """A new directory below `nginx.directory`; `nginx.url` and its name are its address."""
+    directory = nginx.directory / uuid.uuid4().hex
+    directory.mkdir()
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def delayed():
+    """Return what stands before a server and adds latency: `delayed(server.url, seconds)`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda url, seconds: stack.enter_context(servers.delayed(url, seconds))
+
+
+@pytest.fixture
+def misbehaving():
+    """Return what serves bytes badly: `misbehaving({"key": b"..."}, servers.breaks_off)`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *how: stack.enter_context(servers.misbehaving(*how))

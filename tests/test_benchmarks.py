@@ -117,7 +117,7 @@ def test_peers_are_installed_as_pinned():
     from machine import versions
 
     pinned = (ROOT / "requirements" / "bench.txt").read_text("utf-8")
-    for name, version in re.findall(r"^(\w+)==(.+)$", pinned, re.M):
+    for name, version in re.findall(r"^(\w+)(?:\[\w+\])?==(.+)$", pinned, re.M):
         assert f"{name} {version}" in versions()
 
 

@@ -96,3 +96,11 @@ def test_usage(arguments, code, capsys):
     assert run.main(arguments) == code
     output = capsys.readouterr()
     assert "python3 run.py demo" in (output.err if code else output.out)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_nginx(found, tree, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tree))
+    monkeypatch.setattr(run.shutil, "which", lambda name, path="": tree / name if found else None)
+    assert run.make_nginx() == ({"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {})
+    assert ("no nginx, and none could be unpacked" in capsys.readouterr().out) is not found
