@@ -165,6 +165,7 @@ def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
         (servers.serves(b"short"), 416, b""),
         (servers.breaks_off, None, None),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
 )
 def test_misbehaviour(behaviour, status, body, misbehaving):
     server = misbehaving({"c/0": CONTENT, "zarr.json": b"{}"}, behaviour)
