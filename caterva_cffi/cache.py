@@ -66,6 +66,25 @@ class Cache:
             self._used += _size(known)
             self._shrink()
 
+    def steps(
+        self, begin: Callable[[], Steps[_T]], key: Hashable, stamp: Hashable | None
+    ) -> Steps[_T]:
+        """Run steps that read an object, with what is known of it.
+
+        Parameters
+        ----------
+        begin : callable
+            Gives the steps.
+        key : hashable
+            The object's name.
+        stamp : hashable or None
+            Is another one once the object has changed; None where nothing tells.
+        """
+        if not self._most:
+            return begin()
+        known, trusted = self.get(key, stamp), stamp is not None
+        return remembering(begin, known, trusted, lambda found: self.put(key, stamp, found))
+
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:

@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from itertools import product
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import Grid
@@ -51,30 +51,38 @@ Part: TypeAlias = tuple[int, bytes | memoryview]
 
 _T = TypeVar("_T")
 _K = TypeVar("_K")
+_A = TypeVar("_A")
 
 Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
 """Yields ranges and is sent their bytes, of which some lack only where the object ends."""
 
 
-def run(steps: Steps[_T], read: Callable[[list[Range]], Sequence[bytes | memoryview]]) -> _T:
-    """Run steps, reading ranges with `read`; return their result."""
+def run(steps: Generator[_A, Any, _T], answer: Callable[[_A], Any]) -> _T:
+    """Run steps to their result, giving them the answers to what they ask for, or its error."""
     try:
-        ranges = next(steps)
+        asked = next(steps)
         while True:
-            ranges = steps.send(read(ranges))
+            try:
+                got = answer(asked)
+            except BaseException as error:
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(got)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
 
-async def run_async(
-    steps: Steps[_T],
-    read: Callable[[list[Range]], Awaitable[Sequence[bytes | memoryview]]],
-) -> _T:
-    """Run steps, awaiting `read` for ranges; return their result."""
+async def run_async(steps: Generator[_A, Any, _T], answer: Callable[[_A], Awaitable[Any]]) -> _T:
+    """Run steps to their result, awaiting the answers to what they ask for; see `run`."""
     try:
-        ranges = next(steps)
+        asked = next(steps)
         while True:
-            ranges = steps.send(await read(ranges))
+            try:
+                got = await answer(asked)
+            except BaseException as error:
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(got)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 

@@ -10,15 +10,15 @@ the chunks at the array's edges with the fill value, and leaves out those that h
 
 from __future__ import annotations
 
-import asyncio
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,24 +29,29 @@ from zarr.abc.codec import (
 )
 from zarr.errors import ZarrUserWarning
 
-from caterva_cffi import cache, fancy, stores
-from caterva_cffi.buffers import address
+from caterva_cffi import cache, stores
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
+from caterva_cffi.fetching import Fetched, Fetching, kernel_of, whole_layout
 from caterva_cffi.grid import MAX_DIM, Grid
-from caterva_cffi.kernel import Kernel
-from caterva_cffi.layout import Layout, layout_steps, part_steps
+from caterva_cffi.layout import Layout
 from caterva_cffi.metalayers import check_dtype
 from caterva_cffi.numcodecs import Parameters
-from caterva_cffi.plan import WHOLE, Part, Range, Steps, by_chunk, run, run_async, touched_share
-from caterva_cffi.reading import PartsReader, read_ranges, stamp_of
-from caterva_cffi.selection import Basic, Box, Fancy, normalize
+from caterva_cffi.plan import WHOLE, Range, run, run_async
+from caterva_cffi.policy import ReadPolicy, get_read_policy
+from caterva_cffi.reading import read_ranges, stamp_of
+from caterva_cffi.selection import normalize
+from caterva_cffi.turns import in_thread
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
 __all__ = ["CatervaCodec", "PartialReadsOffWarning"]
+
+
+_Asked: TypeAlias = list[Range] | Fetched
+"""Ranges of an object, or what is to be decoded."""
 
 
 class PartialReadsOffWarning(ZarrUserWarning):
@@ -173,10 +178,12 @@ class CatervaCodec(
         return self._decode(chunk_data, (), chunk_spec)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        return await asyncio.to_thread(self._encode, chunk_data, chunk_spec)
+        size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+        return await in_thread(size, partial(self._encode, chunk_data, chunk_spec))
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        return await asyncio.to_thread(self._decode, chunk_data, (), chunk_spec)
+        size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+        return await in_thread(size, partial(self._decode, chunk_data, (), chunk_spec))
 
     async def encode(
         self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
@@ -222,29 +229,32 @@ class CatervaCodec(
         path = stores.local_path(byte_getter)
         if path is not None:
             return self._decode_file(path, byte_getter, selection, chunk_spec)
-        read = partial(stores.read, byte_getter, chunk_spec.prototype)
-        steps = self._remembering_steps(byte_getter, selection, chunk_spec)
-        try:
-            with _naming(byte_getter):
-                return run(steps, read)
-        except stores.MissingError:
-            return None
+
+        def answer(asked: _Asked) -> Any:
+            if isinstance(asked, Fetched):
+                return asked.decode()
+            return stores.read(byte_getter, chunk_spec.prototype, asked)
+
+        return run(self._read_steps(byte_getter, selection, chunk_spec), answer)
 
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         path = stores.local_path(byte_getter)
         if path is not None:
-            return await asyncio.to_thread(
-                self._decode_file, path, byte_getter, selection, chunk_spec
+            size = math.prod(normalize(selection, chunk_spec.shape).shape)
+            return await in_thread(
+                size * chunk_spec.dtype.to_native_dtype().itemsize,
+                partial(self._decode_file, path, byte_getter, selection, chunk_spec),
+                waits=True,
             )
-        read = partial(stores.read_async, byte_getter, chunk_spec.prototype)
-        steps = self._remembering_steps(byte_getter, selection, chunk_spec)
-        try:
-            with _naming(byte_getter):
-                return await run_async(steps, read)
-        except stores.MissingError:
-            return None
+
+        async def answer(asked: _Asked) -> Any:
+            if isinstance(asked, Fetched):
+                return await in_thread(asked.nbytes, asked.decode)
+            return await stores.read_async(byte_getter, chunk_spec.prototype, asked)
+
+        return await run_async(self._read_steps(byte_getter, selection, chunk_spec), answer)
 
     def _decode_file(
         self, path: str, byte_getter: Any, selection: Any, spec: ArraySpec
@@ -254,40 +264,28 @@ class CatervaCodec(
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+
+        def answer(asked: _Asked) -> Any:
+            if isinstance(asked, Fetched):
+                return asked.decode()
+            return read_ranges(descriptor, asked)
+
         try:
-            with _naming(byte_getter):
-                status = os.fstat(descriptor)
-                steps = self._remembering_steps(byte_getter, selection, spec, status)
-                return run(steps, partial(read_ranges, descriptor))
+            status = os.fstat(descriptor)
+            return run(self._read_steps(byte_getter, selection, spec, status), answer)
         finally:
             os.close(descriptor)
 
-    def _remembering_steps(
+    def _read_steps(
         self,
         byte_getter: Any,
         selection: Any,
         spec: ArraySpec,
         status: os.stat_result | None = None,
-    ) -> Steps[NDBuffer]:
-        """Read and decode a selection of a chunk, of which perhaps the beginning is known."""
-        size = None if status is None else status.st_size
-        begin = partial(self._partial_steps, byte_getter, selection, spec, size)
-        if not cache.shared.nbytes:
-            return begin()
-        key = stores.identity(byte_getter)
-        stamp = None if status is None else stamp_of(status)
-        known = cache.shared.get(key, stamp)
-        return cache.remembering(
-            begin,
-            known,
-            stamp is not None,
-            lambda found: cache.shared.put(key, stamp, found),
-        )
-
-    def _partial_steps(
-        self, byte_getter: Any, selection: Any, spec: ArraySpec, size: int | None = None
-    ) -> Steps[NDBuffer]:
+    ) -> Generator[_Asked, Any, NDBuffer | None]:
         """Read and decode a selection of a chunk.
+
+        Asks for ranges of the stored object, and for decoding, which takes a while.
 
         Parameters
         ----------
@@ -295,32 +293,31 @@ class CatervaCodec(
             Where the chunk is, which says what reading costs.
         selection : tuple
         spec : ArraySpec
-        size : int, optional
-            Bytes of the stored object, where they are known.
+        status : os.stat_result, optional
+            Of the file in which the chunk is.
         """
-        wanted = normalize(selection, spec.shape)
-        policy = stores.policy_of(byte_getter)
-        usual = self._usual_grid(spec)
-        if touched_share(usual, fancy.boxes(usual, wanted)) <= policy.whole:
-            # Header and metalayers of such a frame, and the offsets of its blocks.
-            first = max(policy.first, min(_USUAL_HEADER + 4 * usual.nblocks, _MOST_AT_ONCE))
-            try:
-                layout = yield from layout_steps(first, size)
-                _check(layout, spec)
-                kernel, boxes = kernel_of(layout.grid), fancy.boxes(layout.grid, wanted)
-                parts = yield from part_steps(layout, kernel, by_chunk(layout.grid, boxes), policy)
-                return _decode_parts(layout, parts, wanted, spec)
-            except FormatError:
-                if size is not None:
-                    raise
-                # What a store makes of ranges, or what happens between two requests, cannot spoil
-                # one read of all.
-        [stored] = yield [WHOLE if size is None else (0, size)]
-        return _decode_frame(stored, wanted, spec)
+        fetching = self._fetching(selection, spec, stores.policy_of(byte_getter))
+        size = None if status is None else status.st_size
+        stamp = None if status is None else stamp_of(status)
+        begin = partial(fetching.steps, size)
+        try:
+            with _naming(byte_getter):
+                fetched = yield from cache.shared.steps(begin, stores.identity(byte_getter), stamp)
+                try:
+                    items = yield fetched
+                except FormatError:
+                    if size is not None or fetched.is_whole:
+                        raise
+                    # It may have been replaced between two requests.
+                    [stored] = yield [WHOLE]
+                    items = yield fetching.whole(stored)
+        except stores.MissingError:
+            return None
+        return _as_ndbuffer(items, spec)
 
-    def _usual_grid(self, spec: ArraySpec) -> Grid:
-        """Return the partition of the frames that this codec writes."""
-        return _grid(self, spec.shape, spec.dtype.to_native_dtype().itemsize)
+    def _fetching(self, selection: Any, spec: ArraySpec, policy: ReadPolicy) -> Fetching:
+        usual = _grid(self, spec.shape, spec.dtype.to_native_dtype().itemsize)
+        return Fetching(normalize(selection, spec.shape), usual, policy, partial(_check, spec=spec))
 
     def _encode_partial_sync(
         self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
@@ -342,9 +339,9 @@ class CatervaCodec(
         if not _is_whole(selection, chunk_spec.shape):
             stored = await byte_setter.get(prototype=chunk_spec.prototype)
         with _naming(byte_setter):
-            encoded = await asyncio.to_thread(
-                self._merge, stored, chunk_array, selection, chunk_spec
-            )
+            size = math.prod(chunk_spec.shape) * chunk_spec.dtype.to_native_dtype().itemsize
+            merge = partial(self._merge, stored, chunk_array, selection, chunk_spec)
+            encoded = await in_thread(size, merge)
         if encoded is None:
             await byte_setter.delete()
         else:
@@ -358,7 +355,13 @@ class CatervaCodec(
         return _as_buffer(frame, spec)
 
     def _decode(self, stored: Buffer, selection: Any, spec: ArraySpec) -> NDBuffer:
-        return _decode_frame(stores.as_bytes(stored), normalize(selection, spec.shape), spec)
+        return self._decode_bytes(stores.as_bytes(stored), selection, spec)
+
+    def _decode_bytes(
+        self, stored: bytes | memoryview, selection: Any, spec: ArraySpec
+    ) -> NDBuffer:
+        fetching = self._fetching(selection, spec, get_read_policy("local"))
+        return _as_ndbuffer(fetching.whole(stored).decode(), spec)
 
     def _merge(
         self, stored: Buffer | None, value: NDBuffer, selection: Any, spec: ArraySpec
@@ -395,34 +398,21 @@ class CatervaCodec(
             chunk.as_numpy_array()[selection] = items
             return self._encode(chunk, spec)
         data = stores.as_bytes(stored)
-        layout = _whole_layout(data)
+        layout = whole_layout(data)
         _check(layout, spec)
         editor = FrameEditor(data, layout, kernel_of(layout.grid), self.compression)
         editor.write(wanted, _with_dtype(items, layout.dtype))
         encoded = editor.to_frame()
         if is_fill and not spec.config.write_empty_chunks:
-            left = _decode_frame(encoded, normalize(..., spec.shape), spec)
+            left = self._decode_bytes(encoded, ..., spec)
             if left.all_equal(spec.fill_value):
                 return None
         return _as_buffer(encoded, spec)
 
 
-_USUAL_HEADER = 512
-"""Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
-
-_MOST_AT_ONCE = 1 << 20
-"""A first read longer than this would often fetch more offsets than are needed."""
-
-
 @lru_cache(maxsize=256)
 def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize)
-
-
-@lru_cache(maxsize=256)
-def kernel_of(grid: Grid) -> Kernel:
-    """Return a kernel, which knows nothing but the grid."""
-    return Kernel(grid)
 
 
 @contextmanager
@@ -461,36 +451,7 @@ def _check(layout: Layout, spec: ArraySpec) -> None:
         raise FormatError("the stored frame is sparse: its chunks are elsewhere")
 
 
-def _whole_layout(data: bytes | memoryview) -> Layout:
-    """Return the layout of a frame in memory."""
-    return run(layout_steps(len(data), len(data)), partial(_slices, data))
-
-
-def _slices(data: bytes | memoryview, ranges: Sequence[Range]) -> list[bytes | memoryview]:
-    return [data[start:stop] for start, stop in ranges]
-
-
-def _decode_frame(stored: bytes | memoryview, wanted: Basic | Fancy, spec: ArraySpec) -> NDBuffer:
-    """Decode a selection of a frame in memory."""
-    layout = _whole_layout(stored)
-    _check(layout, spec)
-    numbers = by_chunk(layout.grid, fancy.boxes(layout.grid, wanted))
-    parts = {number: layout.whole_chunk(number, stored) for number in numbers}
-    return _decode_parts(layout, parts, wanted, spec)
-
-
-def _decode_parts(
-    layout: Layout, parts: Mapping[int, list[Part]], wanted: Basic | Fancy, spec: ArraySpec
-) -> NDBuffer:
-    """Decode a selection of a frame from those of its bytes that it takes."""
-    reader, kernel, grid = PartsReader(parts), kernel_of(layout.grid), layout.grid
-
-    def read_box(box: Box, dest: npt.NDArray[Any]) -> None:
-        if dest.size:
-            reader.read(kernel, grid, box, address(dest), dest.strides)
-
-    items = np.empty(wanted.shape, layout.dtype)
-    fancy.read(grid, read_box, layout.dtype, wanted, items)
+def _as_ndbuffer(items: npt.NDArray[Any], spec: ArraySpec) -> NDBuffer:
     native = _with_dtype(items, spec.dtype.to_native_dtype())
     return spec.prototype.nd_buffer.from_numpy_array(native)
 

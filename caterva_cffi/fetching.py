@@ -1,0 +1,151 @@
+"""A selection of a frame that is stored elsewhere: what it takes is fetched, then decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi import fancy
+from caterva_cffi.buffers import address
+from caterva_cffi.errors import FormatError
+from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import Kernel
+from caterva_cffi.layout import Layout, layout_steps, part_steps
+from caterva_cffi.plan import WHOLE, Part, Steps, by_chunk, run, touched_share
+from caterva_cffi.policy import ReadPolicy
+from caterva_cffi.reading import PartsReader
+from caterva_cffi.selection import Basic, Box, Fancy
+
+__all__ = ["Fetched", "Fetching", "kernel_of", "whole_layout"]
+
+_USUAL_HEADER = 512
+"""Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
+
+_MOST_AT_ONCE = 1 << 20
+"""A first read longer than this would often fetch more offsets than are needed."""
+
+
+@lru_cache(maxsize=256)
+def kernel_of(grid: Grid) -> Kernel:
+    """Return a kernel, which knows nothing but the grid."""
+    return Kernel(grid)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Those bytes of a frame that a selection takes.
+
+    Attributes
+    ----------
+    wanted : Basic or Fancy
+    layout : Layout
+    parts : mapping of int to list of Part
+        Of the chunks that hold wanted items, by their numbers.
+    is_whole : bool
+        Whether all bytes of the frame came by one read.
+    """
+
+    wanted: Basic | Fancy
+    layout: Layout
+    parts: Mapping[int, list[Part]]
+    is_whole: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that decoding reads and writes."""
+        stored = sum(len(data) for parts in self.parts.values() for _, data in parts)
+        return stored + math.prod(self.wanted.shape) * self.layout.grid.itemsize
+
+    def decode(self) -> npt.NDArray[Any]:
+        """Return the items, of the selection's shape and the frame's dtype.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        grid, dtype = self.layout.grid, self.layout.dtype
+        reader, kernel = PartsReader(self.parts), kernel_of(grid)
+
+        def read_box(box: Box, dest: npt.NDArray[Any]) -> None:
+            if dest.size:
+                reader.read(kernel, grid, box, address(dest), dest.strides)
+
+        items = np.empty(self.wanted.shape, dtype)
+        fancy.read(grid, read_box, dtype, self.wanted, items)
+        return items
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Fetches what a selection of a frame takes.
+
+    Parameters
+    ----------
+    wanted : Basic or Fancy
+    usual : Grid
+        The partition that the frame probably has, by which the first read is planned.
+    policy : ReadPolicy
+    check : callable
+        Raises where a layout is not what was expected.
+    """
+
+    wanted: Basic | Fancy
+    usual: Grid
+    policy: ReadPolicy
+    check: Callable[[Layout], None]
+
+    def steps(self, size: int | None = None) -> Steps[Fetched]:
+        """Read header and offsets first, then the blocks; or all at once, where most is wanted.
+
+        Parameters
+        ----------
+        size : int, optional
+            Bytes of the frame as it is stored, where they are known. Otherwise a frame that seems
+            damaged is read once more, all at once: whatever a store makes of ranges, and whatever
+            happens between two requests, cannot spoil that.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        if touched_share(self.usual, fancy.boxes(self.usual, self.wanted)) <= self.policy.whole:
+            try:
+                return (yield from self._part_steps(size))
+            except FormatError:
+                if size is not None:
+                    raise
+        [stored] = yield [WHOLE if size is None else (0, size)]
+        return self.whole(stored)
+
+    def _part_steps(self, size: int | None) -> Steps[Fetched]:
+        expected = min(_USUAL_HEADER + 4 * self.usual.nblocks, _MOST_AT_ONCE)
+        layout = yield from layout_steps(max(self.policy.first, expected), size)
+        self.check(layout)
+        boxes = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
+        parts = yield from part_steps(layout, kernel_of(layout.grid), boxes, self.policy)
+        return Fetched(self.wanted, layout, parts, is_whole=False)
+
+    def whole(self, stored: bytes | memoryview) -> Fetched:
+        """Return what the selection takes of a frame in memory.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        layout = whole_layout(stored)
+        self.check(layout)
+        numbers = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
+        parts = {number: layout.whole_chunk(number, stored) for number in numbers}
+        return Fetched(self.wanted, layout, parts, is_whole=True)
+
+
+def whole_layout(stored: bytes | memoryview) -> Layout:
+    """Return the layout of a frame in memory."""
+    steps = layout_steps(len(stored), len(stored))
+    return run(steps, lambda ranges: [stored[start:stop] for start, stop in ranges])
