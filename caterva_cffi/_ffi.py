@@ -9,6 +9,8 @@ __all__ = ["check", "ffi", "lib"]
 
 # C-Blosc2's registries are global and unlocked, so they are filled here, under the import lock.
 lib.blosc2_init()
+# So is its choice of a shuffle for this processor, made by the first call: threads would race.
+lib.blosc2_shuffle(1, 1, ffi.new("uint8_t[1]"), ffi.new("uint8_t[1]"))
 
 _KERNEL_MESSAGES = {
     lib.CAT_ERROR_TRUNCATED: "the chunk is longer than its bytes",
