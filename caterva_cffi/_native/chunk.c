@@ -7,22 +7,6 @@
 #include <blosc2/codecs-registry.h>
 #include <blosc2/filters-registry.h>
 
-int32_t load_int32(const uint8_t *bytes) {
-  return (int32_t)((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-                   (uint32_t)bytes[3] << 24);
-}
-
-void store_int32(uint8_t *bytes, int32_t value) {
-  uint32_t bits = (uint32_t)value;
-  for (int i = 0; i < 4; i++) {
-    bytes[i] = (uint8_t)(bits >> 8 * i);
-  }
-}
-
-int special_of(const uint8_t *header) {
-  return header[BLOSC2_CHUNK_BLOSC2_FLAGS] >> 4 & BLOSC2_SPECIAL_MASK;
-}
-
 int codec_is_known(int codec, int ndim, int32_t itemsize) {
   switch (codec) {
     case BLOSC_BLOSCLZ: case BLOSC_LZ4: case BLOSC_LZ4HC: case BLOSC_ZLIB: case BLOSC_ZSTD:

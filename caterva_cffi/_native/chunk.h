@@ -15,11 +15,22 @@ enum {
   EXTENDED = BLOSC_DOSHUFFLE | BLOSC_DOBITSHUFFLE, /* both at once mark the 32-byte header */
 };
 
-int32_t load_int32(const uint8_t *bytes);
-void store_int32(uint8_t *bytes, int32_t value);
+static inline int32_t load_int32(const uint8_t *bytes) {
+  return (int32_t)((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+                   (uint32_t)bytes[3] << 24);
+}
+
+static inline void store_int32(uint8_t *bytes, int32_t value) {
+  uint32_t bits = (uint32_t)value;
+  for (int i = 0; i < 4; i++) {
+    bytes[i] = (uint8_t)(bits >> 8 * i);
+  }
+}
 
 /* Which value a chunk repeats, or BLOSC2_NO_SPECIAL. */
-int special_of(const uint8_t *header);
+static inline int special_of(const uint8_t *header) {
+  return header[BLOSC2_CHUNK_BLOSC2_FLAGS] >> 4 & BLOSC2_SPECIAL_MASK;
+}
 
 /* Whether a codec is compiled in and takes such arrays. Registered codecs beyond those would load a
  * shared library, or start a process to find one. */

@@ -23,6 +23,7 @@ typedef struct {
   uint8_t *whole;  /* the chunk decoded, where its blocks cannot be decoded alone */
   int plain;       /* blocks are stored as they are */
   int simple;      /* blocks are decoded without C-Blosc2 */
+  int at_hand;     /* simple, and the whole chunk is one piece: no block's end need be known */
   stream_layout layout;
   int direct;      /* a block lies in the destination as in a block of its own */
   int64_t along[CAT_MAX_DIM];
@@ -116,7 +117,7 @@ static int read_offsets(decoder *dec) {
   }
   dec->offsets = (block_offsets){.stored = dec->header + HEADER, .nblocks = nblocks,
                                  .body = (int32_t)body, .cbytes = dec->cbytes};
-  return init_offsets(&dec->offsets, dec->wanted);
+  return dec->at_hand ? 0 : init_offsets(&dec->offsets, dec->wanted);
 }
 
 /* --- one block ---------------------------------------------------------------------------------- */
@@ -200,6 +201,15 @@ static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t s
 static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **bytes,
                             int32_t *size) {
   int32_t start, end;
+  if (dec->at_hand) { /* streams say how long they are */
+    start = load_int32(dec->offsets.stored + OFFSET * block), end = dec->cbytes;
+    if (start < dec->offsets.body || start >= end) {
+      return CAT_ERROR_OFFSET;
+    }
+    *bytes = dec->header + start;
+    *size = end - start;
+    return 0;
+  }
   int error = find_stored(&dec->offsets, block, &start, &end);
   if (error) {
     return error;
@@ -433,6 +443,7 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
   }
   dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
   dec.simple = !dec.plain && find_streams(dec.header, g->itemsize, &dec.layout);
+  dec.at_hand = dec.simple && part->pieces[0].size >= dec.cbytes;
   dec.direct = same_layout(g, strides);
   dec.wanted = count_cells(&part->box, g->ndim, g->block, dec.along);
   if (dec.plain) {
