@@ -79,13 +79,6 @@ def cube(corner: Sequence[int], side: int) -> Key:
     return tuple(slice(start, start + side) for start in corner)
 
 
-def bounds_of(key: Key, shape: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return a selection's first items and the ends behind its last."""
-    parts = [slice(k, k + 1) if isinstance(k, int) else k for k in key]
-    spans = [part.indices(n) for part, n in zip(parts, shape, strict=True)]
-    return [start for start, _, _ in spans], [stop for _, stop, _ in spans]
-
-
 def in_turns(read: Callable[[Any], object], keys: Sequence[Any]) -> Callable[[], object]:
     """Return an action that reads the next of the selections, over and over."""
     following = itertools.cycle(keys).__next__

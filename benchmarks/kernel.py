@@ -177,18 +177,17 @@ def slices(case: Case, bound: float, budget: Budget) -> Iterator[Row]:
     frame = bytes(array.to_cframe())
     shape = case.items.shape
     peers = {
-        "caterva_get_slice_buffer": native.caterva_reader(frame),
-        "b2nd_get_slice_cbuffer": native.b2nd_reader(frame),
+        "caterva_get_slice_buffer": native.caterva_reader(frame, case.items),
+        "b2nd_get_slice_cbuffer": native.b2nd_reader(frame, case.items),
     }
     for name, keys in selections(shape[0]).items():
         if not name.startswith(SLICES):
             continue
-        made = [native.Slice(key, shape, array.dtype) for key in keys]
-        for key, slice_ in zip(keys, made, strict=True):
-            for found in (array[key], *(read(slice_) for read in peers.values())):
-                equal(found, case.items[key])
+        for key in keys:
+            for read in (array.__getitem__, *peers.values()):
+                equal(read(key), case.items[key])
         actions = {"ours": in_turns(array.__getitem__, keys)}
-        actions |= {peer: in_turns(read, made) for peer, read in peers.items()}
+        actions |= {peer: in_turns(read, keys) for peer, read in peers.items()}
         size = f"{case.items.nbytes / 2**20:.3g} MiB"
         yield compare(actions, budget, bound, f"{name} of a chunk of {size} in memory", case)
 

@@ -1,4 +1,8 @@
-"""The C libraries' own functions, through `lib`: what the kernel is measured against."""
+"""The C libraries' own functions, through `lib`: what the kernel is measured against.
+
+A slice costs what it must cost any caller from Python: a key is turned into the arrays that the
+function takes, and a destination is made for the items.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from data import Key, bounds_of
+from data import Key
 
 from caterva_cffi import check, ffi, lib
 from caterva_cffi.params import Compression
 
-Read = Callable[[Any], Any]
+Read = Callable[[Key], npt.NDArray[Any]]
 
 
 def decompressor(chunk: Any, out: npt.NDArray[Any]) -> Callable[[], int]:
@@ -46,21 +50,30 @@ def compressor(
     return compress
 
 
-class Slice:
-    """A selection with its destination, made beforehand so that a call costs nothing else."""
+def bounds(key: Key, shape: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """Return where a selection begins and ends, and its shape with all dimensions."""
+    start, stop, count = [], [], []
+    for part, length in zip(key, shape, strict=True):
+        if isinstance(part, slice):
+            first, end, _ = part.indices(length)
+        else:
+            first, end = part, part + 1
+        start.append(first)
+        stop.append(end)
+        count.append(end - first)
+    return start, stop, count
 
-    def __init__(self, key: Key, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
-        start, stop = bounds_of(key, shape)
-        count = [b - a for a, b in zip(start, stop, strict=True)]
-        self.start, self.stop = ffi.new("int64_t[]", start), ffi.new("int64_t[]", stop)
-        self.shape = ffi.new("int64_t[]", count)
-        self.out = np.zeros(count, dtype)
-        self.dest = ffi.from_buffer(self.out.reshape(-1).view(np.uint8))
-        self.size = self.out.nbytes
 
+def caterva_reader(frame: bytes | memoryview, like: npt.NDArray[Any]) -> Read:
+    """Return `caterva_get_slice_buffer` of a frame in memory.
 
-def caterva_reader(frame: bytes | memoryview) -> Read:
-    """Return `caterva_get_slice_buffer` of a frame in memory."""
+    Parameters
+    ----------
+    frame : bytes
+    like : ndarray
+        Of the array's shape and dtype.
+    """
+    shape, dtype, itemsize = like.shape, like.dtype, like.itemsize
     context, array = ffi.new("caterva_ctx_t **"), ffi.new("caterva_array_t **")
     config = ffi.new("caterva_config_t *", lib.CATERVA_CONFIG_DEFAULTS)
     check(lib.caterva_ctx_new(config, context), "caterva_ctx_new")
@@ -73,28 +86,35 @@ def caterva_reader(frame: bytes | memoryview) -> Read:
 
     owner = ffi.gc(array[0], free)
 
-    def read(s: Slice) -> Any:
+    def read(key: Key) -> npt.NDArray[Any]:
+        start, stop, count = bounds(key, shape)
+        out = np.empty(count, dtype)
         code = lib.caterva_get_slice_buffer(
-            context[0], owner, s.start, s.stop, s.dest, s.shape, s.size
+            context[0], owner, start, stop, ffi.from_buffer(out), count, out.size * itemsize
         )
         check(code, "caterva_get_slice_buffer")
-        return s.out
+        return out
 
     read.__dict__["keep"] = (config, data)
     return read
 
 
-def b2nd_reader(frame: bytes | memoryview) -> Read:
-    """Return `b2nd_get_slice_cbuffer` of a frame in memory."""
+def b2nd_reader(frame: bytes | memoryview, like: npt.NDArray[Any]) -> Read:
+    """Return `b2nd_get_slice_cbuffer` of a frame in memory; see `caterva_reader`."""
+    shape, dtype, itemsize = like.shape, like.dtype, like.itemsize
     array = ffi.new("b2nd_array_t **")
     data = ffi.from_buffer("uint8_t[]", frame)
     check(lib.b2nd_from_cframe(data, len(data), False, array), "b2nd_from_cframe")
     owner = ffi.gc(array[0], lib.b2nd_free)
 
-    def read(s: Slice) -> Any:
-        code = lib.b2nd_get_slice_cbuffer(owner, s.start, s.stop, s.dest, s.shape, s.size)
+    def read(key: Key) -> npt.NDArray[Any]:
+        start, stop, count = bounds(key, shape)
+        out = np.empty(count, dtype)
+        code = lib.b2nd_get_slice_cbuffer(
+            owner, start, stop, ffi.from_buffer(out), count, out.size * itemsize
+        )
         check(code, "b2nd_get_slice_cbuffer")
-        return s.out
+        return out
 
     read.__dict__["keep"] = data
     return read

@@ -118,13 +118,12 @@ def by_selection(data: Array, budget: Budget, size: Size) -> Iterator[Point]:
     while edge <= side:
         places = random.integers(0, side - edge + 1, (PLACES if edge < side else 1, 3))
         keys = [cube(corner, edge) for corner in places.tolist()]
-        slices = [native.Slice(key, items.shape, items.dtype) for key in keys]
-        c, b = native.caterva_reader(frame), native.b2nd_reader(frame)
+        c, b = native.caterva_reader(frame, items), native.b2nd_reader(frame, items)
         equal(array[keys[0]], items[keys[0]])
         actions = {
             OURS: in_turns(array.__getitem__, keys),
-            "caterva_get_slice_buffer": in_turns(c, slices),
-            "b2nd_get_slice_cbuffer": in_turns(b, slices),
+            "caterva_get_slice_buffer": in_turns(c, keys),
+            "b2nd_get_slice_cbuffer": in_turns(b, keys),
             "blosc2_decompress_ctx, everything": decompress,
         }
         for way, seconds in measure(actions, budget).items():
