@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[A
     return checked
 
 
-def _create(
+def new_array(
     shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
 ) -> tuple[NDArray, Compression]:
     """Return a new array whose chunks are yet to be appended."""
@@ -164,7 +164,7 @@ def zeros(
     -------
     NDArray
     """
-    array, compression = _create(shape, _item_dtype(itemsize, dtype), kwargs)
+    array, compression = new_array(shape, _item_dtype(itemsize, dtype), kwargs)
     return _fill(array, compression, None)
 
 
@@ -206,7 +206,7 @@ def full(
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         one = np.frombuffer(value, item_dtype).reshape(())
         return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
-    array, compression = _create(shape, item_dtype, kwargs)
+    array, compression = new_array(shape, item_dtype, kwargs)
     return _fill(array, compression, value)
 
 
@@ -271,17 +271,22 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     return _encode(items, check_dtype(items.dtype), kwargs)
 
 
+def chunk_items(items: npt.NDArray[Any], grid: Grid) -> Iterator[npt.NDArray[Any]]:
+    """Yield the items of each chunk, in the order of the chunks."""
+    for at in grid.all_chunks():
+        part: list[Any] = [
+            slice(position * chunk, (position + 1) * chunk)
+            for position, chunk in zip(at, grid.chunks, strict=True)
+        ]
+        yield items[(*part, ...)]
+
+
 def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, Any]) -> NDArray:
-    array, compression = _create(items.shape, dtype, kwargs)
+    array, compression = new_array(items.shape, dtype, kwargs)
     grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
     try:
-        for number, at in enumerate(grid.all_chunks()):
-            part: list[Any] = [
-                slice(position * chunk, (position + 1) * chunk)
-                for position, chunk in zip(at, grid.chunks, strict=True)
-            ]
-            chunk = kernel.encode(number, parameters, items[(*part, ...)])
-            array.schunk.append_chunk(chunk)
+        for number, part in enumerate(chunk_items(items, grid)):
+            array.schunk.append_chunk(kernel.encode(number, parameters, part))
     except BaseException:
         # A file with some of its chunks would look like an array to the next who finds it.
         array.close()

@@ -158,7 +158,11 @@ class Kernel:
             capacity = int(count)
 
     def encode(
-        self, number: int, compression: Any, source: npt.NDArray[Any]
+        self,
+        number: int,
+        compression: Any,
+        source: npt.NDArray[Any],
+        dest: npt.NDArray[np.uint8] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Compress a chunk.
 
@@ -170,13 +174,15 @@ class Kernel:
             `Compression.to_kernel()`.
         source : ndarray
             The chunk's items, with any strides; what it lacks of the chunk shape is zeros.
+        dest : ndarray of uint8, optional
+            At least `bound` contiguous bytes; new memory by default.
 
         Returns
         -------
         ndarray of uint8
-            The compressed chunk.
+            The compressed chunk: the destination's first bytes.
         """
-        chunk = np.empty(self.bound, np.uint8)
+        chunk = np.empty(self.bound, np.uint8) if dest is None else dest
         where = ffi.new("cat_where *")
         size = lib.cat_encode(
             self._grid,

@@ -25,7 +25,8 @@ from numcodecs.abc import Codec as NumcodecsCodec
 from numcodecs.compat import ensure_ndarray
 
 from caterva_cffi.array import NDArray
-from caterva_cffi.constructors import asarray, from_cframe
+from caterva_cffi.constructors import from_cframe
+from caterva_cffi.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
 from caterva_cffi.metalayers import check_dtype
@@ -189,16 +190,15 @@ class Parameters:
             Keeps the frame's memory alive.
         """
         chunks, blocks = self.partition(array.shape, array.itemsize)
-        return asarray(
+        return encode_frame(
             array,
             chunks=chunks,
             blocks=blocks,
-            contiguous=True,
             codec=CNAMES[self.cname],
             clevel=self.clevel,
             filters=[SHUFFLES[self.shuffle]],
             meta=metalayers or None,
-        ).to_cframe()
+        )
 
 
 def _cut(shape: Sequence[int] | None, most: Sequence[int]) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import gc
 import itertools
+import math
 import mmap
 import os
 import pickle
@@ -16,6 +17,7 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
+from caterva_cffi.encoding import encode_frame
 
 ITEMS = np.random.default_rng(5).integers(0, 1000, (20, 30))
 PARTITION = {"chunks": (7, 8), "blocks": (3, 4)}
@@ -433,3 +435,26 @@ def test_pickles_of_what_is_read_only(frame):
     check(pickle.loads(pickle.dumps(cat.from_cframe(frame))), read_only=True)
     make(urlpath="a").close()
     check(pickle.loads(pickle.dumps(cat.open("a", mode="r"))), read_only=True)
+
+
+# --- frames written in one go -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clevel", [0, 5])
+@pytest.mark.parametrize("step", [1, 7, 10**6])  # the last one makes zeros of all but one item
+@pytest.mark.parametrize(
+    ("shape", "chunks", "blocks"),
+    [
+        ((), (), ()),
+        ((0, 5), (2, 5), (1, 2)),
+        ((50, 60), (50, 60), (10, 9)),
+        ((50, 60), (20, 9), (10, 4)),
+    ],
+)
+def test_encode_frame_gives_what_appending_gives(shape, chunks, blocks, step, clevel):
+    items = np.arange(math.prod(shape), dtype="i8").reshape(shape)
+    items = np.where(items % step == 0, items, 0)
+    options = {"chunks": chunks, "blocks": blocks, "clevel": clevel, "meta": {"m": b"x"}}
+    frame = encode_frame(items, **options)
+    assert frame == cat.asarray(items, contiguous=True, **options).to_cframe()
+    np.testing.assert_array_equal(cat.from_cframe(frame)[...], items)
