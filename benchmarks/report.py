@@ -123,7 +123,7 @@ def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:
     _draw_slices(rows, directory / "zarr_slices.png")
     return (
         f"{table(('ms', *(row.selection for row in rows)), times)}\n\n"
-        f"{table(('selection', 'ours', 'against', 'ratio (quartiles)'), compared)}\n\n"
+        f"{table(('selection', 'time of', 'against', 'ratio (quartiles)'), compared)}\n\n"
         f"![Time of each reader]({directory.name}/zarr_slices.png)"
     )
 

@@ -12,18 +12,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import b2h5py
 import blosc2
 import h5py
 import hdf5plugin
+import numpy as np
 import tensorstore
 import zarr
 import zarrs
 from data import Array, equal, in_turns, selections, smooth
 from timing import Budget, Samples, Spread, fastest, measure, ratios
+from zarr.abc.store import RangeByteRequest
 from zarr.codecs import BloscCodec
+from zarr.registry import register_codec
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -36,6 +39,9 @@ ZARRS = f"{zarrs.__name__}.ZarrsCodecPipeline"
 HAS_FUSED = hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline")  # zarr 3.4
 
 OURS = "caterva_cffi"
+FLOOR = "zarr itself"
+SHARDING = "zarr sharding, fused pipeline" if HAS_FUSED else "zarr sharding, default pipeline"
+TENSORSTORE = "tensorstore, same shards"
 ON_FILE = "NDArray on a file"
 
 
@@ -61,6 +67,36 @@ class Timed:
     ratios: list[tuple[str, str, Spread]]
 
 
+class ReadsTwice(CatervaCodec):
+    """What zarr itself costs: for each chunk two short reads, and nothing decoded."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return super().from_dict({**data, "name": "caterva"})
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "name": "reads_twice"}
+
+    def _decode_partial_sync(self, byte_getter: Any, selection: Any, spec: Any) -> Any:
+        for part in SHORT:
+            byte_getter.get_sync(prototype=spec.prototype, byte_range=part)
+        return _nothing(selection, spec)
+
+    async def _decode_partial_single(self, byte_getter: Any, selection: Any, spec: Any) -> Any:
+        for part in SHORT:
+            await byte_getter.get(spec.prototype, part)
+        return _nothing(selection, spec)
+
+
+SHORT = (RangeByteRequest(0, 4096), RangeByteRequest(4096, 8192))
+register_codec("reads_twice", ReadsTwice)
+
+
+def _nothing(selection: Any, spec: Any) -> Any:
+    shape = np.broadcast_to(0, spec.shape)[selection].shape
+    return spec.prototype.nd_buffer.from_numpy_array(np.zeros(shape, np.float32))
+
+
 # --- copies ---------------------------------------------------------------------------------------
 def write_zarr(path: Path, data: Array, chunk: int, **coding: Any) -> Path:
     """Write a Zarr array of cubic chunks."""
@@ -75,6 +111,12 @@ def write_zarr(path: Path, data: Array, chunk: int, **coding: Any) -> Path:
 def write_caterva(path: Path, data: Array, chunk: int, block: int) -> Path:
     """Write with our codec."""
     codec = CatervaCodec(block_shape=(block,) * 3)
+    return write_zarr(path, data, chunk, serializer=codec, compressors=None)
+
+
+def write_for_floor(path: Path, data: Array, chunk: int, block: int) -> Path:
+    """Write what `ReadsTwice` is asked to read."""
+    codec = ReadsTwice(block_shape=(block,) * 3)
     return write_zarr(path, data, chunk, serializer=codec, compressors=None)
 
 
@@ -146,14 +188,16 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
     shards = write_shards(directory / "shards.zarr", data, size.chunk, size.block)
     b2nd = write_b2nd(directory / "a.b2nd", data, size.chunk, size.block)
     hdf5 = write_hdf5(directory / "a.h5", data, size.chunk, size.block)
+    floor = write_for_floor(directory / "floor.zarr", data, size.chunk, size.block)
     found: dict[str, Read] = {}
     for label, pipeline in (("default", BATCHED), ("fused", FUSED)):
         if pipeline != FUSED or HAS_FUSED:
             found[f"{OURS} in zarr, {label} pipeline"] = zarr_reader(caterva, pipeline)
             found[f"zarr Blosc, {label} pipeline"] = zarr_reader(blosc, pipeline)
             found[f"zarr sharding, {label} pipeline"] = zarr_reader(shards, pipeline)
+            found[f"{FLOOR}, {label} pipeline"] = zarr_reader(floor, pipeline)
     found["zarr sharding, zarrs pipeline"] = zarr_reader(shards, ZARRS)
-    found["tensorstore, same shards"] = tensorstore_reader(shards)
+    found[TENSORSTORE] = tensorstore_reader(shards)
     theirs = blosc2.open(str(b2nd), mode="r")
     with cat.open(b2nd, mode="r") as ours, h5py.File(hdf5, "r") as file:
         found[f"{OURS} {ON_FILE}"] = ours.__getitem__
@@ -170,18 +214,24 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Timed]
     with readers(directory, data, size) as found:
         for name, keys in wanted.items():
             for reader, read in found.items():
-                for key in keys[:3]:
+                for key in keys[:3] if not reader.startswith(FLOOR) else ():
                     equal(read(key), data[key], reader)
             actions = {reader: in_turns(read, keys) for reader, read in found.items()}
             yield _timed(name, measure(actions, budget))
 
 
 def _timed(selection: str, samples: Samples) -> Timed:
-    """Compare our codec with the best in zarr and the best of all, our array with python-blosc2."""
+    """Compare our codec with sharding, tensorstore and the best; our array with python-blosc2."""
     codec = fastest(samples, [name for name in samples if name.startswith(f"{OURS} in zarr")])
-    in_zarr = fastest(samples, [name for name in samples if name.startswith("zarr ")])
-    of_all = fastest(samples, [name for name in samples if not name.startswith(OURS)])
-    pairs = [(codec, in_zarr), (codec, of_all), (f"{OURS} {ON_FILE}", "python-blosc2, same file")]
+    others = [name for name in samples if not name.startswith((OURS, FLOOR))]
+    floor = codec.replace(f"{OURS} in zarr", FLOOR)
+    pairs = [
+        (codec, SHARDING),
+        (codec, TENSORSTORE),
+        (codec, fastest(samples, others)),
+        (floor, codec),
+        (f"{OURS} {ON_FILE}", "python-blosc2, same file"),
+    ]
     return Timed(
         selection,
         {name: Spread.of(values) for name, values in samples.items()},
