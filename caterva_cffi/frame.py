@@ -23,6 +23,7 @@ HEADER_MIN = 87
 _MAGIC = b"b2frame\0"
 _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
+_CHUNK_HEADER = 32
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,21 @@ class FrameHeader:
         Raises
         ------
         FormatError
-            For a chunk that lies outside the frame's chunks.
+            For a chunk that lies outside the frame's chunks, or where another one does.
         """
         offsets = np.asarray(decoded.view("<i8"), np.int64)
         if self.sparse:
             return offsets
-        wrong = np.flatnonzero(offsets > self.cbytes - 32)
+        wrong = np.flatnonzero(offsets > self.cbytes - _CHUNK_HEADER)
         if wrong.size:
             raise FormatError(
                 f"chunk {wrong[0]} begins at byte {offsets[wrong[0]]} of {self.cbytes}"
+            )
+        stored = np.sort(offsets[offsets >= 0])
+        close = np.flatnonzero(np.diff(stored) < _CHUNK_HEADER)
+        if close.size:
+            raise FormatError(
+                f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
             )
         return np.where(offsets < 0, offsets, offsets + self.header_len)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,12 +53,26 @@ class Layout:
         """The first byte behind the chunks of a contiguous frame."""
         return self.header.header_len + self.header.cbytes
 
+    @cached_property
+    def _edges(self) -> list[int]:
+        return [*sorted(offset for offset in self.offsets.tolist() if offset >= 0), self.chunks_end]
+
+    def end_of(self, number: int) -> int:
+        """Return what the end of a chunk with bytes of its own cannot be behind."""
+        return self._edges[bisect_right(self._edges, int(self.offsets[number]))]
+
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
-        """Return the bytes of a chunk of a frame in memory, and perhaps of those behind it."""
+        """Return the bytes of a chunk of a frame in memory.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that reaches behind its place.
+        """
         offset = int(self.offsets[number])
         if offset < 0:
             return [(0, special_header(self.grid, special_of_offset(offset)))]
-        return [(0, frame[offset : self.chunks_end])]
+        return [(0, self.stored_chunk(number, frame))]
 
     def stored_chunk(self, number: int, frame: bytes | memoryview) -> bytes | memoryview:
         """Return the bytes of a chunk of a frame in memory, which has bytes of its own.
@@ -64,9 +80,9 @@ class Layout:
         Raises
         ------
         FormatError
-            For a chunk that reaches behind the chunks' end.
+            For a chunk that reaches behind its place.
         """
-        rest = frame[int(self.offsets[number]) : self.chunks_end]
+        rest = frame[int(self.offsets[number]) : self.end_of(number)]
         size = struct.unpack_from("<i", rest, 12)[0] if len(rest) >= HEADER else -1
         if not HEADER <= size <= len(rest):
             raise FormatError(f"chunk {number} has {size} bytes; there are {len(rest)}")
@@ -121,12 +137,12 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     part = (header.offsets_at, stop)
     if part[1] - part[0] < HEADER:
         raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
-    if stop <= len(data):
-        chunk = data[part[0] : stop]
-    else:
-        [chunk] = yield [part]
-        exactly(chunk, part, "the frame")
-    decoded = _decode_plain(bytes(chunk), 8 * header.nchunks)
+    chunk = bytes(data[part[0] : stop])
+    if stop > len(data):
+        part = (max(part[0], len(data)), stop)
+        [more] = yield [part]
+        chunk += exactly(more, part, "the frame")
+    decoded = _decode_plain(chunk, 8 * header.nchunks)
     return Layout(header, grid, dtype, header.parse_offsets(decoded), data)
 
 
@@ -160,8 +176,8 @@ def part_steps(
         if offset < 0:
             parts[number] = [(0, special_header(layout.grid, special_of_offset(offset)))]
         else:
-            where: Range = (offset, layout.chunks_end)
-            head = layout.head[offset : layout.chunks_end]
+            where: Range = (offset, layout.end_of(number))
+            head = layout.head[offset : where[1]]
             steps[number] = chunk_steps(kernel, number, where, head, wanted, policy)
     parts.update((yield from together(steps)))
     return parts

@@ -198,7 +198,7 @@ class DiskReader:
         if offset < 0:
             return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
         if not self._sparse:
-            where = (offset, layout.chunks_end)
+            where = (offset, layout.end_of(number))
             return pieces(_run_chunk(kernel, number, where, box, descriptor))
         path = os.path.join(self._path, f"{offset:08X}.chunk")
         try:
