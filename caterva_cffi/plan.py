@@ -220,11 +220,15 @@ def chunk_steps(
     if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
         ranges = [(need, min(cbytes, end - base))]
     parts: list[Part] = [(0, head[:need])]
-    parts += [(start, head[start:stop]) for start, stop in ranges if stop <= len(head)]
-    ranges = [part for part in ranges if part[1] > len(head)]
+    known = len(head)
+    parts += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
+    ranges = [part for part in ranges if part[1] > known]
     if ranges:
-        asked = [(base + start, base + stop) for start, stop in ranges]
-        got = yield asked
-        for (start, _), part, data in zip(ranges, asked, got, strict=True):
-            parts.append((start, exactly(data, part, what)))
+        # Reading a few known bytes again costs less than joining, if it is not more than all.
+        again = known + sum(stop - start for start, stop in ranges) <= cbytes
+        asked = [(start if again else max(start, known), stop) for start, stop in ranges]
+        got = yield [(base + start, base + stop) for start, stop in asked]
+        for (start, _), (first, stop), data in zip(ranges, asked, got, strict=True):
+            data = exactly(data, (base + first, base + stop), what)
+            parts.append((start, data if first == start else bytes(head[start:]) + data))
     return parts
