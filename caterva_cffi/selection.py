@@ -155,8 +155,8 @@ def _integer(key: Any, length: int, dim: int) -> Axis:
 
 def _slice(key: slice, length: int) -> Axis:
     start, stop, step = key.indices(length)
-    count = len(range(start, stop, step))
-    return Axis(start, count, step) if count else Axis(0, 0, 1)
+    count = stop - start if step == 1 else len(range(start, stop, step))
+    return Axis(start, count, step) if count > 0 else Axis(0, 0, 1)
 
 
 def _as_array(key: Any) -> npt.NDArray[Any]:
@@ -218,32 +218,39 @@ def _mask_positions(mask: npt.NDArray[Any], lengths: Sequence[int], dim: int) ->
 
 
 _PLAIN = {int, slice, type(Ellipsis), type(None)}
+_EACH_OF_A_DIMENSION = {int, slice}
 
 
-def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int]) -> Basic:
+def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int], kinds: set[type]) -> Basic:
     """Return a selection without arrays, of which most reads consist, in little time."""
-    used = len(keys) - keys.count(None)
-    dots = keys.count(Ellipsis)
-    if dots > 1:
-        raise IndexError("more than one ellipsis ('...')")
-    if used - dots > len(shape):
-        raise IndexError(f"{used - dots} indices for an array of {len(shape)} dimensions")
-    rest = len(shape) - used + dots
+    if len(keys) != len(shape) or not kinds <= _EACH_OF_A_DIMENSION:
+        keys = _with_rest(keys, len(shape))
     axes: list[Axis] = []
     layout: list[int] = []
-    for key in keys if dots else (*keys, Ellipsis):
-        dim = len(axes)
+    dim = 0
+    for key in keys:
         if key is None:
             layout.append(-1)
-        elif key is Ellipsis:
-            layout.extend(range(dim, dim + rest))
-            axes.extend(Axis(0, length) for length in shape[dim : dim + rest])
-        elif type(key) is slice:
+            continue
+        if type(key) is slice:
             axes.append(_slice(key, shape[dim]))
             layout.append(dim)
         else:
             axes.append(_integer(key, shape[dim], dim))
+        dim += 1
     return Basic(tuple(axes), tuple(layout))
+
+
+def _with_rest(keys: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
+    """Return keys without arrays with slices for the dimensions that they do not name."""
+    used = len(keys) - keys.count(None)
+    dots = keys.count(Ellipsis)
+    if dots > 1:
+        raise IndexError("more than one ellipsis ('...')")
+    if used - dots > ndim:
+        raise IndexError(f"{used - dots} indices for an array of {ndim} dimensions")
+    at = keys.index(Ellipsis) if dots else len(keys)
+    return (*keys[:at], *(_WHOLE,) * (ndim - used + dots), *keys[at + dots :])
 
 
 def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
@@ -261,8 +268,9 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         For positions out of bounds, too many indices, or something that is no index.
     """
     keys = key if isinstance(key, tuple) else (key,)
-    if _PLAIN.issuperset(map(type, keys)):
-        return _normalize_basic(keys, shape)
+    kinds = {*map(type, keys)}
+    if kinds <= _PLAIN:
+        return _normalize_basic(keys, shape, kinds)
     axes: list[Axis] = []
     layout: list[int] = []
     dims: list[int] = []
