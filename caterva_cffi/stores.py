@@ -8,7 +8,6 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import RangeByteRequest
-from zarr.core.config import config
 from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
 
 from caterva_cffi.plan import WHOLE, Range
@@ -95,9 +94,9 @@ def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) 
 
 
 async def read_async(
-    byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]
+    byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range], concurrency: int
 ) -> list[memoryview]:
-    """Read ranges of an object, one request for each, several at a time.
+    """Read ranges of an object, one request for each, so many at a time.
 
     Raises
     ------
@@ -105,8 +104,8 @@ async def read_async(
     """
     requests = _requests(ranges)
     if len(requests) > 1 and hasattr(getattr(byte_getter, "store", None), "get_ranges"):
-        return await _read_by_store(byte_getter, prototype, requests)
-    limit = asyncio.Semaphore(config.get("async.concurrency"))
+        return await _read_by_store(byte_getter, prototype, requests, concurrency)
+    limit = asyncio.Semaphore(concurrency)
 
     async def get(request: RangeByteRequest | None) -> memoryview:
         async with limit:
@@ -116,7 +115,10 @@ async def read_async(
 
 
 async def _read_by_store(
-    byte_getter: StorePath, prototype: BufferPrototype, requests: list[RangeByteRequest | None]
+    byte_getter: StorePath,
+    prototype: BufferPrototype,
+    requests: list[RangeByteRequest | None],
+    concurrency: int,
 ) -> list[memoryview]:
     """Read ranges by the store's own function, which may know a better way than one by one."""
     found: list[memoryview | None] = [None] * len(requests)
@@ -124,7 +126,7 @@ async def _read_by_store(
         byte_getter.path,
         requests,
         prototype=prototype,
-        max_concurrency=config.get("async.concurrency"),
+        max_concurrency=concurrency,
         max_gap_bytes=0,  # the plan has merged what it pays to merge
     )
     try:

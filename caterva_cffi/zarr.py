@@ -249,10 +249,12 @@ class CatervaCodec(
                 waits=True,
             )
 
+        concurrency = stores.policy_of(byte_getter).concurrency
+
         async def answer(asked: _Asked) -> Any:
             if isinstance(asked, Fetched):
                 return await in_thread(asked.nbytes, asked.decode)
-            return await stores.read_async(byte_getter, chunk_spec.prototype, asked)
+            return await stores.read_async(byte_getter, chunk_spec.prototype, asked, concurrency)
 
         return await run_async(self._read_steps(byte_getter, selection, chunk_spec), answer)
 
