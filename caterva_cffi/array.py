@@ -464,22 +464,23 @@ class NDArray:
             number = grid.chunk_number(at)
             extent = grid.chunk_extent(at)
             if count == extent:
-                chunk = self._kernel.encode(number, compression, items)
+                self.schunk.update_chunk(number, self._kernel.encode(number, compression, items))
             else:
-                chunk = self._updated(number, compression, (start, count, box[2]), items, extent)
-            self.schunk.update_chunk(number, chunk)
+                self._update_chunk(number, compression, (start, count, box[2]), items, extent)
 
-    def _updated(
+    def _update_chunk(
         self,
         number: int,
         compression: Any,
         box: Box,
         items: npt.NDArray[Any],
         extent: tuple[int, ...],
-    ) -> npt.NDArray[np.uint8]:
-        """Return a chunk with a box of it replaced; the caller holds the lock."""
+    ) -> None:
+        """Replace a box of a chunk; the caller holds the lock."""
         before = self.schunk.chunk(number)
         piece = (0, before.size, before.pointer)
+        if before.in_place and self._kernel.update_in_place(number, compression, piece, box, items):
+            return
         chunk = self._kernel.update(number, compression, piece, box, items)
         if chunk is None:
             whole = np.empty(extent, self._dtype)
@@ -490,7 +491,7 @@ class NDArray:
             ]
             whole[(*within, ...)] = items
             chunk = self._kernel.encode(number, compression, whole)
-        return chunk
+        self.schunk.update_chunk(number, chunk)
 
     def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
         """Decode the first items of a chunk, as many as the destination holds."""

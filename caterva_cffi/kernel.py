@@ -199,6 +199,39 @@ class Kernel:
             check(int(size), _place(number, where.block))
         return chunk[:size]
 
+    def update_in_place(
+        self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
+    ) -> bool:
+        """Replace a box of a chunk where it lies, if few blocks change and each fits in its place.
+
+        Parameters
+        ----------
+        number, compression, box, source
+            As for `update`.
+        chunk : Piece
+            The whole chunk, in memory that may be written.
+
+        Returns
+        -------
+        bool
+            Whether it was done; otherwise nothing was.
+        """
+        where = ffi.new("cat_where *")
+        done = lib.cat_update_in_place(
+            self._grid,
+            compression,
+            chunk[2],
+            chunk[1],
+            ffi.new("cat_box *", box),
+            ffi.cast("uint8_t *", address(source)),
+            source.strides or ffi.NULL,
+            self.nthreads,
+            where,
+        )
+        if done < 0:
+            check(int(done), _place(number, where.block))
+        return bool(done)
+
     def update(
         self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
     ) -> npt.NDArray[np.uint8] | None:

@@ -104,13 +104,23 @@ def _check_free(path: str, mode: str) -> None:
 
 
 class Chunk:
-    """The bytes of one compressed chunk in C memory, with whatever keeps them valid."""
+    """The bytes of one compressed chunk in C memory, with whatever keeps them valid.
 
-    __slots__ = ("_owner", "pointer", "size")
+    Attributes
+    ----------
+    pointer : cdata
+    size : int
+        Bytes.
+    in_place : bool
+        Whether this is where the super-chunk has the chunk: what is written here changes it.
+    """
 
-    def __init__(self, pointer: Any, size: int, owner: Any) -> None:
+    __slots__ = ("_owner", "in_place", "pointer", "size")
+
+    def __init__(self, pointer: Any, size: int, owner: Any, in_place: bool) -> None:
         self.pointer = pointer
         self.size = size
+        self.in_place = in_place
         self._owner = owner
 
 
@@ -346,7 +356,7 @@ class SChunk:
         size = lib.blosc2_schunk_get_chunk(self.ptr, number, chunk, needs_free)
         self.check(size, f"reading chunk {number}")
         owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
-        return Chunk(chunk[0], size, owner)
+        return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
 
     def append_chunk(self, chunk: Any) -> None:
         """Append a compressed chunk, which is copied."""

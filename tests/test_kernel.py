@@ -677,3 +677,26 @@ def test_a_chunk_of_another_codec_is_encoded_anew():
     for other in ({"codec": Codec.ZSTD}, {"filters": []}, {"usedict": True, "codec": Codec.ZSTD}):
         assert chunk.kernel.update(0, Compression(**other).to_kernel(), piece, box, new) is None
     assert chunk.kernel.update(0, Compression().to_kernel(), piece, box, new) is not None
+
+
+@pytest.mark.parametrize(("new", "fits"), [("similar", True), ("zeros", False), ("noise", False)])
+def test_a_block_is_changed_where_it_lies_if_it_fits(new, fits):
+    chunk = Chunk((64, 64), (16, 16), 4)
+    items = RNG.integers(0, 256, (64, 64)).astype("i4")
+    encoded = bytearray(chunk.encode(items))
+    before = bytes(encoded)
+    values = {
+        "similar": np.where(np.arange(16) < 2, 0, items[16:32, 16:32]).astype("i4"),
+        "zeros": np.zeros((16, 16), "i4"),
+        "noise": RNG.integers(0, 2**31, (16, 16)).astype("i4"),
+    }[new]
+    piece = (0, len(encoded), ffi.from_buffer("uint8_t[]", encoded))
+    box = ((16, 16), (16, 16), (1, 1))
+    done = chunk.kernel.update_in_place(0, Compression().to_kernel(), piece, box, values)
+    assert done is fits
+    if fits:
+        items[16:32, 16:32] = values
+        assert chunk.decode(bytes(encoded)).tobytes() == items.tobytes()
+        assert chunk.c_decompress(bytes(encoded)) == chunk.c_decompress(chunk.encode(items))
+    else:
+        assert encoded == before

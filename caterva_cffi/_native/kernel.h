@@ -122,4 +122,11 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
                    int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
                    uint8_t *dest, int64_t destsize, int nthreads, cat_where *where);
 
+/* Do the same in the chunk itself, where each new block fits in the place of the old one and leaves
+ * little of it unused. Returns 1, 0 where that cannot be, or an error code; only with 1 has anything
+ * been written. */
+int cat_update_in_place(const cat_grid *grid, const cat_compression *compression, uint8_t *chunk,
+                        int64_t cbytes, const cat_box *box, const uint8_t *src,
+                        const int64_t *strides, int nthreads, cat_where *where);
+
 #endif

@@ -207,6 +207,46 @@ static int64_t assemble(const updater *u, uint8_t *dest) {
   return finish_header(g, dest, at, zeros);
 }
 
+static int check_update(const updater *u, int64_t cbytes) {
+  int error = check_box(u->box, u->g.ndim, u->g.chunk);
+  if (error) {
+    return error;
+  }
+  if (cbytes < HEADER || load_int32(u->chunk + BLOSC2_CHUNK_CBYTES) != cbytes) {
+    return CAT_ERROR_TRUNCATED;
+  }
+  if (!in_blocks(&u->g, u->compression) || is_empty(u->box, u->g.ndim) ||
+      load_int32(u->chunk + BLOSC2_CHUNK_NBYTES) != u->g.nbytes) {
+    return CAT_ERROR_DIFFERENT;
+  }
+  return 0;
+}
+
+static int64_t count_tasks(const updater *u) {
+  return (u->touched + u->task_blocks - 1) / u->task_blocks;
+}
+
+/* Find what a change needs: the blocks as they are, and how many to do. Free it in any case. */
+static int init_updater(updater *u, int64_t cbytes, cat_where *where) {
+  int error = check_update(u, cbytes);
+  if (error) {
+    return error;
+  }
+  u->touched = count_cells(u->box, u->g.ndim, u->g.block, u->along);
+  u->task_blocks = TASK_BYTES / u->g.blocksize + 1;
+  u->blocks = calloc((size_t)u->g.nblocks, sizeof *u->blocks);
+  u->results = calloc((size_t)count_tasks(u), sizeof *u->results);
+  return u->blocks == NULL || u->results == NULL ? CAT_ERROR_MEMORY : keep_blocks(u, where);
+}
+
+static void free_updater(updater *u) {
+  for (int64_t t = 0; u->results != NULL && t < count_tasks(u); t++) {
+    free(u->results[t]);
+  }
+  free(u->results);
+  free(u->blocks);
+}
+
 int64_t cat_update(const cat_grid *grid, const cat_compression *compression, const uint8_t *chunk,
                    int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
                    uint8_t *dest, int64_t destsize, int nthreads, cat_where *where) {
@@ -215,26 +255,10 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   *where = (cat_where){-1, -1};
   int64_t result = check_compression(grid, compression, destsize, &u.g);
   if (!result) {
-    result = check_box(box, u.g.ndim, u.g.chunk);
+    result = init_updater(&u, cbytes, where);
   }
-  if (!result && (cbytes < HEADER || load_int32(chunk + BLOSC2_CHUNK_CBYTES) != cbytes)) {
-    result = CAT_ERROR_TRUNCATED;
-  }
-  if (!result && (!in_blocks(&u.g, compression) || is_empty(box, u.g.ndim) ||
-                  load_int32(chunk + BLOSC2_CHUNK_NBYTES) != u.g.nbytes)) {
-    result = CAT_ERROR_DIFFERENT;
-  }
-  if (result) {
-    return result;
-  }
-  u.touched = count_cells(box, u.g.ndim, u.g.block, u.along);
-  u.task_blocks = TASK_BYTES / u.g.blocksize + 1;
-  int64_t tasks = (u.touched + u.task_blocks - 1) / u.task_blocks;
-  u.blocks = calloc((size_t)u.g.nblocks, sizeof *u.blocks);
-  u.results = calloc((size_t)tasks, sizeof *u.results);
-  result = u.blocks == NULL || u.results == NULL ? CAT_ERROR_MEMORY : keep_blocks(&u, where);
   if (!result) {
-    result = cat_run(update_task, free_scratch, &u, tasks, nthreads, where);
+    result = cat_run(update_task, free_scratch, &u, count_tasks(&u), nthreads, where);
   }
   if (!result) {
     result = fill_zeros(&u);
@@ -242,10 +266,81 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   if (!result) {
     result = assemble(&u, dest);
   }
-  for (int64_t t = 0; u.results != NULL && t < tasks; t++) {
-    free(u.results[t]);
-  }
-  free(u.results);
-  free(u.blocks);
+  free_updater(&u);
   return result;
+}
+
+/* --- in place ----------------------------------------------------------------------------------- */
+
+enum {
+  FEW = 8,   /* one in so many blocks may be compressed in vain */
+  SPARE = 8, /* a part of a block's place that may be left unused */
+};
+
+/* Where a touched block was stored. */
+typedef struct {
+  int64_t number;
+  int32_t start;
+  int32_t size;
+} block_slot;
+
+static void find_slots(const updater *u, block_slot *slots) {
+  for (int64_t i = 0; i < u->touched; i++) {
+    block_part p;
+    find_block(&u->g, u->box, u->along, i, u->strides, &p);
+    stored_block b = u->blocks[p.number];
+    slots[i] = (block_slot){p.number, (int32_t)(b.bytes - u->chunk), b.size};
+  }
+}
+
+static int blocks_fit(const updater *u, const block_slot *slots) {
+  for (int64_t i = 0; i < u->touched; i++) {
+    int32_t left = slots[i].size - u->blocks[slots[i].number].size;
+    if (left < 0 || left > slots[i].size / SPARE) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+/* Readers know from its streams where a block ends. */
+static void replace_blocks(const updater *u, const block_slot *slots, uint8_t *chunk) {
+  for (int64_t i = 0; i < u->touched; i++) {
+    stored_block b = u->blocks[slots[i].number];
+    memcpy(chunk + slots[i].start, b.bytes, (size_t)b.size);
+    memset(chunk + slots[i].start + b.size, 0, (size_t)(slots[i].size - b.size));
+  }
+}
+
+int cat_update_in_place(const cat_grid *grid, const cat_compression *compression, uint8_t *chunk,
+                        int64_t cbytes, const cat_box *box, const uint8_t *src,
+                        const int64_t *strides, int nthreads, cat_where *where) {
+  updater u = {.grid = grid, .compression = compression, .chunk = chunk,
+               .cbytes = (int32_t)cbytes, .box = box, .src = src, .strides = strides};
+  *where = (cat_where){-1, -1};
+  block_slot *slots = NULL;
+  int result = check_compression(grid, compression, INT64_MAX, &u.g);
+  if (!result) {
+    result = init_updater(&u, cbytes, where);
+  }
+  if (!result && (special_of(chunk) != BLOSC2_NO_SPECIAL || u.touched > u.g.nblocks / FEW)) {
+    result = CAT_ERROR_DIFFERENT;
+  }
+  if (!result && (slots = malloc((size_t)u.touched * sizeof *slots)) == NULL) {
+    result = CAT_ERROR_MEMORY;
+  }
+  if (!result) {
+    find_slots(&u, slots);
+    result = cat_run(update_task, free_scratch, &u, count_tasks(&u), nthreads, where);
+  }
+  if (!result) {
+    result = fill_zeros(&u);
+  }
+  if (!result && blocks_fit(&u, slots)) {
+    replace_blocks(&u, slots, chunk);
+    result = 1;
+  }
+  free(slots);
+  free_updater(&u);
+  return result == CAT_ERROR_DIFFERENT ? 0 : result;
 }

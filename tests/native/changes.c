@@ -8,6 +8,13 @@ static int64_t update(const sample *s, const bytes *chunk, const cat_box *box, c
                     from->strides, dest, bound, nthreads, &where);
 }
 
+static int update_in_place(const sample *s, uint8_t *chunk, int64_t size, const cat_box *box,
+                           const uint8_t *src, const layout *from) {
+  cat_where where;
+  return cat_update_in_place(&s->grid, &s->compression, chunk, size, box, src + from->first,
+                             from->strides, 2, &where);
+}
+
 void test_changes(generator *g) {
   sample s = random_sample(g, one_in(g, 10) ? 1 << 20 : 1 << 12);
   const cat_grid *grid = &s.grid;
@@ -17,6 +24,9 @@ void test_changes(generator *g) {
   bytes chunk = encode(&s, items, &dense, 1);
   for (int i = 0; i < 3 && chunk.size > 0; i++) {
     cat_box box = random_box(g, grid->ndim, grid->chunk);
+    for (int d = 0, one = one_in(g, 2); one && d < grid->ndim; d++) {
+      box.count[d] = box.count[d] > 0; /* a change that mostly fits the block's place */
+    }
     layout from = random_layout(g, grid->ndim, grid->itemsize, box.count, 1);
     uint8_t *src = allocate(from.span);
     fill_random(g, src, from.span, grid->itemsize);
@@ -28,12 +38,18 @@ void test_changes(generator *g) {
     int64_t size_again = update(&s, &chunk, &box, src, &from, again, bound, 4);
     CHECK(size == size_again && (size < 0 || memcmp(changed, again, (size_t)size) == 0),
           "%lld and %lld bytes", (long long)size, (long long)size_again);
+    uint8_t *place = copy_bytes(chunk.data, chunk.size);
+    int in_place = update_in_place(&s, place, chunk.size, &box, src, &from);
+    CHECK(in_place == 1 ? size >= 0 : memcmp(place, chunk_before, (size_t)chunk.size) == 0,
+          "%d in place, otherwise %lld bytes", in_place, (long long)size);
     CHECK(memcmp(src, src_before, (size_t)from.span) == 0, "the source changed");
     CHECK(memcmp(chunk.data, chunk_before, (size_t)chunk.size) == 0, "the chunk changed");
     if (size >= 0) {
+      bytes made = in_place == 1 ? (bytes){copy_bytes(place, chunk.size), chunk.size}
+                                 : (bytes){copy_bytes(changed, size), size};
       free(chunk.data);
-      chunk = (bytes){copy_bytes(changed, size), size};
-      cat_piece whole = {0, size, chunk.data};
+      chunk = made;
+      cat_piece whole = {0, chunk.size, chunk.data};
       /* Item by item, from one layout to the other. */
       int64_t k[CAT_MAX_DIM] = {0};
       do {
@@ -50,12 +66,13 @@ void test_changes(generator *g) {
       if (!s.lossy) {
         check_decoding(g, &s, &whole, 1, &box, items, 1);
       }
-      count_event(CHUNK_CHANGED);
+      count_event(in_place == 1 ? CHUNK_CHANGED_IN_PLACE : CHUNK_CHANGED);
     } else {
       CHECK(s.compression.codec >= BLOSC_LAST_CODEC || size == CAT_ERROR_DIFFERENT ||
                 s.compression.filters[5] >= BLOSC_TRUNC_PREC,
             "error %lld", (long long)size);
     }
+    free(place);
     free(again);
     free(changed);
     free(chunk_before);

@@ -83,6 +83,7 @@ void print_counts(void) {
       {DAMAGE_REFUSED, "damage refused"},
       {DAMAGE_DECODED, "damage decoded"},
       {CHUNK_CHANGED, "chunk changed"},
+      {CHUNK_CHANGED_IN_PLACE, "chunk changed in place"},
       {READ_BY_THREADS, "read by threads"},
       {ARGUMENT_REFUSED, "argument refused"},
   };
