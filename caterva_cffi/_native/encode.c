@@ -219,7 +219,8 @@ static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
       cbytes = CAT_ERROR_BLOCK;
     } else if (cbytes > 0 && enc->dest[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
       /* With several filters C-Blosc2 works in its source, and would store what they left there;
-       * after it gave up a dictionary, its size may be wrong. */
+       * after it gave up a dictionary, its size may be wrong, and it would still look for one. */
+      enc->dest[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t)~BLOSC2_USEDICT;
       cbytes = store_plain(enc, nthreads, where);
     }
   }
