@@ -10,7 +10,7 @@ import numpy.typing as npt
 from caterva_cffi._ffi import ffi
 from caterva_cffi.errors import ArgumentError
 
-__all__ = ["address", "as_bytes", "byte_view", "export"]
+__all__ = ["address", "as_bytes", "byte_view", "export", "pointer"]
 
 
 def address(array: npt.NDArray[Any]) -> int:
@@ -44,13 +44,22 @@ def as_bytes(buffer: Any, what: str) -> Any:
         # The buffer protocol has no format for dates and some structures; bytes always pass.
         buffer = byte_view(buffer)
     try:
-        return ffi.from_buffer("uint8_t[]", buffer)
+        return pointer(buffer)
     except TypeError:
         raise TypeError(
             f"{what} is {type(buffer).__name__}; expected an object with the buffer protocol"
         ) from None
     except (BufferError, ValueError) as error:
         raise ArgumentError(f"{what} is not one run of bytes: {error}") from None
+
+
+def pointer(data: Any) -> Any:
+    """Return contiguous bytes as a `uint8_t[]` that keeps them alive."""
+    if isinstance(data, memoryview):
+        # Where Python collects a cycle with a memoryview in it, it clears that first and then
+        # crashes in the release of cffi's pointer to it. It cannot look through an ndarray.
+        data = np.frombuffer(data, np.uint8)
+    return ffi.from_buffer("uint8_t[]", data)
 
 
 def byte_view(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

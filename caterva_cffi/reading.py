@@ -11,7 +11,7 @@ from functools import partial
 from operator import mul
 from typing import Protocol
 
-from caterva_cffi._ffi import ffi
+from caterva_cffi.buffers import pointer
 from caterva_cffi.errors import StorageError
 from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
@@ -235,7 +235,7 @@ class PartsReader:
 
 def pieces(parts: list[Part]) -> list[Piece]:
     """Return parts of a chunk as the kernel takes them, alive as long as they are."""
-    return [(at, len(data), ffi.from_buffer("uint8_t[]", data)) for at, data in parts]
+    return [(at, len(data), pointer(data)) for at, data in parts]
 
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)

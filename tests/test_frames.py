@@ -18,6 +18,7 @@ import pytest
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
 from caterva_cffi.encoding import encode_frame
+from caterva_cffi.reading import pieces
 
 ITEMS = np.random.default_rng(5).integers(0, 1000, (20, 30))
 PARTITION = {"chunks": (7, 8), "blocks": (3, 4)}
@@ -458,3 +459,17 @@ def test_encode_frame_gives_what_appending_gives(shape, chunks, blocks, step, cl
     frame = encode_frame(items, **options)
     assert frame == cat.asarray(items, contiguous=True, **options).to_cframe()
     np.testing.assert_array_equal(cat.from_cframe(frame)[...], items)
+
+
+# --- buffers in garbage -----------------------------------------------------------------------
+
+
+def test_memoryviews_in_garbage_cycles():
+    """Python clears a cycle's memoryviews while C's pointers to them are still there."""
+    frame = bytes(cat.asarray(np.arange(100)).to_cframe())
+    for _ in range(200):
+        view = memoryview(frame)[:]
+        cycle = [view, pieces([(0, view)]), cat.from_cframe(view)]
+        cycle.append(cycle)
+    del view, cycle
+    gc.collect()
