@@ -32,6 +32,8 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.params import Codec, Compression, Filter, SplitMode
 from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
+from caterva_cffi.ranges import RangeReader
+from caterva_cffi.remote import RemoteArray
 from caterva_cffi.schunk import remove
 from caterva_cffi.threads import get_nthreads, set_nthreads
 
@@ -45,8 +47,10 @@ __all__ = [
     "Filter",
     "FormatError",
     "NDArray",
+    "RangeReader",
     "ReadOnlyError",
     "ReadPolicy",
+    "RemoteArray",
     "SplitMode",
     "StorageError",
     "UnsupportedError",

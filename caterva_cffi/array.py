@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
 
@@ -11,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import fancy, reshaping
-from caterva_cffi._ffi import ffi, lib
+from caterva_cffi._ffi import ffi
 from caterva_cffi.buffers import address, byte_view
-from caterva_cffi.errors import ArgumentError, FormatError, ReadOnlyError
+from caterva_cffi.errors import ArgumentError, FormatError
 from caterva_cffi.grid import Grid
-from caterva_cffi.info import InfoReporter, html_of, text_of
+from caterva_cffi.info import text_of
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
+from caterva_cffi.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.reading import reader_of
 from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
 from caterva_cffi.selection import (
@@ -36,22 +38,15 @@ __all__ = ["NDArray", "OIndex"]
 _INTEGERS = {int}  # no others: bool is a mask
 
 
-class OIndex:
-    """Orthogonal selection: each index array or mask selects along its own dimension.
+class OIndex(OrthogonalReads):
+    """Orthogonal selection, of which items can be read and written.
 
     Parameters
     ----------
     array : NDArray
     """
 
-    def __init__(self, array: NDArray) -> None:
-        self._array = array
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return the items; see `NDArray.oindex`."""
-        with self._array.schunk.lock.reading():
-            result = self._array._get(normalize_orthogonal(key, self._array.shape))
-        return result if result.shape else result[()]
+    _array: NDArray
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write the items; see `NDArray.oindex`."""
@@ -60,7 +55,7 @@ class OIndex:
             self._array._set(normalize_orthogonal(key, self._array.shape), items)
 
 
-class NDArray:
+class NDArray(ReadableArray):
     """An N-d array of compressed chunks, each of them in blocks that decode on their own.
 
     Made by the constructors (`asarray`, `empty`, `open`, `from_cframe`, ...), not by this class.
@@ -120,76 +115,17 @@ class NDArray:
 
     # --- what it is ---------------------------------------------------------------------------
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape, in items."""
-        return self._grid.shape
+    def _reading(self) -> AbstractContextManager[None]:
+        return self.schunk.lock.reading()
 
     @property
-    def chunks(self) -> tuple[int, ...]:
-        """Chunk shape, in items."""
-        return self._grid.chunks
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Block shape, in items."""
-        return self._grid.blocks
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return self._grid.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the items; `S{itemsize}` where nothing named one."""
-        return self._dtype
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an item."""
-        return self._grid.itemsize
-
-    @property
-    def size(self) -> int:
-        """Bytes of all items, as in python-caterva; `nitems` counts them."""
-        return self._grid.nbytes
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all items."""
-        return self._grid.nbytes
-
-    @property
-    def nitems(self) -> int:
-        """Number of items."""
-        return self._grid.nbytes // self._grid.itemsize
-
-    @property
-    def nchunks(self) -> int:
-        """Number of chunks."""
-        return self._grid.nchunks
-
-    @property
-    def chunksize(self) -> int:
-        """Bytes of a chunk's items."""
-        return self._grid.chunksize
-
-    @property
-    def blocksize(self) -> int:
-        """Bytes of a block's items."""
-        return self._grid.blocksize
+    def _closed(self) -> bool:
+        return self.schunk.closed
 
     @property
     def cbytes(self) -> int:
         """Bytes of the compressed chunks."""
         return self.schunk.cbytes
-
-    @property
-    def cratio(self) -> float:
-        """Compression ratio: bytes of the items by those of the chunks and their headers."""
-        stored = self.cbytes + lib.BLOSC2_MAX_OVERHEAD * self.nchunks
-        return self.size / stored if stored else 1.0
 
     @property
     def clevel(self) -> int:
@@ -241,11 +177,6 @@ class NDArray:
         return VLMeta(self.schunk)
 
     @property
-    def info(self) -> InfoReporter:
-        """A report for people, as text and in notebooks."""
-        return InfoReporter(self)
-
-    @property
     def info_items(self) -> list[tuple[str, Any]]:
         """The report's lines: name and value."""
         codec = self.codec
@@ -266,17 +197,7 @@ class NDArray:
         ]
 
     def __repr__(self) -> str:
-        if self.schunk.closed:
-            return "<caterva_cffi.NDArray, closed>"
-        return text_of(self)
-
-    def _repr_html_(self) -> str:
-        return html_of(self)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a 0-d array")
-        return self.shape[0]
+        return "<caterva_cffi.NDArray, closed>" if self._closed else text_of(self)
 
     def __reduce__(self) -> Any:
         from caterva_cffi import constructors
@@ -286,15 +207,6 @@ class NDArray:
             path = os.path.abspath(self.urlpath)
             return constructors.open, (path, "r" if self.read_only else "a")
         return constructors._unpickle, (bytes(self.to_cframe()), self.contiguous, self.read_only)
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Return the items as a NumPy array, which is always a copy."""
-        if copy is False:
-            raise ValueError("compressed items cannot be had without a copy")
-        items = self.read()
-        return items if dtype is None else items.astype(dtype, copy=False)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -327,32 +239,6 @@ class NDArray:
         """Orthogonal selection, read and write: `a.oindex[[0, 5], :, mask]`."""
         return OIndex(self)
 
-    def read(self, selection: Any = ..., out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        """Read items, into a destination of any strides if one is given.
-
-        Parameters
-        ----------
-        selection : integers, slices, `...`, None, integer arrays or masks
-        out : ndarray, optional
-            Writable, of the selection's shape and the array's dtype. Integers and slices decode
-            straight into it; index arrays and masks go through a copy.
-
-        Returns
-        -------
-        ndarray
-            `out`, or a new array.
-
-        Raises
-        ------
-        ArgumentError
-            For a destination that does not fit.
-        ReadOnlyError
-            For a read-only destination.
-        IndexError
-        """
-        with self.schunk.lock.reading():
-            return self._get(normalize(selection, self.shape), out)
-
     def _get(
         self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
@@ -364,18 +250,6 @@ class NDArray:
             self._check_out(out, selection.shape)
         fancy.read(self._grid, self._read_box, self._dtype, selection, out)
         return out
-
-    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
-        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self.itemsize
-        if out.shape != shape or (out.dtype != self._dtype and not untyped) or out.dtype.hasobject:
-            raise ArgumentError(
-                f"out has shape {out.shape} and dtype {out.dtype}; "
-                f"expected {shape} and {self._dtype}"
-            )
-        if not out.flags.writeable:
-            raise ReadOnlyError("out is read-only")
 
     def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
         """Read a box into an array of its shape; the caller holds the lock."""

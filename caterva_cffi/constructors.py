@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
 from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry, void_dtype
 from caterva_cffi.params import Compression
+from caterva_cffi.ranges import RangeReader, source_of
+from caterva_cffi.remote import RemoteArray
 from caterva_cffi.schunk import SChunk, remove
 
 __all__ = [
@@ -320,26 +322,62 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     return new
 
 
-def open(urlpath: str | os.PathLike[str], mode: str = "a") -> NDArray:
-    """Open an array that is stored in a file or a sparse directory.
+@overload
+def open(urlpath: os.PathLike[str], mode: Literal["a", "r"] | None = None) -> NDArray: ...
+@overload
+def open(urlpath: str, mode: Literal["a"]) -> NDArray: ...
+@overload
+def open(
+    urlpath: str,
+    mode: Literal["r"] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray | RemoteArray: ...
+@overload
+def open(urlpath: RangeReader, mode: Literal["r"] | None = None) -> RemoteArray: ...
+
+
+def open(
+    urlpath: str | os.PathLike[str] | RangeReader,
+    mode: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray | RemoteArray:
+    """Open an array that is stored in a file, in a sparse directory, or behind a network.
 
     Parameters
     ----------
-    urlpath : str or path-like
-    mode : {"a", "r"}, default "a"
-        Whether it may be changed.
+    urlpath : str, path-like or RangeReader
+        A path; a URL with `://` in it, which fsspec opens ("s3://...", "https://..."); or any
+        object with a method `read_ranges`, see `RangeReader`.
+    mode : {"a", "r"}, optional
+        Whether it may be changed: by default "a" for a path, and "r", the only one possible, for a
+        URL or a reader.
+    storage_options : mapping, optional
+        For fsspec's file system: credentials, endpoints, ...
 
     Returns
     -------
-    NDArray
+    NDArray or RemoteArray
+        The latter, which reads what a selection needs when it is asked for, for a URL or a reader.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError, PermissionError
     FormatError
         For a file that is no frame, or a frame that is no N-d array.
+    StorageError
+        For a request that fails.
+    UnsupportedError
+        For a sparse directory behind a URL.
+    ImportError
+        For a URL, where fsspec or what it needs for the scheme is not installed.
     """
-    if mode not in ("r", "a"):
+    if isinstance(urlpath, RangeReader) or (isinstance(urlpath, str) and "://" in urlpath):
+        if mode not in ("r", None):
+            raise ArgumentError(f"mode is {mode!r}; remote arrays are only read: expected 'r'")
+        return RemoteArray(source_of(urlpath, storage_options))
+    if storage_options:
+        raise ArgumentError(f"storage_options are given beside the path {urlpath!r}")
+    if mode not in ("r", "a", None):
         raise ArgumentError(f"mode is {mode!r}; expected 'r' (read) or 'a' (read and change)")
     return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
 

@@ -15,15 +15,19 @@ import numpy.typing as npt
 
 from caterva_cffi.errors import FormatError, UnsupportedError
 
-__all__ = ["HEADER_MIN", "FrameHeader", "special_of_offset"]
+__all__ = ["HEADER_MIN", "TRAILER_MIN", "FrameHeader", "parse_trailer", "special_of_offset"]
 
 HEADER_MIN = 87
 """Bytes of a header without metalayers."""
+
+TRAILER_MIN = 35
+"""Bytes of a trailer without metalayers."""
 
 _MAGIC = b"b2frame\0"
 _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
+_MAX_VARIABLE_METALAYERS = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,11 @@ class FrameHeader:
         itemsize, blocksize, chunksize = (
             struct.unpack_from(">i", data, at)[0] for at in (48, 53, 58)
         )
+        if not nbytes:
+            chunksize = max(chunksize, 0)  # -1 while no chunk was appended
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == 1, _parse_metalayers(data, header_len),
+            kind & 0x0F == 1, _parse_metalayers(data, HEADER_MIN, header_len, _MAX_METALAYERS),
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
@@ -157,22 +163,32 @@ def special_of_offset(offset: int) -> int:
     return special
 
 
-def _parse_metalayers(data: bytes, end: int) -> dict[str, bytes]:
-    """Return the metalayers behind the fixed part of a header."""
+def parse_trailer(data: bytes) -> dict[str, bytes]:
+    """Return the variable-length metalayers in a frame's trailer, each of them a chunk.
+
+    Raises
+    ------
+    FormatError
+    """
+    return _parse_metalayers(data, 2, len(data), _MAX_VARIABLE_METALAYERS)
+
+
+def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, bytes]:
+    """Return the metalayers behind the fixed part of a header or trailer."""
 
     def take(at: int, size: int) -> bytes:
         if not 0 <= at <= at + size <= end:
-            raise FormatError(f"metalayers reach byte {at + size} of a header of {end}")
+            raise FormatError(f"metalayers reach byte {at + size} of {end}")
         return data[at : at + size]
 
-    mark, count_mark, count = take(HEADER_MIN + 4, 1)[0], 0xDE, 0
+    mark, count_mark, count = take(begin + 4, 1)[0], 0xDE, 0
     if mark != count_mark:
         raise FormatError(f"byte {mark:#x} where the map of metalayers begins")
-    count = struct.unpack(">H", take(HEADER_MIN + 5, 2))[0]
-    if count > _MAX_METALAYERS:
-        raise FormatError(f"{count} metalayers; at most {_MAX_METALAYERS} are possible")
+    count = struct.unpack(">H", take(begin + 5, 2))[0]
+    if count > most:
+        raise FormatError(f"{count} metalayers; at most {most} are possible")
     layers: dict[str, bytes] = {}
-    at = HEADER_MIN + 7
+    at = begin + 7
     for _ in range(count):
         size = take(at, 1)[0] & 0x1F
         name = take(at + 1, size)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from caterva_cffi.array import NDArray
+    from caterva_cffi.readable import ReadableArray
 
 __all__ = ["InfoReporter", "html_of", "text_of"]
 
@@ -22,9 +23,9 @@ def text_of(array: NDArray) -> str:
     )
 
 
-def html_of(array: NDArray) -> str:
+def html_of(array: ReadableArray) -> str:
     """Return the report and the drawing side by side."""
-    if array.schunk.closed:
+    if array._closed:
         return escape(repr(array))
     return (
         '<div style="display: flex; gap: 2em; align-items: center">'
@@ -32,7 +33,7 @@ def html_of(array: NDArray) -> str:
     )
 
 
-def _table(array: NDArray) -> str:
+def _table(array: ReadableArray) -> str:
     rows = "".join(
         f'<tr><th style="text-align: left">{escape(str(key))}</th>'
         f'<td style="text-align: left">{escape(str(value))}</td></tr>'
@@ -52,7 +53,7 @@ def _lines(length: int, part: int, scale: float) -> list[float]:
     return [border * scale for border in range(part, length, part)]
 
 
-def _drawing(array: NDArray) -> str:
+def _drawing(array: ReadableArray) -> str:
     """Draw the last two dimensions of the array: chunks as strong lines, blocks as fine ones."""
     if array.ndim == 0 or 0 in array.shape:
         return ""
@@ -98,10 +99,10 @@ class InfoReporter:
 
     Parameters
     ----------
-    obj : NDArray
+    obj : ReadableArray
     """
 
-    def __init__(self, obj: NDArray) -> None:
+    def __init__(self, obj: ReadableArray) -> None:
         self.obj = obj
 
     def __repr__(self) -> str:

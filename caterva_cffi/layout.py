@@ -23,7 +23,14 @@ from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, 
 from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.selection import Box
 
-__all__ = ["Layout", "encode_offsets", "layout_steps", "part_steps", "special_header"]
+__all__ = [
+    "Layout",
+    "decode_plain",
+    "encode_offsets",
+    "layout_steps",
+    "part_steps",
+    "special_header",
+]
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         part = (max(part[0], len(data)), stop)
         [more] = yield [part]
         chunk += exactly(more, part, "the frame")
-    decoded = _decode_plain(chunk, 8 * header.nchunks)
+    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
     return Layout(header, grid, dtype, header.parse_offsets(decoded), data)
 
 
@@ -183,17 +190,33 @@ def part_steps(
     return parts
 
 
-def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:
-    """Decode a chunk that is no N-d array, the offsets, from bytes that may go on behind it."""
+def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.uint8]:
+    """Decode a chunk that is no N-d array, from bytes that may go on behind it.
+
+    Parameters
+    ----------
+    chunk : bytes
+    nbytes : int or None
+        How many bytes it has to decode to; None for as many as it says.
+    what : str
+        What it holds, for errors.
+
+    Raises
+    ------
+    FormatError
+    """
+    if len(chunk) < HEADER:
+        raise FormatError(f"{what}: {len(chunk)} bytes; expected a chunk of at least {HEADER}")
     stored, _, cbytes = struct.unpack_from("<iii", chunk, 4)
     codec, flags = chunk[2] >> 5, chunk[31]
-    if stored != nbytes or not HEADER <= cbytes <= len(chunk):
+    nbytes = stored if nbytes is None else nbytes
+    if stored != nbytes or nbytes < 0 or not HEADER <= cbytes <= len(chunk):
         raise FormatError(
-            f"an offsets chunk of {cbytes} bytes for {stored}; "
+            f"{what}: a chunk of {cbytes} bytes for {stored}; "
             f"expected at most {len(chunk)} for {nbytes}"
         )
     if codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
-        raise FormatError("an offsets chunk with a codec, filter or flag that it cannot have")
+        raise FormatError(f"{what}: a chunk with a codec, filter or flag that it cannot have")
     decoded = np.empty(nbytes, np.uint8)
     context = ffi.gc(
         lib.blosc2_create_dctx(ffi.new("blosc2_dparams *", {"nthreads": 1})[0]),
@@ -202,8 +225,8 @@ def _decode_plain(chunk: bytes, nbytes: int) -> npt.NDArray[np.uint8]:
     size = lib.blosc2_decompress_ctx(
         context, chunk, cbytes, ffi.from_buffer(decoded), decoded.nbytes
     )
-    if check(size, "reading the offsets of the chunks") != nbytes:
-        raise FormatError(f"the offsets of the chunks have {size} bytes; expected {nbytes}")
+    if check(size, f"reading {what}") != nbytes:
+        raise FormatError(f"{what}: {size} bytes came; expected {nbytes}")
     return decoded
 
 

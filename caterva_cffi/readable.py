@@ -1,0 +1,198 @@
+"""What arrays have in common that are read by selections, wherever their chunks are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi._ffi import lib
+from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.grid import Grid
+from caterva_cffi.info import InfoReporter, html_of
+from caterva_cffi.selection import Basic, Fancy, normalize, normalize_orthogonal
+
+__all__ = ["OrthogonalReads", "ReadableArray"]
+
+
+class OrthogonalReads:
+    """Orthogonal selection: each index array or mask selects along its own dimension.
+
+    Parameters
+    ----------
+    array : ReadableArray
+    """
+
+    def __init__(self, array: ReadableArray) -> None:
+        self._array = array
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the items; see the array's `oindex`."""
+        with self._array._reading():
+            result = self._array._get(normalize_orthogonal(key, self._array.shape))
+        return result if result.shape else result[()]
+
+
+class ReadableArray(ABC):
+    """An array of compressed chunks whose items are read by selections."""
+
+    _grid: Grid
+    _dtype: np.dtype[Any]
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[None]:
+        """Hold off whoever would change the array."""
+
+    @abstractmethod
+    def _get(
+        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read items while nobody changes the array."""
+
+    @property
+    @abstractmethod
+    def cbytes(self) -> int:
+        """Bytes of the compressed chunks."""
+
+    @property
+    @abstractmethod
+    def info_items(self) -> list[tuple[str, Any]]:
+        """The report's lines: name and value."""
+
+    @property
+    @abstractmethod
+    def _closed(self) -> bool:
+        """Whether `close` was called."""
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, in items."""
+        return self._grid.shape
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunk shape, in items."""
+        return self._grid.chunks
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Block shape, in items."""
+        return self._grid.blocks
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._grid.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the items; `S{itemsize}` where nothing named one."""
+        return self._dtype
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an item."""
+        return self._grid.itemsize
+
+    @property
+    def size(self) -> int:
+        """Bytes of all items, as in python-caterva; `nitems` counts them."""
+        return self._grid.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all items."""
+        return self._grid.nbytes
+
+    @property
+    def nitems(self) -> int:
+        """Number of items."""
+        return self._grid.nbytes // self._grid.itemsize
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return self._grid.nchunks
+
+    @property
+    def chunksize(self) -> int:
+        """Bytes of a chunk's items."""
+        return self._grid.chunksize
+
+    @property
+    def blocksize(self) -> int:
+        """Bytes of a block's items."""
+        return self._grid.blocksize
+
+    @property
+    def cratio(self) -> float:
+        """Compression ratio: bytes of the items by those of the chunks and their headers."""
+        stored = self.cbytes + lib.BLOSC2_MAX_OVERHEAD * self.nchunks
+        return self.size / stored if stored else 1.0
+
+    @property
+    def info(self) -> InfoReporter:
+        """A report for people, as text and in notebooks."""
+        return InfoReporter(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.shape[0]
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """Return the items as a NumPy array, which is always a copy."""
+        if copy is False:
+            raise ValueError("compressed items cannot be had without a copy")
+        items = self.read()
+        return items if dtype is None else items.astype(dtype, copy=False)
+
+    def read(self, selection: Any = ..., out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Read items, into a destination of any strides if one is given.
+
+        Parameters
+        ----------
+        selection : integers, slices, `...`, None, integer arrays or masks
+        out : ndarray, optional
+            Writable, of the selection's shape and the array's dtype. Integers and slices decode
+            straight into it; index arrays and masks go through a copy.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new array.
+
+        Raises
+        ------
+        ArgumentError
+            For a destination that does not fit.
+        ReadOnlyError
+            For a read-only destination.
+        IndexError
+        """
+        with self._reading():
+            return self._get(normalize(selection, self.shape), out)
+
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
+        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self.itemsize
+        if out.shape != shape or (out.dtype != self._dtype and not untyped) or out.dtype.hasobject:
+            raise ArgumentError(
+                f"out has shape {out.shape} and dtype {out.dtype}; "
+                f"expected {shape} and {self._dtype}"
+            )
+        if not out.flags.writeable:
+            raise ReadOnlyError("out is read-only")
