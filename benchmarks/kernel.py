@@ -12,7 +12,7 @@ import blosc2
 import native
 import numcodecs.blosc
 import numpy as np
-from data import FIELDS, Array, equal, in_block_order, in_turns, selections, smooth
+from data import FIELDS, Array, equal, in_block_order, in_turns, rough, selections, smooth
 from timing import Budget, Spread, fastest, measure, ratios
 
 import caterva_cffi as cat
@@ -309,14 +309,17 @@ def numcodecs_chunk(case: Case, nthreads: int, budget: Budget) -> Iterator[Row]:
         numcodecs.blosc.set_nthreads(before[1])
 
 
-def change_block(case: Case, budget: Budget) -> Row:
-    """Write one block of a chunk; the other way decodes, changes and encodes all of it."""
+def change_block(case: Case, budget: Budget) -> Iterator[Row]:
+    """Write one block of a chunk; the other way decodes, changes and encodes all of it.
+
+    A block that fits in the place of the old one takes it; with any other the chunk is copied.
+    """
     array, kernel = case.array(), Kernel(case.grid, 1)
     compression = case.compression.to_kernel()
     items = case.items.copy()
     corner = [n // b // 2 * b for n, b in zip(items.shape, case.block, strict=True)]
     box = tuple(slice(c, c + b) for c, b in zip(corner, case.block, strict=True))
-    values = [case.items[box], case.items[box] + 1]
+    old = case.items[box]
 
     def change_part(value: Array) -> None:
         array[box] = value
@@ -326,12 +329,20 @@ def change_block(case: Case, budget: Budget) -> Row:
         items[box] = value
         kernel.encode(0, compression, items)
 
-    for value in values:
-        change_part(value)
-        change_whole(value)
-        equal(array[...], items)
-    actions = {"ours": in_turns(change_part, values), "all of it": in_turns(change_whole, values)}
-    return compare(actions, budget, 0.05, "change one block", case)
+    for work, new in (
+        ("change one block", old + 1),
+        ("change one block to a longer one and back", rough(old.shape)),
+    ):
+        values = [old, new]
+        for value in values:
+            change_part(value)
+            change_whole(value)
+            equal(array[...], items)
+        actions = {
+            "ours": in_turns(change_part, values),
+            "all of it": in_turns(change_whole, values),
+        }
+        yield compare(actions, budget, 0.05, work, case)
 
 
 def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Row]:
@@ -360,7 +371,7 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Row]:
             yield from slices(case, 0.35, budget)
             yield from slices(Case("smooth", small, block, cname), 1.0, budget)
             yield from file_slices(case, directory, budget)
-            yield change_block(case, budget)
+            yield from change_block(case, budget)
         for block in (cubes[0], run_block):
             for nthreads in (1, 2):
                 case = Case("smooth", chunks["smooth"], block, cname)

@@ -5,10 +5,9 @@
 #include <stddef.h>
 
 #include "kernel.h"
+#include "sync.h"
 
 #ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
 typedef volatile LONG counter;
 #define LOAD(c) InterlockedCompareExchange((c), 0, 0)
 #define STORE(c, value) InterlockedExchange((c), (value))
@@ -16,13 +15,8 @@ typedef volatile LONG counter;
 static int replace(counter *c, int old, int new) {
   return InterlockedCompareExchange(c, new, old) == old;
 }
-typedef CRITICAL_SECTION mutex;
 typedef HANDLE thread;
 #define ENTRY DWORD WINAPI
-static void init_mutex(mutex *m) { InitializeCriticalSection(m); }
-static void free_mutex(mutex *m) { DeleteCriticalSection(m); }
-static void lock(mutex *m) { EnterCriticalSection(m); }
-static void unlock(mutex *m) { LeaveCriticalSection(m); }
 static int start(thread *t, LPTHREAD_START_ROUTINE entry, void *state) {
   *t = CreateThread(NULL, 0, entry, state, 0, NULL);
   return *t == NULL;
@@ -32,7 +26,6 @@ static void join(thread t) {
   CloseHandle(t);
 }
 #else
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 typedef atomic_int counter;
@@ -42,13 +35,8 @@ typedef atomic_int counter;
 static int replace(counter *c, int old, int new) {
   return atomic_compare_exchange_strong(c, &old, new);
 }
-typedef pthread_mutex_t mutex;
 typedef pthread_t thread;
 #define ENTRY void *
-static void init_mutex(mutex *m) { pthread_mutex_init(m, NULL); }
-static void free_mutex(mutex *m) { pthread_mutex_destroy(m); }
-static void lock(mutex *m) { pthread_mutex_lock(m); }
-static void unlock(mutex *m) { pthread_mutex_unlock(m); }
 static int start(thread *t, void *(*entry)(void *), void *state) {
   /* Signals belong to Python's threads. */
   sigset_t all, old;
