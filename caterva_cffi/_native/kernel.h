@@ -5,8 +5,9 @@
  * through a scratch as large as a block, so that cost follows the blocks that are touched.
  *
  * All shapes and positions count items; sizes and strides count bytes. Nothing here prints, and the
- * only state is how many threads all calls share. Threads exist only inside a call, so that none can
- * be missing after a fork. Where `nthreads` is 0 a call takes those that are free.
+ * only state is how many threads all calls share, and the memory that at most four of them left for
+ * the next call. Threads exist only inside a call, so that none can be missing after a fork. Where
+ * `nthreads` is 0 a call takes those that are free.
  */
 #ifndef CATERVA_CFFI_KERNEL_H
 #define CATERVA_CFFI_KERNEL_H
