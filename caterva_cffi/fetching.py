@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -141,7 +142,12 @@ class Fetching:
         layout = whole_layout(stored)
         self.check(layout)
         numbers = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
-        parts = {number: layout.whole_chunk(number, stored) for number in numbers}
+        kernel, parts = kernel_of(layout.grid), {}
+        for number, boxes in numbers.items():
+            [(_, chunk)] = layout.whole_chunk(number, stored)
+            need, _ = kernel.plan(number, chunk, boxes, sys.maxsize)
+            # Apart, so that blocks are held to where the next ones begin.
+            parts[number] = [(0, chunk[:need]), (need, chunk[need:])][: 1 + (need < len(chunk))]
         return Fetched(self.wanted, layout, parts, is_whole=True)
 
 

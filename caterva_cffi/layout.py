@@ -134,6 +134,8 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         raise FormatError(
             f"chunks of {header.chunksize} bytes; their shape needs {grid.chunk_nbytes}"
         )
+    if header.nchunks and header.blocksize not in (0, grid.blocksize):
+        raise FormatError(f"blocks of {header.blocksize} bytes; their shape needs {grid.blocksize}")
     if not header.nchunks:
         return Layout(header, grid, dtype, np.empty(0, np.int64), data)
     if header.nchunks == 1 and not header.sparse and _fills(data[length:], header.cbytes):

@@ -389,6 +389,9 @@ static int fill_special(const decoder *dec) {
   static const int64_t still[CAT_MAX_DIM] = {0};
   const geometry *g = dec->g;
   const int64_t *count = dec->part->box.count;
+  if (special_of(dec->header) != BLOSC2_SPECIAL_VALUE && dec->cbytes != HEADER) {
+    return CAT_ERROR_GEOMETRY;
+  }
   uint8_t *made = calloc(1, (size_t)g->itemsize);
   repeated value = {made, (size_t)g->itemsize, 0};
   int error = made == NULL ? CAT_ERROR_MEMORY : 0;
