@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from caterva_cffi.errors import ArgumentError, CatervaError, StorageError, UnsupportedError
 from caterva_cffi.plan import Range
+from caterva_cffi.policy import get_read_policy
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -308,9 +309,15 @@ class _Versioned(_Stored):
     async def _fetch_together(self, fs: Any, ranges: Sequence[Range]) -> list[bytes]:
         import asyncio  # takes a tenth of the time in which NumPy and all of this are imported
 
+        limit = asyncio.Semaphore(get_read_policy("remote").concurrency)
+
+        async def fetch(part: Range) -> bytes:
+            async with limit:
+                return await self._fetch_one(fs, part)
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._fetch_one(fs, part)) for part in ranges]
+                tasks = [group.create_task(fetch(part)) for part in ranges]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
@@ -390,11 +397,11 @@ class _Http(_Versioned):
                 raise StorageError(f"{self.name}: the server encodes it as {encoding!r}")
 
             async def read(limit: int) -> bytes:
+                if response.content_length is not None and response.content_length <= limit:
+                    return bytes(await response.read())
                 data = bytearray()
-                async for piece in response.content.iter_chunked(1 << 20):
+                while len(data) <= limit and (piece := await response.content.readany()):
                     data += piece
-                    if len(data) > limit:
-                        break
                 return bytes(data)
 
             tag = response.headers.get("ETag", "")

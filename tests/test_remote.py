@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import numpy as np
+import obstore
 import pytest
 import servers
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -77,7 +79,7 @@ def arrays(draw):
     return items, {"chunks": chunks, "blocks": blocks}
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(arrays(), st.data())
 def test_selections_are_those_of_numpy(array, data):
     """In few rounds, through small groups and small gaps as well."""
@@ -318,7 +320,7 @@ def test_the_package_needs_no_fsspec(run_tool):
 
 
 # --- damage, and what readers do wrong ------------------------------------------------------------
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_frames_are_refused_or_read(data):
     """What is no chunk any more is refused; no error is of another kind."""
@@ -384,6 +386,17 @@ def test_any_buffers_will_do():
     np.testing.assert_array_equal(cat.open(Arrays(FRAME))[...], ITEMS)
 
 
+def test_the_reader_of_the_documentation():
+    text = (ROOT / "docs" / "arrays.md").read_text("utf-8")
+    found = {}
+    exec(text[text.index("class Obstore") :].partition("```")[0], found)
+    store = obstore.store.MemoryStore()
+    store.put("a", FRAME)
+    array = cat.open(found["Obstore"](store, "a"))
+    np.testing.assert_array_equal(array[...], ITEMS)
+    assert "Obstore" in repr(array)
+
+
 # --- objects that change --------------------------------------------------------------------------
 def test_an_object_that_changes_is_noticed(address):
     assert len(OTHER) == len(FRAME) or OTHER != FRAME
@@ -401,6 +414,29 @@ def test_an_object_that_changes_is_noticed(address):
     with pytest.raises(cat.StorageError, match="gone"):
         array[-1]
     put(address)
+
+
+@pytest.mark.parametrize("call", range(4))
+def test_a_change_in_the_middle_of_a_read_is_noticed(address, monkeypatch, call):
+    """Even where all offsets stay the same, so that any mixture of both would decode."""
+    old, new = (bytes(cat.asarray(x, clevel=0, **PARTITION).to_cframe()) for x in (ITEMS, -ITEMS))
+    put(address, old)
+    array = cat.open(address)
+    kind, done = type(fsspec.filesystem("memory")), []
+    cat_ranges = kind.cat_ranges
+
+    def changing(self, *arguments, **kwargs):
+        if len(done) == call:
+            put(address, new)
+        done.append(None)
+        return cat_ranges(self, *arguments, **kwargs)
+
+    monkeypatch.setattr(kind, "cat_ranges", changing)
+    monkeypatch.setattr(remote, "GROUP_BYTES", len(old) // 3)
+    with pytest.raises(cat.StorageError, match="has changed"):
+        array[:, 3]
+        array[...]
+    assert len(done) > call
 
 
 def test_a_local_file_that_changes_is_noticed(tmp_path):
