@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import fancy
+from caterva_cffi._ffi import lib
 from caterva_cffi.buffers import address
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import Layout, encode_offsets
@@ -43,6 +44,8 @@ class FrameEditor:
         self._kernel = kernel
         self._compression = compression.to_kernel()
         self._changed: dict[int, npt.NDArray[np.uint8]] = {}
+        # The new frame of a single chunk, which is compressed where it stays.
+        self._memory: npt.NDArray[np.uint8] | None = None
 
     def write(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
         """Replace items.
@@ -80,7 +83,8 @@ class FrameEditor:
     def _update(self, number: int, box: Box, items: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         kernel, grid = self._kernel, self._layout.grid
         [piece] = pieces(self._chunk(number))
-        chunk = kernel.update(number, self._compression, piece, box, items)
+        dest = self._place() if grid.nchunks == 1 and not self._changed else None
+        chunk = kernel.update(number, self._compression, piece, box, items, dest)
         if chunk is None:
             whole = np.empty(grid.chunks, items.dtype)
             every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
@@ -90,8 +94,19 @@ class FrameEditor:
                 for first, n, step in zip(*box, strict=True)
             ]
             whole[(*within, ...)] = items
-            chunk = kernel.encode(number, self._compression, whole)
+            chunk = kernel.encode(number, self._compression, whole, dest)
         return chunk
+
+    def _place(self) -> npt.NDArray[np.uint8]:
+        start, bound = self._layout.header.header_len, self._kernel.bound
+        self._memory = np.empty(start + bound + self._most_behind, np.uint8)
+        return self._memory[start : start + bound]
+
+    @property
+    def _most_behind(self) -> int:
+        """Bytes of the offsets of the chunks and of the trailer, at most."""
+        tail = self._layout.header.frame_len - self._layout.header.offsets_at
+        return int(tail + 8 * self._layout.grid.nchunks + lib.BLOSC2_MAX_OVERHEAD)
 
     def to_frame(self) -> memoryview:
         """Return the new frame."""
@@ -116,5 +131,13 @@ class FrameEditor:
         size = len(start) + cbytes + len(stored_offsets) + len(trailer)
         struct.pack_into(">q", start, 16, size)
         struct.pack_into(">q", start, 39, cbytes)
-        parts = (start, *chunks, stored_offsets, trailer)
-        return memoryview(np.concatenate([np.frombuffer(part, np.uint8) for part in parts]))
+        parts = [
+            np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
+        ]
+        memory: Any = self._memory
+        if memory is None or self._changed[0].base is not memory:
+            return memoryview(np.concatenate(parts))
+        at = len(start) + cbytes
+        memory[: len(start)] = parts[0]
+        memory[at:size] = np.concatenate(parts[2:])
+        return memoryview(memory[:size])

@@ -233,7 +233,13 @@ class Kernel:
         return bool(done)
 
     def update(
-        self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
+        self,
+        number: int,
+        compression: Any,
+        chunk: Piece,
+        box: Box,
+        source: npt.NDArray[Any],
+        dest: npt.NDArray[np.uint8] | None = None,
     ) -> npt.NDArray[np.uint8] | None:
         """Replace a box of a chunk, compressing only the blocks that it touches.
 
@@ -249,14 +255,16 @@ class Kernel:
             In items of the chunk.
         source : ndarray
             Of the box's shape, with any strides.
+        dest : ndarray of uint8, optional
+            As for `encode`.
 
         Returns
         -------
         ndarray of uint8 or None
-            The compressed chunk; None where its blocks cannot stay as they are, because they were
-            compressed otherwise, or because all depend on one.
+            The compressed chunk: the destination's first bytes. None where its blocks cannot stay
+            as they are, because they were compressed otherwise, or because all depend on one.
         """
-        result = np.empty(self.bound, np.uint8)
+        result = np.empty(self.bound, np.uint8) if dest is None else dest
         where = ffi.new("cat_where *")
         size = lib.cat_update(
             self._grid,
