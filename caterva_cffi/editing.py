@@ -45,7 +45,7 @@ class FrameEditor:
         self._compression = compression.to_kernel()
         self._changed: dict[int, npt.NDArray[np.uint8]] = {}
         # The new frame of a single chunk, which is compressed where it stays.
-        self._memory: npt.NDArray[np.uint8] | None = None
+        self._memory: Any = None
 
     def write(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
         """Replace items.
@@ -100,7 +100,8 @@ class FrameEditor:
     def _place(self) -> npt.NDArray[np.uint8]:
         start, bound = self._layout.header.header_len, self._kernel.bound
         self._memory = np.empty(start + bound + self._most_behind, np.uint8)
-        return self._memory[start : start + bound]
+        place: npt.NDArray[np.uint8] = self._memory[start : start + bound]
+        return place
 
     @property
     def _most_behind(self) -> int:
@@ -134,10 +135,9 @@ class FrameEditor:
         parts = [
             np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
         ]
-        memory: Any = self._memory
-        if memory is None or self._changed[0].base is not memory:
+        if self._memory is None or not np.may_share_memory(self._memory, self._changed[0]):
             return memoryview(np.concatenate(parts))
         at = len(start) + cbytes
-        memory[: len(start)] = parts[0]
-        memory[at:size] = np.concatenate(parts[2:])
-        return memoryview(memory[:size])
+        self._memory[: len(start)] = parts[0]
+        self._memory[at:size] = np.concatenate(parts[2:])
+        return memoryview(self._memory[:size])

@@ -129,7 +129,8 @@ class Fetching:
         layout = yield from layout_steps(max(self.policy.first, expected), size)
         self.check(layout)
         boxes = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
-        parts = yield from part_steps(layout, kernel_of(layout.grid), boxes, self.policy)
+        kernel = kernel_of(layout.grid)
+        parts = yield from part_steps(layout, kernel, boxes, self.policy, may_change=size is None)
         return Fetched(self.wanted, layout, parts, is_whole=False)
 
     def whole(self, stored: bytes | memoryview) -> Fetched:

@@ -161,7 +161,11 @@ def _fills(chunk: bytes | memoryview, cbytes: int) -> bool:
 
 
 def part_steps(
-    layout: Layout, kernel: Kernel, boxes: Mapping[int, list[Box]], policy: ReadPolicy
+    layout: Layout,
+    kernel: Kernel,
+    boxes: Mapping[int, list[Box]],
+    policy: ReadPolicy,
+    may_change: bool = False,
 ) -> Steps[dict[int, list[Part]]]:
     """Read what boxes of the chunks of a contiguous frame need.
 
@@ -173,6 +177,8 @@ def part_steps(
     boxes : mapping of int to list of Box
         In items of the chunks, by the chunks' numbers.
     policy : ReadPolicy
+    may_change : bool
+        See `chunk_steps`.
 
     Returns
     -------
@@ -187,7 +193,7 @@ def part_steps(
         else:
             where: Range = (offset, layout.end_of(number))
             head = layout.head[offset : where[1]]
-            steps[number] = chunk_steps(kernel, number, where, head, wanted, policy)
+            steps[number] = chunk_steps(kernel, number, where, head, wanted, policy, may_change)
     parts.update((yield from together(steps)))
     return parts
 

@@ -39,6 +39,7 @@ HEADER = 32
 """Bytes of a chunk's header."""
 
 _OFFSET = 4
+_FLAGS, _PLAIN = 2, 0x02
 
 Range: TypeAlias = tuple[int, int]
 """First byte, and the first one behind."""
@@ -171,6 +172,7 @@ def chunk_steps(
     head: bytes | memoryview,
     boxes: Sequence[Box],
     policy: ReadPolicy,
+    may_change: bool = False,
 ) -> Steps[list[Part]]:
     """Read what boxes of a chunk need: first where its blocks are, then the blocks.
 
@@ -186,6 +188,10 @@ def chunk_steps(
     boxes : sequence of Box
         In items of the chunk.
     policy : ReadPolicy
+    may_change : bool
+        Whether the chunk may be replaced while it is read. Compressed blocks show that: they end
+        where their streams do. Blocks that are stored as they are show nothing, so that the chunk's
+        beginning is read once more beside them.
 
     Returns
     -------
@@ -227,8 +233,12 @@ def chunk_steps(
         # Reading a few known bytes again costs less than joining, if it is not more than all.
         again = known + sum(stop - start for start, stop in ranges) <= cbytes
         asked = [(start if again else max(start, known), stop) for start, stop in ranges]
-        got = yield [(base + start, base + stop) for start, stop in asked]
-        for (start, _), (first, stop), data in zip(ranges, asked, got, strict=True):
+        unsure = may_change and bool(head[_FLAGS] & _PLAIN)
+        places = [(base + start, base + stop) for start, stop in asked]
+        got = yield [*places, (base, base + need)] if unsure else places
+        if unsure and bytes(got[-1]) != head[:need]:
+            raise FormatError(f"{what} was changed meanwhile")
+        for (start, _), (first, stop), data in zip(ranges, asked, got, strict=False):
             data = exactly(data, (base + first, base + stop), what)
             parts.append((start, data if first == start else bytes(head[start:]) + data))
     return parts

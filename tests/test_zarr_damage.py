@@ -269,3 +269,33 @@ def test_objects_that_are_replaced_meanwhile(store_class, other):
     answers(store, change)
     with reading(PARTS):
         assert np.array_equal(z[2:9, 3:14], other[2:9, 3:14])
+
+
+CONTENTS = {
+    "small": DATA[:12],
+    "smaller": DATA[:12] % 2,
+    "larger": DATA[:12] * 70000,
+    "random, stored as it is": np.random.default_rng(1).integers(0, 2**31, (12, 20), "i4"),
+    "zeros": np.zeros((12, 20), "i4"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.permutations(CONTENTS, 2)))
+@pytest.mark.parametrize("options", [{}, {"shuffle": "noshuffle"}, {"cname": "zstd"}])
+def test_no_row_is_a_mixture(before, after, options):
+    """Whatever replaces an object between two requests, each item is an old one or a new one."""
+    store = RecordedMemory()
+    codec = CatervaCodec(block_shape=(3, 20), **options)
+    z = create(DATA, (12, 20), codec, store)
+    old, new = (bytes(codec.to_frame(np.ascontiguousarray(CONTENTS[n]))) for n in (before, after))
+
+    def change(number, asked, found):
+        data = new if number else old
+        return BUFFER.from_bytes(data if asked is None else data[asked[0] : asked[1]])
+
+    for row in range(0, 12, 3):
+        empty_cache()
+        answers(store, change)
+        with reading(PARTS):
+            found = z[row]
+        assert any(np.array_equal(found, CONTENTS[n][row]) for n in (before, after))

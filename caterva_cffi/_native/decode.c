@@ -254,8 +254,8 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
   }
   int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
   uint8_t *streams = whole && !shuffled ? dest : own->other;
-  error = decode_streams(layout, stored, size, g->blocksize, p->end, whole, streams, bytes,
-                         &own->space->zstd);
+  error = decode_streams(layout, stored, size, !dec->at_hand, g->blocksize, p->end, whole, streams,
+                         bytes, &own->space->zstd);
   if (error || (whole && !shuffled)) {
     return error;
   }

@@ -78,7 +78,7 @@ static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length
 }
 
 int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                   int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+                   int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
                    const uint8_t **bytes, void **zstd) {
   int32_t length = blocksize / layout->streams;
   const uint8_t *stop = block + size;
@@ -88,15 +88,17 @@ int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t si
   for (int j = 0; j < layout->streams; j++) {
     uint8_t *dest = scratch + (int64_t)j * length;
     int32_t wanted = wanted_of(layout, j, length, blocksize, end);
-    if (wanted == 0) {
+    if (wanted == 0 && !exact) {
       break;
     }
-    decoded = dest;
     if (stop - block < OFFSET) {
       return CAT_ERROR_BLOCK;
     }
     int32_t stored = load_int32(block);
     block += OFFSET;
+    if (wanted > 0) {
+      decoded = dest;
+    }
     if (stored == 0) {
       memset(dest, 0, (size_t)wanted);
     } else if (stored < 0) {
@@ -110,7 +112,9 @@ int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t si
       if (stored > stop - block) {
         return CAT_ERROR_BLOCK;
       }
-      if (stored == length) {
+      if (wanted == 0) {
+        /* only its length says something */
+      } else if (stored == length) {
         if (leave) {
           decoded = block;
         } else {
@@ -123,6 +127,11 @@ int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t si
     }
     if (layout->streams > 1 && layout->typesize > 1) {
       bytes[j] = decoded;
+    }
+  }
+  for (; exact && block < stop; block++) {
+    if (*block != 0) {
+      return CAT_ERROR_BLOCK;
     }
   }
   if (layout->streams == 1) {

@@ -20,10 +20,11 @@ int find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout)
 
 /* Decode the streams of a block as far as they hold bytes of its items up to the one that ends at `end`.
  * `bytes[j]` is then where the j-th bytes of all items lie: in `scratch`, which is as large as a
- * block, or, unless `gather` is set, among the `size` bytes of the block itself. `zstd` is a context
- * to be kept for the next block. Returns 0 or CAT_ERROR_BLOCK. */
+ * block, or, unless `gather` is set, among the `size` bytes of the block itself. Where `exact` is
+ * set the block ends there: behind its streams nothing but zeros may follow. `zstd` is a context to be
+ * kept for the next block. Returns 0 or CAT_ERROR_BLOCK. */
 int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                   int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+                   int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
                    const uint8_t **bytes, void **zstd);
 
 /* Put the wanted items of a block together from their bytes. `part` counts in bytes of a block whose
