@@ -7,6 +7,7 @@ count from the end of the header, and a frame without items has no offsets chunk
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,15 @@ import numpy.typing as npt
 
 from caterva_cffi.errors import FormatError, UnsupportedError
 
-__all__ = ["HEADER_MIN", "TRAILER_MIN", "FrameHeader", "parse_trailer", "special_of_offset"]
+__all__ = [
+    "HEADER_MIN",
+    "TRAILER_MIN",
+    "FrameHeader",
+    "check_byte_chunk",
+    "check_offsets_chunk",
+    "parse_trailer",
+    "special_of_offset",
+]
 
 HEADER_MIN = 87
 """Bytes of a header without metalayers."""
@@ -171,6 +180,57 @@ def parse_trailer(data: bytes) -> dict[str, bytes]:
     FormatError
     """
     return _parse_metalayers(data, 2, len(data), _MAX_VARIABLE_METALAYERS)
+
+
+def check_byte_chunk(chunk: bytes | memoryview, what: str) -> None:
+    """Refuse a chunk that is no array's, and that C-Blosc2 must not be given.
+
+    It would look for a plugin by the number of a codec or filter, in a library or with a process,
+    and would believe that a lazy chunk is all there.
+
+    Parameters
+    ----------
+    chunk : bytes
+        Of offsets, or of a variable-length metalayer; its header at least.
+    what : str
+        For the error.
+
+    Raises
+    ------
+    FormatError
+    """
+    if len(chunk) < _CHUNK_HEADER:
+        raise FormatError(f"{what}: {len(chunk)} bytes; expected at least {_CHUNK_HEADER}")
+    codec, flags = chunk[2] >> 5, chunk[31]
+    extended = chunk[2] & 0x05 == 0x05
+    if not extended or codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
+        raise FormatError(f"{what}: a codec, filter or flag that such a chunk cannot have")
+
+
+def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
+    """Refuse a frame whose offsets chunk C-Blosc2 must not be given; see `check_byte_chunk`.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the frame's bytes from a position to another.
+    size : int
+        Bytes of the frame.
+
+    Raises
+    ------
+    FormatError
+    """
+    start = read(0, min(HEADER_MIN, size))
+    if len(start) < HEADER_MIN or start[2:10] != _MAGIC:
+        return  # C-Blosc2 gets no further either
+    (header_len,) = struct.unpack_from(">i", start, 11)
+    nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (30, 39))
+    at = header_len if start[26] & 0x0F == 1 else header_len + cbytes
+    if nbytes > 0:
+        if not HEADER_MIN <= at <= size - _CHUNK_HEADER:
+            raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
+        check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
 
 
 def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, bytes]:

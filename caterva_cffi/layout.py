@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.errors import FormatError
-from caterva_cffi.frame import FrameHeader, special_of_offset
+from caterva_cffi.frame import FrameHeader, check_byte_chunk, special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.metalayers import decode_geometry
@@ -213,18 +213,14 @@ def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.
     ------
     FormatError
     """
-    if len(chunk) < HEADER:
-        raise FormatError(f"{what}: {len(chunk)} bytes; expected a chunk of at least {HEADER}")
+    check_byte_chunk(chunk, what)
     stored, _, cbytes = struct.unpack_from("<iii", chunk, 4)
-    codec, flags = chunk[2] >> 5, chunk[31]
     nbytes = stored if nbytes is None else nbytes
     if stored != nbytes or nbytes < 0 or not HEADER <= cbytes <= len(chunk):
         raise FormatError(
             f"{what}: a chunk of {cbytes} bytes for {stored}; "
             f"expected at most {len(chunk)} for {nbytes}"
         )
-    if codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
-        raise FormatError(f"{what}: a chunk with a codec, filter or flag that it cannot have")
     decoded = np.empty(nbytes, np.uint8)
     context = ffi.gc(
         lib.blosc2_create_dctx(ffi.new("blosc2_dparams *", {"nthreads": 1})[0]),

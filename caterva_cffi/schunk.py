@@ -17,12 +17,14 @@ from typing import Any
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import as_bytes, export
 from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
+from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
 
 __all__ = ["Chunk", "Meta", "SChunk", "VLMeta", "fs_path", "remove", "write_file"]
 
 _INDEX_FILE = "chunks.b2frame"  # what a sparse directory must have
+_CHUNK_HEADER = 32
 
 
 def fs_path(urlpath: Any) -> str:
@@ -225,8 +227,16 @@ class SChunk:
         index = os.path.join(path, _INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
-        with open(index, "rb" if read_only else "rb+"):
-            pass
+        with open(index, "rb" if read_only else "rb+") as file:
+
+            def read(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
+
+            try:
+                check_offsets_chunk(read, os.fstat(file.fileno()).st_size)
+            except FormatError as error:
+                raise FormatError(f"{path!r} is no Blosc2 frame: {error}") from None
         ptr = lib.blosc2_schunk_open(os.fsencode(path))
         if ptr == ffi.NULL:
             raise FormatError(f"{path!r} is no Blosc2 frame")
@@ -249,6 +259,11 @@ class SChunk:
         """
         data = as_bytes(buffer, "the frame")
         size = len(data)
+        view = ffi.buffer(data)
+        try:
+            check_offsets_chunk(lambda start, stop: view[start:stop], size)
+        except FormatError as error:
+            raise FormatError(f"{size} bytes that are no Blosc2 frame: {error}") from None
         if copy:
             pointer = lib.malloc(max(size, 1))
             if pointer == ffi.NULL:
@@ -434,12 +449,16 @@ class _Layers(Mapping[str, bytes]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)!r})"
 
+    def _check(self, name: str | bytes) -> None:
+        """Raise where C-Blosc2 must not be given what is stored under a name."""
+
     def _get(self, name: str | bytes, get: Any) -> bytes:
         content = ffi.new("uint8_t **")
         size = ffi.new("int32_t *")
         with self._schunk.lock.reading():
             if name not in self:
                 raise KeyError(name)
+            self._check(name)
             check(get(self._schunk.ptr, _encode_name(name), content, size), f"metalayer {name!r}")
             data = ffi.gc(content[0], lib.free)
             return bytes(ffi.buffer(data, size[0]))
@@ -498,6 +517,13 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
 
     def __getitem__(self, name: str | bytes) -> bytes:
         return self._get(name, lib.blosc2_vlmeta_get)
+
+    def _check(self, name: str | bytes) -> None:
+        ptr = self._schunk.ptr
+        number = lib.blosc2_vlmeta_exists(ptr, _encode_name(name))
+        layer = ptr.vlmetalayers[check(number, f"metalayer {name!r}")]
+        content = ffi.buffer(layer.content, min(layer.content_len, _CHUNK_HEADER))[:]
+        check_byte_chunk(content, f"metalayer {name!r}")
 
     def __setitem__(self, name: str | bytes, content: Any) -> None:
         data = as_bytes(content, f"metalayer {name!r}")
