@@ -19,6 +19,7 @@ from typing import Any
 import kernel
 import machine
 import partitions
+import remote
 import report
 import zarr_slices
 from timing import Budget
@@ -44,6 +45,7 @@ PARTS = {
         ("kernel", kernel),
         ("zarr_slices", zarr_slices),
         ("partitions", partitions),
+        ("remote", remote),
     )
 }
 BUDGETS = {"full": Budget(1.0), "quick": Budget(0.3, least=3), "tiny": Budget(0.0, least=2)}

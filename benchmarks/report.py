@@ -14,6 +14,7 @@ from kernel import Row
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 from partitions import Point
+from remote import Far
 from timing import Spread
 from zarr_slices import OURS, Timed
 
@@ -25,6 +26,14 @@ def seconds(value: float) -> str:
         if value * factor >= 1:
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e9:.3g} ns"
+
+
+def size(value: float) -> str:
+    """Return a number of bytes with three digits."""
+    for unit, factor in (("MiB", 2**20), ("KiB", 2**10)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:g} B"
 
 
 def ratio(spread: Spread) -> str:
@@ -69,7 +78,7 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point) -> str:
+def line(row: Row | Timed | Point | Far) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -80,6 +89,9 @@ def line(row: Row | Timed | Point) -> str:
         shown = "".join(f"\n    {n:38} {seconds(s.median):>8}" for n, s in row.seconds.items())
         compared = "".join(f"\n    {a} / {b}: {ratio(r)}" for a, b, r in row.ratios)
         return f"{row.selection}{shown}{compared}"
+    if isinstance(row, Far):
+        asked = f"{row.requests:5g} requests {size(row.sent):>9}"
+        return f"{row.protocol:10} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
     memory = "" if row.peak is None else f"{row.peak / 2**20:10.1f} MiB"
     return f"{row.way:58} {row.what:16} {row.x:4} {seconds(row.seconds.median):>8}{memory}"
 
@@ -150,6 +162,33 @@ def partitions(points: Sequence[Point], directory: Path) -> str:
     )
 
 
+def remote(rows: Sequence[Far], directory: Path) -> str:
+    """Return a table for each protocol, and the plot."""
+    written = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        mine = [row for row in rows if row.protocol == protocol]
+        names = list(dict.fromkeys(row.selection for row in mine))
+        cells = [
+            (
+                reader,
+                *(
+                    f"{_ms(row)} ms, {row.requests:g}, {size(row.sent)}"
+                    for row in mine
+                    if row.reader == reader
+                ),
+            )
+            for reader in dict.fromkeys(row.reader for row in mine)
+        ]
+        written.append(table((f"{protocol}: time, requests, bytes", *names), cells))
+    _draw_remote(rows, directory / "remote.png")
+    tables = "\n\n".join(written)
+    return f"{tables}\n\n![Time and bytes of each reader]({directory.name}/remote.png)"
+
+
+def _ms(row: Far) -> str:
+    return f"{row.seconds.median * 1e3:.0f}"
+
+
 def _milliseconds(spread: Spread) -> str:
     low, median, high = (f"{v * 1e3:.3g}" for v in (spread.low, spread.median, spread.high))
     return f"{median} ({low} to {high})"
@@ -199,6 +238,37 @@ def _draw_slices(rows: Sequence[Timed], path: Path) -> None:
         panel.grid(axis="x", alpha=0.4)
     for panel in list(panels.flat)[len(rows) :]:
         panel.set_axis_off()
+    _save(figure, path)
+
+
+def _draw_remote(rows: Sequence[Far], path: Path) -> None:
+    protocols = list(dict.fromkeys(row.protocol for row in rows))
+    names = list(dict.fromkeys(row.selection for row in rows))
+    readers = list(dict.fromkeys(row.reader for row in rows))
+    height = 0.2 * len(readers) + 1
+    figure, panels = plt.subplots(
+        2 * len(protocols),
+        len(names),
+        figsize=(15, 2 * height * len(protocols)),
+        sharey=True,
+        layout="constrained",
+    )
+    for line_, (protocol, what) in enumerate((p, w) for p in protocols for w in ("ms", "KiB")):
+        for panel, name in zip(panels[line_], names, strict=True):
+            mine = [r for r in rows if (r.protocol, r.selection) == (protocol, name)]
+            for row in mine:
+                y = -readers.index(row.reader)
+                if what == "ms":
+                    (x,), reach = _whiskers([row.seconds], 1e3)
+                else:
+                    x, reach = row.sent / 2**10, None
+                panel.errorbar(x, y, xerr=reach, fmt="o", color=_colour(row.reader))
+            panel.set_yticks([-n for n in range(len(readers))], readers, fontsize=8)
+            panel.set_xscale("log")
+            _plain_ticks(panel.xaxis)
+            panel.set_xlabel(what)
+            panel.set_title(f"{protocol}: {name}", fontsize=10)
+            panel.grid(axis="x", alpha=0.4)
     _save(figure, path)
 
 

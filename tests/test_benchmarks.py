@@ -58,6 +58,7 @@ def split(page, part):
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
         ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
         ("partitions", ("two levels", "zarr, one level"), ("axes", "selection", "chunk")),
+        ("remote", ("HTTP", "S3", "zarr sharding, obstore", "python-blosc2"), ("remote",)),
     ],
 )
 def test_part(part, shown, plots, page, tmp_path):
