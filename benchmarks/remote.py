@@ -44,6 +44,7 @@ import servers
 LATENCY = 0.02
 """Seconds that each request waits."""
 CACHED = f"{OURS} in zarr, with its cache"
+OPENED = f"{OURS}.open(url)"
 CACHE = 64 * 2**20
 WANTED = ("plane [k]", "plane [:, :, k]", "cube", "one item")
 
@@ -135,6 +136,7 @@ def openers(root: str, options: Mapping[str, Any] | None, native: Any) -> dict[s
     found[f"{OURS} in zarr, obstore"] = opener(by_obstore("caterva.zarr"))
     found["zarr sharding, obstore"] = opener(by_obstore("shards.zarr"))
     found["python-blosc2"] = blosc2_opener(f"{root}/a.b2nd", options)
+    found[OPENED] = lambda: cat.open(f"{root}/a.b2nd", storage_options=options).__getitem__
     found[CACHED] = opener(by_fsspec("caterva.zarr"))
     return found
 
@@ -202,7 +204,7 @@ def measured(
     wanted = {k: v for k, v in selections(side).items() if k.startswith(WANTED)}
     wanted["everything"] = [(slice(None),) * 3]
     readers = {name: open_() for name, open_ in found.items()}
-    for name in (f"{OURS} in zarr, default pipeline", "python-blosc2"):
+    for name in (f"{OURS} in zarr, default pipeline", OPENED, "python-blosc2"):
         readers[f"{name}, opened anew"] = anew(found[name])
     for selection, keys in wanted.items():
         counts = {}
