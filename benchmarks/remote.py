@@ -41,8 +41,6 @@ import caterva_cffi as cat
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 import servers
 
-LATENCY = 0.02
-"""Seconds that each request waits."""
 CACHED = f"{OURS} in zarr, with its cache"
 OPENED = f"{OURS}.open(url)"
 CACHE = 64 * 2**20
@@ -53,6 +51,7 @@ WANTED = ("plane [k]", "plane [:, :, k]", "cube", "one item")
 class Size:
     """Sides of the arrays behind HTTP and S3, of their chunks and of their blocks, in items.
 
+    `latency` is how many seconds each request waits, `places` at how many requests are counted.
     The S3 server reads all of an object for each range of it: large ones would measure that.
     """
 
@@ -61,10 +60,12 @@ class Size:
     s3: int = 256
     s3_chunk: int = 128
     block: int = 32
+    latency: float = 0.02
+    places: int = 5
 
 
 QUICK = Size(http=256, http_chunk=128, s3=128, s3_chunk=64)
-TINY = Size(http=16, http_chunk=8, s3=16, s3_chunk=8, block=4)
+TINY = Size(http=16, http_chunk=8, s3=16, s3_chunk=8, block=4, latency=0, places=1)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def write(directory: Path, data: Array, chunk: int, block: int) -> None:
 
 def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Far]:
     """Measure over HTTP, then over S3; files go to `directory`."""
-    with servers.nginx(directory) as web, servers.delayed(web.url, LATENCY) as far:
+    with servers.nginx(directory) as web, servers.delayed(web.url, size.latency) as far:
         data = smooth((size.http,) * 3)
         write(directory, data, size.http_chunk, size.block)
 
@@ -176,11 +177,11 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Far]:
             options: Any = {"client_options": {"allow_http": True}}
             return obstore.store.HTTPStore.from_url(f"{far.url}/{copy}/", **options)
 
-        yield from measured("HTTP", far, openers(far.url, None, by_http), data, budget)
+        yield from measured("HTTP", far, openers(far.url, None, by_http), data, budget, size.places)
     for copy in directory.iterdir():
         (shutil.rmtree if copy.is_dir() else Path.unlink)(copy)
 
-    with servers.moto() as s3, servers.delayed(s3.url, LATENCY) as far:
+    with servers.moto() as s3, servers.delayed(s3.url, size.latency) as far:
         data = smooth((size.s3,) * 3)
         write(directory, data, size.s3_chunk, size.block)
         s3.create_bucket("benchmark")
@@ -193,11 +194,18 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Far]:
             return obstore.store.S3Store("benchmark", prefix=copy, **options)
 
         options = s3.storage_options(far.url)
-        yield from measured("S3", far, openers("s3://benchmark", options, by_s3), data, budget)
+        yield from measured(
+            "S3", far, openers("s3://benchmark", options, by_s3), data, budget, size.places
+        )
 
 
 def measured(
-    protocol: str, far: servers.Server, found: dict[str, Any], data: Array, budget: Budget
+    protocol: str,
+    far: servers.Server,
+    found: dict[str, Any],
+    data: Array,
+    budget: Budget,
+    places: int,
 ) -> Iterator[Far]:
     """Time each selection with all readers, after counting what they ask for."""
     side = data.shape[0]
@@ -211,7 +219,7 @@ def measured(
         for name, read in readers.items():
             with cached(name):
                 read(keys[0])
-                counts[name] = list(_counted(far, name, read, keys[:5], data))
+                counts[name] = list(_counted(far, name, read, keys[:places], data))
         samples = {}
         for group in (readers.keys() - {CACHED}, {CACHED}):
             with cached(min(group)):
