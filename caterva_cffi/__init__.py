@@ -30,11 +30,11 @@ from caterva_cffi.errors import (
     StorageError,
     UnsupportedError,
 )
+from caterva_cffi.files import remove
 from caterva_cffi.params import Codec, Compression, Filter, SplitMode
 from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
-from caterva_cffi.schunk import remove
 from caterva_cffi.threads import get_nthreads, set_nthreads
 
 __all__ = [

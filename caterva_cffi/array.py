@@ -15,6 +15,7 @@ from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi
 from caterva_cffi.buffers import address, byte_view
 from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.files import write_file
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import text_of
 from caterva_cffi.kernel import Kernel
@@ -22,7 +23,7 @@ from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
 from caterva_cffi.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.reading import reader_of
-from caterva_cffi.schunk import Meta, SChunk, VLMeta, write_file
+from caterva_cffi.schunk import Meta, SChunk, VLMeta
 from caterva_cffi.selection import (
     Basic,
     Box,

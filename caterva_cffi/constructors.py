@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -20,7 +21,7 @@ from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry,
 from caterva_cffi.params import Compression
 from caterva_cffi.ranges import RangeReader, source_of
 from caterva_cffi.remote import RemoteArray
-from caterva_cffi.schunk import SChunk, remove
+from caterva_cffi.schunk import SChunk
 
 __all__ = [
     "asarray",
@@ -91,14 +92,22 @@ def new_array(
     return NDArray._new(schunk, grid, dtype, compression.nthreads), compression
 
 
-def _fill(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
-    """Append chunks in which every item is the same; None is zeros."""
-    grid = array._grid
-    if grid.nchunks:
-        chunk = special_chunk(compression, grid, value)
-        for _ in range(grid.nchunks):
+def _filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
+    """Return the array with its chunks, at its place on the disk."""
+    with array.schunk.discarded_on_error():
+        for chunk in chunks:
             array.schunk.append_chunk(chunk)
+        array.vlmeta.update(vlmeta)
+    if array.urlpath is not None:
+        array._set_schunk(array.schunk.complete())
     return array
+
+
+def _repeat(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
+    """Fill an array with one item; None is zeros."""
+    nchunks = array._grid.nchunks
+    chunk = special_chunk(compression, array._grid, value) if nchunks else b""
+    return _filled(array, repeat(chunk, nchunks))
 
 
 def empty(
@@ -167,7 +176,7 @@ def zeros(
     NDArray
     """
     array, compression = new_array(shape, _item_dtype(itemsize, dtype), kwargs)
-    return _fill(array, compression, None)
+    return _repeat(array, compression, None)
 
 
 def full(
@@ -209,7 +218,7 @@ def full(
         one = np.frombuffer(value, item_dtype).reshape(())
         return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
     array, compression = new_array(shape, item_dtype, kwargs)
-    return _fill(array, compression, value)
+    return _repeat(array, compression, value)
 
 
 def from_buffer(
@@ -283,19 +292,19 @@ def chunk_items(items: npt.NDArray[Any], grid: Grid) -> Iterator[npt.NDArray[Any
         yield items[(*part, ...)]
 
 
-def _encode(items: npt.NDArray[Any], dtype: np.dtype[Any], kwargs: Mapping[str, Any]) -> NDArray:
+def _encode(
+    items: npt.NDArray[Any],
+    dtype: np.dtype[Any],
+    kwargs: Mapping[str, Any],
+    vlmeta: Mapping[str, bytes] = {},
+) -> NDArray:
     array, compression = new_array(items.shape, dtype, kwargs)
     grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
-    try:
-        for number, part in enumerate(chunk_items(items, grid)):
-            array.schunk.append_chunk(kernel.encode(number, parameters, part))
-    except BaseException:
-        # A file with some of its chunks would look like an array to the next who finds it.
-        array.close()
-        if array.urlpath is not None:
-            remove(array.urlpath)
-        raise
-    return array
+    chunks = (
+        kernel.encode(number, parameters, part)
+        for number, part in enumerate(chunk_items(items, grid))
+    )
+    return _filled(array, chunks, vlmeta)
 
 
 def copy(array: NDArray, **kwargs: Any) -> NDArray:
@@ -317,9 +326,8 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
         del inherited["blocks"]
     given = {name: value for name, value in kwargs.items() if value is not None}
-    new = asarray(array, **{**inherited, **given})
-    new.vlmeta.update(array.vlmeta)
-    return new
+    items = np.asarray(array.read(), given.pop("dtype", None))
+    return _encode(items, check_dtype(items.dtype), {**inherited, **given}, dict(array.vlmeta))
 
 
 @overload

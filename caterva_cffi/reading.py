@@ -147,6 +147,7 @@ class DiskReader:
         stamp = None if unchanged is None else (self._schunk.changes, unchanged)
         with self._lock:
             if stamp is None or stamp != self._stamp or self._layout is None:
+                self._schunk.check_whole()
                 with open(self._index, "rb") as file:
                     read = partial(read_ranges, file.fileno())
                     self._layout = run(

@@ -6,10 +6,7 @@ first grows and shrinks by inserting and deleting chunks between others.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +18,7 @@ from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
 from caterva_cffi.metalayers import B2ND, CATERVA, encode_geometry
 from caterva_cffi.params import Compression
-from caterva_cffi.schunk import SChunk, remove
+from caterva_cffi.schunk import SChunk, VLMeta
 
 if TYPE_CHECKING:
     from caterva_cffi.array import NDArray
@@ -35,7 +32,7 @@ def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
 
 def resize(array: NDArray, newshape: Sequence[int]) -> None:
     """Change the shape; items keep their positions, new ones are zeros."""
-    with array.schunk.changing() as ptr:
+    with array.schunk.changing() as ptr, array.schunk.whole_change():
         old = array._grid
         if len(newshape) != old.ndim:
             raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
@@ -105,7 +102,7 @@ def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
 def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
     """Insert items before a position of a dimension, or at its end for None."""
     axis = _check_axis(array, axis)
-    with array.schunk.changing():
+    with array.schunk.changing(), array.schunk.whole_change():
         length = array.shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
@@ -126,7 +123,7 @@ def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int
 def delete(array: NDArray, start: int, count: int, axis: int) -> None:
     """Delete `count` items along a dimension from `start` on."""
     axis = _check_axis(array, axis)
-    with array.schunk.changing():
+    with array.schunk.changing(), array.schunk.whole_change():
         length = array.shape[axis]
         first = start + length if start < 0 else start
         if first < 0 or count < 0 or first + count > length:
@@ -173,28 +170,17 @@ def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
     """Replace the super-chunk by one of another geometry, whose metalayers have other lengths."""
     old = array.schunk
     user_meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
-    path = old.path
-    folder, name = os.path.split(os.path.abspath(path)) if path is not None else (None, "")
-    with ExitStack() as stack:
-        new_path = None
-        if folder is not None:
-            beside = tempfile.TemporaryDirectory(prefix=f".{name[:32]}.", dir=folder)
-            new_path = os.path.join(stack.enter_context(beside), name)
-        schunk = SChunk.create(
-            Compression.of(old.ptr),
-            grid.itemsize,
-            grid.blocksize,
-            {**encode_geometry(grid, array.dtype), **user_meta},
-            contiguous=old.contiguous,
-            urlpath=new_path,
-        )
+    schunk = SChunk.create(
+        Compression.of(old.ptr),
+        grid.itemsize,
+        grid.blocksize,
+        {**encode_geometry(grid, array.dtype), **user_meta},
+        contiguous=old.contiguous,
+        urlpath=old.path,
+        mode="w",
+    )
+    with schunk.discarded_on_error():
         for chunk in chunks:
             schunk.append_chunk(chunk)
-        vlmeta = dict(array.vlmeta)
-        array._set_schunk(schunk)
-        array.vlmeta.update(vlmeta)
-        if path is not None and new_path is not None:
-            schunk.close()
-            remove(path)
-            os.replace(new_path, path)
-            array._set_schunk(SChunk.open(path, read_only=False))
+        VLMeta(schunk).update(array.vlmeta)
+    array._set_schunk(schunk.complete())

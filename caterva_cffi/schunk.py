@@ -8,101 +8,30 @@ knows nothing of shapes.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import as_bytes, export
 from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
+from caterva_cffi.files import (
+    INDEX_FILE,
+    Mark,
+    beside,
+    check_free,
+    check_unmarked,
+    fs_path,
+    move,
+    remove,
+)
 from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
 
-__all__ = ["Chunk", "Meta", "SChunk", "VLMeta", "fs_path", "remove", "write_file"]
+__all__ = ["Chunk", "Meta", "SChunk", "VLMeta"]
 
-_INDEX_FILE = "chunks.b2frame"  # what a sparse directory must have
 _CHUNK_HEADER = 32
-
-
-def fs_path(urlpath: Any) -> str:
-    """Return a path as a string that C can open.
-
-    Raises
-    ------
-    ArgumentError
-        For a path with an embedded NUL.
-    TypeError
-        For something that is no path.
-    """
-    path = os.fsdecode(urlpath)
-    if "\0" in path:
-        raise ArgumentError(f"path {path!r} has an embedded NUL")
-    return path
-
-
-def remove(urlpath: str | os.PathLike[str]) -> None:
-    """Remove an array's file or directory, if there is one.
-
-    Parameters
-    ----------
-    urlpath : str or path-like
-
-    Raises
-    ------
-    IsADirectoryError
-        For a directory that holds other things than an array.
-    """
-    path = fs_path(urlpath)
-    if os.path.isdir(path) and not os.path.islink(path):
-        if os.listdir(path) and not os.path.exists(os.path.join(path, _INDEX_FILE)):
-            raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it; kept")
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.remove(path)
-
-
-def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
-    """Write a frame to a file, so that a crash leaves the old file or the new one.
-
-    Parameters
-    ----------
-    urlpath : str or path-like
-    frame : object with the buffer protocol
-    mode : {"x", "w"}
-        Whether a file that exists is an error or is replaced.
-    """
-    path = fs_path(urlpath)
-    _check_free(path, mode)
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{name[:32]}.{secrets.token_hex(8)}")
-    file = open(temporary, "xb")  # noqa: SIM115, closed below
-    try:
-        with file:
-            file.write(frame)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode == "x":
-            _check_free(path, mode)
-        elif os.path.isdir(path):
-            remove(path)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _check_free(path: str, mode: str) -> None:
-    """Raise unless an array may be created at a path."""
-    if mode not in ("x", "w"):
-        raise ArgumentError(f"mode is {mode!r}; expected 'x' (create) or 'w' (overwrite)")
-    if mode == "x" and os.path.lexists(path):
-        raise FileExistsError(f"{path!r} exists; remove it, or overwrite it with mode='w'")
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{path!r} cannot be created: no directory {folder!r}")
 
 
 class Chunk:
@@ -146,12 +75,15 @@ class SChunk:
         self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         self._keep = keep
         self._exports = 0
+        self._writes = 0
         self.changes = 0
         self.lock = ReadWriteLock()
         storage = ptr.storage
         self.read_only = read_only
         self.contiguous = bool(storage.contiguous)
         self.path = os.fsdecode(ffi.string(storage.urlpath)) if storage.urlpath else None
+        self._mark = None if self.path is None else Mark(self.path)
+        self._place: tuple[str, str] | None = None
 
     @classmethod
     def create(
@@ -166,6 +98,8 @@ class SChunk:
         mode: str = "x",
     ) -> SChunk:
         """Return a new super-chunk without chunks.
+
+        On disk it is beside its place, which it takes when it is complete: see `complete`.
 
         Parameters
         ----------
@@ -198,20 +132,52 @@ class SChunk:
         storage.cparams, storage.dparams, storage.contiguous = cparams, dparams, contiguous
         if urlpath is not None:
             path = fs_path(urlpath)
-            _check_free(path, mode)
-            remove(path)
-            name = ffi.new("char[]", os.fsencode(path))
+            check_free(path, mode)
+            temporary = beside(path)
+            name = ffi.new("char[]", os.fsencode(temporary))
             storage.urlpath = name
         ptr = lib.blosc2_schunk_new(storage)
         if ptr == ffi.NULL:
             if urlpath is None:
                 raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
+            remove(temporary)
             raise StorageError(f"{path!r} cannot be created")
         schunk = cls(ptr, read_only=False)
-        for key, data in contents.items():
-            code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
-            check(code, f"adding metalayer {key!r}")
+        if urlpath is not None:
+            schunk._mark, schunk._place = None, (path, mode)
+        with schunk.discarded_on_error():
+            for key, data in contents.items():
+                code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
+                check(code, f"adding metalayer {key!r}")
         return schunk
+
+    @contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """Remove a new super-chunk's files where what is done meanwhile fails."""
+        try:
+            yield
+        except BaseException:
+            if self._place is not None and self.path is not None:
+                self.close()
+                remove(self.path)
+            raise
+
+    def complete(self) -> SChunk:
+        """Return a new super-chunk that has all its chunks, at its place.
+
+        What is at the place before is there until the new one is.
+
+        Raises
+        ------
+        FileExistsError, StorageError
+        """
+        if self._place is None or self.path is None:
+            return self
+        with self.discarded_on_error():
+            self.close()
+            place, mode = self._place
+            move(self.path, place, mode)
+        return SChunk.open(place, read_only=False)
 
     @classmethod
     def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
@@ -224,10 +190,11 @@ class SChunk:
             For a file that is no frame.
         """
         path = fs_path(urlpath)
-        index = os.path.join(path, _INDEX_FILE) if os.path.isdir(path) else path
+        index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
         with open(index, "rb" if read_only else "rb+") as file:
+            check_unmarked(path)
 
             def read(start: int, stop: int) -> bytes:
                 file.seek(start)
@@ -343,6 +310,8 @@ class SChunk:
         ReadOnlyError, ClosedError
         BufferError
             While a view of the frame is alive.
+        StorageError
+            Where another handle changes it, or a change was cut off.
         """
         with self.lock.writing():
             ptr = self.ptr
@@ -350,10 +319,39 @@ class SChunk:
                 where = f"{self.path!r}" if self.path else "the frame"
                 raise ReadOnlyError(f"{where} was opened for reading")
             self._check_exports()
-            try:
-                yield ptr
-            finally:
-                self.changes += 1
+            with nullcontext() if self._mark is None else self._mark.set():
+                try:
+                    yield ptr
+                finally:
+                    self.changes += 1
+
+    def check_whole(self) -> None:
+        """Raise where somebody else changes the file, or a change was cut off.
+
+        Raises
+        ------
+        StorageError
+        """
+        if self._mark is not None and not self._mark.held:
+            check_unmarked(self._mark.path)
+
+    def check_change(self, code: int, what: str) -> int:
+        """Return the result of a C function that writes, or raise and leave the file marked."""
+        self._writes += 1
+        if code < 0 and self._mark is not None:
+            self._mark.broken = True
+        return self.check(code, what)
+
+    @contextmanager
+    def whole_change(self) -> Iterator[None]:
+        """Leave the file marked where several writes that belong together are cut off."""
+        before = self._writes
+        try:
+            yield
+        except BaseException:
+            if self._mark is not None and self._writes != before:
+                self._mark.broken = True
+            raise
 
     def check(self, code: int, what: str) -> int:
         """Return a C function's result, or raise; a file that is gone explains any error."""
@@ -377,26 +375,27 @@ class SChunk:
         """Append a compressed chunk, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
-            self.check(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
+            self.check_change(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
 
     def insert_chunk(self, number: int, chunk: Any) -> None:
         """Insert a compressed chunk, which is copied, before another."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             code = lib.blosc2_schunk_insert_chunk(ptr, number, data, True)
-            self.check(code, f"inserting chunk {number}")
+            self.check_change(code, f"inserting chunk {number}")
 
     def update_chunk(self, number: int, chunk: Any) -> None:
         """Replace a compressed chunk by another, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             code = lib.blosc2_schunk_update_chunk(ptr, number, data, True)
-            self.check(code, f"writing chunk {number}")
+            self.check_change(code, f"writing chunk {number}")
 
     def delete_chunk(self, number: int) -> None:
         """Delete a chunk."""
         with self.changing() as ptr:
-            self.check(lib.blosc2_schunk_delete_chunk(ptr, number), f"deleting chunk {number}")
+            code = lib.blosc2_schunk_delete_chunk(ptr, number)
+            self.check_change(code, f"deleting chunk {number}")
 
     def to_buffer(self) -> memoryview:
         """Return the contiguous frame: a view where it is in memory, otherwise a copy.
@@ -499,7 +498,7 @@ class Meta(_Layers):
                     "the length of a metalayer cannot change"
                 )
             code = lib.blosc2_meta_update(ptr, _encode_name(name), data, len(data))
-            self._schunk.check(code, f"writing metalayer {name!r}")
+            self._schunk.check_change(code, f"writing metalayer {name!r}")
 
 
 class VLMeta(_Layers, MutableMapping[str, bytes]):
@@ -535,10 +534,12 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
             most = lib.BLOSC2_MAX_METALAYERS
             if name not in self and ptr.nvlmetalayers >= most:
                 raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
-            check(write(ptr, key, data, len(data), cparams), f"writing metalayer {name!r}")
+            code = write(ptr, key, data, len(data), cparams)
+            self._schunk.check_change(code, f"writing metalayer {name!r}")
 
     def __delitem__(self, name: str | bytes) -> None:
         with self._schunk.changing() as ptr:
             if name not in self:
                 raise KeyError(name)
-            check(lib.blosc2_vlmeta_delete(ptr, _encode_name(name)), f"deleting metalayer {name!r}")
+            code = lib.blosc2_vlmeta_delete(ptr, _encode_name(name))
+            self._schunk.check_change(code, f"deleting metalayer {name!r}")
