@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ from caterva_cffi.selection import Box
 
 __all__ = [
     "Layout",
+    "check_stored",
     "decode_plain",
     "encode_offsets",
     "layout_steps",
@@ -232,6 +234,53 @@ def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.
     if check(size, f"reading {what}") != nbytes:
         raise FormatError(f"{what}: {size} bytes came; expected {nbytes}")
     return decoded
+
+
+def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
+    """Refuse a frame on disk that C-Blosc2 must not open.
+
+    It decodes the offsets, and looks at each block of the first chunk: as many as that says.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the frame's bytes from a position to another; fewer where it ends.
+    size : int
+        Bytes of the frame.
+    path : str
+        Of the directory, if the frame is sparse.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+    """
+    header = FrameHeader.parse(read(0, min(FrameHeader.length_of(read(0, 16)), size)))
+    if not header.nbytes:
+        return
+    if not header.chunksize:
+        raise FormatError(f"{header.nbytes} bytes in chunks of 0")
+    stop = min(header.offsets_at + HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD, size)
+    chunk = read(header.offsets_at, stop) if header.offsets_at < stop else b""
+    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
+    first = int(header.parse_offsets(decoded)[0])
+    if first < 0:
+        return
+    if header.sparse:
+        name = os.path.join(path, f"{first:08X}.chunk")
+        if not os.path.exists(name):
+            return
+        with open(name, "rb") as file:
+            start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size
+    else:
+        start = read(first, first + HEADER)
+    if len(start) < HEADER:
+        raise FormatError(f"the first chunk has {len(start)} bytes")
+    nbytes, _, cbytes = struct.unpack_from("<iii", start, 4)
+    plain, special = start[2] & 0x02, start[31] >> 4 & 7
+    if not HEADER <= cbytes <= size - first or (
+        plain and not special and cbytes != HEADER + nbytes
+    ):
+        raise FormatError(f"the first chunk says that it has {cbytes} bytes for {nbytes}")
 
 
 def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from caterva_cffi.files import (
     remove,
 )
 from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
+from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
 
@@ -201,7 +202,7 @@ class SChunk:
                 return file.read(stop - start)
 
             try:
-                check_offsets_chunk(read, os.fstat(file.fileno()).st_size)
+                check_stored(read, os.fstat(file.fileno()).st_size, path)
             except FormatError as error:
                 raise FormatError(f"{path!r} is no Blosc2 frame: {error}") from None
         ptr = lib.blosc2_schunk_open(os.fsencode(path))
@@ -511,8 +512,10 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
 
     def __iter__(self) -> Iterator[str]:
         ptr = self._schunk.ptr
-        for i in range(ptr.nvlmetalayers):
-            yield ffi.string(ptr.vlmetalayers[i].name).decode(errors="surrogateescape")
+        # Getting one reads them anew where the file was changed meanwhile.
+        layers = [ptr.vlmetalayers[i] for i in range(ptr.nvlmetalayers)]
+        names = [ffi.string(layer.name) for layer in layers]
+        return iter([name.decode(errors="surrogateescape") for name in names])
 
     def __getitem__(self, name: str | bytes) -> bytes:
         return self._get(name, lib.blosc2_vlmeta_get)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import resource
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,16 @@ def promises() -> None:
         pass
     else:
         raise AssertionError("a frame of another shape was taken")
+    plain = bytearray(cat.asarray(np.arange(64, dtype="u1"), blocks=(8,), clevel=0,
+                                  contiguous=True).to_cframe())  # fmt: skip
+    at = FrameHeader.length_of(plain[:16])
+    plain[at + 4 : at + 12] = struct.pack("<ii", 200_000_000, 1)  # of blocks of a byte
+    try:
+        from_file(bytes(plain))
+    except cat.FormatError:
+        pass
+    else:
+        raise AssertionError("a chunk was taken that is not there")
     assert peak_memory() - before < RESIDENT, (before, peak_memory())
     print(len(huge))
 

@@ -20,9 +20,11 @@ block_source find_source(const geometry *g, const uint8_t *items, const int64_t 
   int64_t nearest = LONG_RUN;
   int axis = -1;
   for (int d = 0; d < g->ndim; d++) {
-    int64_t stride = strides[d] < 0 ? -strides[d] : strides[d];
-    if (extent[d] > 1 && stride > 0 && stride < nearest) {
-      axis = d, nearest = stride;
+    if (extent[d] > 1) { /* strides of one item can be any number */
+      int64_t stride = strides[d] < 0 ? -strides[d] : strides[d];
+      if (stride > 0 && stride < nearest) {
+        axis = d, nearest = stride;
+      }
     }
   }
   if (axis < 0) {

@@ -10,9 +10,11 @@ const char *__ubsan_default_options(void) { return "print_stacktrace=1"; }
 
 const char *__lsan_default_options(void) { return "print_suppressions=0"; }
 
-/* The zfp plugin forgets its shapes where it refuses an item size. */
+/* The zfp plugin forgets its shapes where it refuses an item size; a frame forgets its new header
+ * or trailer where it finds itself damaged while it changes. */
 const char *__lsan_default_suppressions(void) {
-  return "leak:zfp_acc_compress\nleak:zfp_prec_compress\nleak:zfp_rate_compress\n";
+  return "leak:zfp_acc_compress\nleak:zfp_prec_compress\nleak:zfp_rate_compress\n"
+         "leak:frame_update_header\nleak:frame_update_trailer\n";
 }
 
 const char *__tsan_default_options(void) { return "print_suppressions=0"; }
