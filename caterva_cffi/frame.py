@@ -227,9 +227,10 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     (header_len,) = struct.unpack_from(">i", start, 11)
     nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (30, 39))
     at = header_len if start[26] & 0x0F == 1 else header_len + cbytes
+    if not HEADER_MIN <= at <= size - (_CHUNK_HEADER if nbytes > 0 else 0):
+        # Without offsets too: where chunks are added, C-Blosc2 makes room for as many bytes.
+        raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
     if nbytes > 0:
-        if not HEADER_MIN <= at <= size - _CHUNK_HEADER:
-            raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
         check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
 
 
