@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from caterva_cffi import errors
 from caterva_cffi._libcaterva import ffi, lib
+from caterva_cffi.interrupts import raise_interrupt
 
 __all__ = ["check", "ffi", "lib"]
 
@@ -104,5 +105,7 @@ def check(code: int, what: str) -> int:
     """
     if code >= 0:
         return code
+    if code == lib.CAT_ERROR_INTERRUPTED:
+        raise_interrupt()
     message = _KERNEL_MESSAGES.get(code) or ffi.string(lib.blosc2_error_string(code)).decode()
     raise _CLASS_OF.get(code, errors.CatervaError)(f"{what}: {message} (code {code})", code)

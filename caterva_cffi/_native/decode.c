@@ -458,7 +458,7 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
     error = read_offsets(&dec);
   }
   if (!error) {
-    dec.slab = nthreads == 1 ? dec.wanted : SLAB_BYTES / g->blocksize + 1;
+    dec.slab = SLAB_BYTES / g->blocksize + 1;
     int64_t slabs = (dec.wanted + dec.slab - 1) / dec.slab;
     error = cat_run(decode_slab, free_scratch, &dec, slabs, nthreads, where);
   }

@@ -30,6 +30,7 @@ enum {
   CAT_ERROR_MEMORY = -1009,
   CAT_ERROR_ENVIRONMENT = -1010, /* BLOSC_* variables change the size of blocks or items, or DELTA */
   CAT_ERROR_DIFFERENT = -1011,   /* a chunk whose blocks cannot stay as they are */
+  CAT_ERROR_INTERRUPTED = -1012, /* a signal wants the calling thread back */
 };
 
 /* An array's shape and its partition. */
@@ -87,6 +88,10 @@ void cat_set_nthreads(int n);
 
 /* Forget the threads of calls that a fork has cut off. */
 void cat_reset_threads(void);
+
+/* Let a long call of one thread ask now and then whether it should stop; then it returns
+ * CAT_ERROR_INTERRUPTED. NULL: never. Not to be called while calls run. */
+void cat_set_interruptible(uint64_t thread, int (*ask)(void));
 
 /* Find which bytes of a chunk decoding some boxes of it needs, from the first `size` bytes of it. `need`
  * is set to how many first bytes it takes to know; where there are fewer, or where these are all that

@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L /* pthread_sigmask */
+#define _POSIX_C_SOURCE 200809L /* pthread_sigmask, clock_gettime */
 
 #include "threads.h"
 
@@ -28,6 +28,7 @@ static void join(thread t) {
 #else
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 typedef atomic_int counter;
 #define LOAD(c) atomic_load(c)
 #define STORE(c, value) atomic_store((c), (value))
@@ -37,6 +38,13 @@ static int replace(counter *c, int old, int new) {
 }
 typedef pthread_t thread;
 #define ENTRY void *
+#define THREAD_LOCAL _Thread_local
+static uintptr_t this_thread(void) { return (uintptr_t)pthread_self(); }
+static int64_t milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 static int start(thread *t, void *(*entry)(void *), void *state) {
   /* Signals belong to Python's threads. */
   sigset_t all, old;
@@ -49,7 +57,7 @@ static int start(thread *t, void *(*entry)(void *), void *state) {
 static void join(thread t) { pthread_join(t, NULL); }
 #endif
 
-enum { MAX_THREADS = 256 };
+enum { MAX_THREADS = 256, PATIENCE = 50 /* milliseconds between two looks for an interrupt */ };
 
 static counter limit = 1; /* threads that calls share */
 static counter busy = 0;  /* of these, at work */
@@ -86,27 +94,82 @@ typedef struct {
   cat_where where;
 } work;
 
+/* --- interrupts ------------------------------------------------------------------------------- */
+
+static int (*interrupted)(void) = NULL;
+static uintptr_t interruptible = 0; /* the thread that asks */
+
+void cat_set_interruptible(uint64_t thread, int (*ask)(void)) {
+  interruptible = (uintptr_t)thread;
+  interrupted = ask;
+}
+
+/* When the calling thread may ask next; never, where it is another than the interruptible one. */
+static int64_t first_look(void) {
+  return interrupted && this_thread() == interruptible ? milliseconds() + PATIENCE : INT64_MAX;
+}
+
+static int is_interrupted(int64_t *next) {
+  if (*next == INT64_MAX || milliseconds() < *next) {
+    return 0;
+  }
+  if (interrupted()) {
+    return 1;
+  }
+  *next = milliseconds() + PATIENCE;
+  return 0;
+}
+
+/* What this thread works for: calls inside tasks stop with it. */
+static THREAD_LOCAL work *outer = NULL;
+
+static int is_stopped(void) {
+  if (!outer) {
+    return 0;
+  }
+  lock(&outer->lock);
+  int stopped = outer->error == CAT_ERROR_INTERRUPTED;
+  unlock(&outer->lock);
+  return stopped;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static void fail(work *w, int64_t number, int error, const cat_where *where) {
+  lock(&w->lock);
+  if (number < w->failed) {
+    w->failed = number;
+    w->error = error;
+    w->where = *where;
+  }
+  unlock(&w->lock);
+}
+
 static ENTRY run(void *given) {
   work *w = given;
   void *own = NULL;
+  work *before = outer;
+  int64_t next_look = first_look();
+  outer = w;
   for (;;) {
     lock(&w->lock);
     int64_t number = w->next < w->failed ? w->next++ : w->n;
     unlock(&w->lock);
     if (number >= w->n) {
       w->release(own);
+      outer = before;
       return 0;
     }
     cat_where where = {-1, -1};
     int error = w->task(w->state, &own, number, &where);
+    if (!error && is_interrupted(&next_look)) {
+      error = CAT_ERROR_INTERRUPTED;
+    }
+    if (error == CAT_ERROR_INTERRUPTED) {
+      number = -1; /* before all others */
+    }
     if (error) {
-      lock(&w->lock);
-      if (number < w->failed) {
-        w->failed = number;
-        w->error = error;
-        w->where = where;
-      }
-      unlock(&w->lock);
+      fail(w, number, error, &where);
     }
   }
 }
@@ -115,8 +178,13 @@ static int run_alone(cat_task task, void (*release)(void *own), void *state, int
                      cat_where *where) {
   void *own = NULL;
   int error = 0;
+  int64_t next_look = n > 1 ? first_look() : INT64_MAX;
   for (int64_t number = 0; !error && number < n; number++) {
-    error = task(state, &own, number, where);
+    if (number && (is_interrupted(&next_look) || is_stopped())) {
+      error = CAT_ERROR_INTERRUPTED;
+    } else {
+      error = task(state, &own, number, where);
+    }
   }
   release(own);
   return error;

@@ -1,0 +1,41 @@
+"""Signals during long calls: Python's handlers run between bytecodes only, and C has none.
+
+The main thread, in which they run, asks now and then: a function in Python gives the interpreter
+the occasion, and what a handler raises there ends the call.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+from caterva_cffi._libcaterva import ffi, lib
+
+__all__ = ["raise_interrupt"]
+
+_raised: list[BaseException] = []
+
+
+def _keep(cls: type[BaseException], error: BaseException, traceback: TracebackType | None) -> int:
+    _raised[:] = [error]
+    return 1
+
+
+@ffi.def_extern(name="caterva_cffi_ask", error=1, onerror=_keep)  # type: ignore[untyped-decorator]
+def _ask() -> int:
+    return 0
+
+
+def raise_interrupt() -> None:
+    """Raise what a signal handler raised during a call that was interrupted."""
+    raise _raised.pop() if _raised else KeyboardInterrupt
+
+
+def _set_main_thread() -> None:
+    lib.cat_set_interruptible(threading.main_thread().ident or 0, lib.caterva_cffi_ask)
+
+
+_set_main_thread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_set_main_thread)
