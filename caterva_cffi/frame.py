@@ -119,7 +119,8 @@ class FrameHeader:
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
-        if header.offsets_at > frame_len and not header.sparse:
+        # A frame without items keeps the size of the chunks that it had.
+        if nbytes and header.offsets_at > frame_len and not header.sparse:
             raise FormatError(f"{cbytes} bytes of chunks in a frame of {frame_len}")
         return header
 
@@ -224,14 +225,16 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     start = read(0, min(HEADER_MIN, size))
     if len(start) < HEADER_MIN or start[2:10] != _MAGIC:
         return  # C-Blosc2 gets no further either
-    (header_len,) = struct.unpack_from(">i", start, 11)
+    header_len, chunksize = (struct.unpack_from(">i", start, at)[0] for at in (11, 58))
     nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (30, 39))
+    if nbytes <= 0:
+        return
+    if chunksize < 1:  # by which C-Blosc2 divides
+        raise FormatError(f"{nbytes} bytes in chunks of {chunksize}")
     at = header_len if start[26] & 0x0F == 1 else header_len + cbytes
-    if not HEADER_MIN <= at <= size - (_CHUNK_HEADER if nbytes > 0 else 0):
-        # Without offsets too: where chunks are added, C-Blosc2 makes room for as many bytes.
+    if not HEADER_MIN <= at <= size - _CHUNK_HEADER:
         raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
-    if nbytes > 0:
-        check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
+    check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
 
 
 def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, bytes]:

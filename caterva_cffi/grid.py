@@ -169,7 +169,8 @@ class Grid:
                 raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
             if max(length, chunk) >= 2**63 or chunk >= 2**31:
                 raise CapacityError(f"shape {shape} or chunks {chunks} are too long")
-        if self.nbytes >= 2**63 or self.nchunks >= 2**31:
+        # NumPy takes no array whose other lengths are too long either, even if one is zero.
+        if math.prod(max(n, 1) for n in shape) * self.itemsize >= 2**63 or self.nchunks >= 2**31:
             raise CapacityError(f"shape {shape} in chunks {chunks} is too large")
         if self.blocksize > MAX_BLOCK_BYTES:
             raise CapacityError(

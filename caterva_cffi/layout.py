@@ -255,8 +255,6 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
     FormatError, UnsupportedError
     """
     header = FrameHeader.parse(read(0, min(FrameHeader.length_of(read(0, 16)), size)))
-    if header.offsets_at > size:
-        raise FormatError(f"{header.cbytes} bytes of chunks in a frame of {size}")
     if not header.nbytes:
         return
     if not header.chunksize:

@@ -76,6 +76,7 @@ class SChunk:
         self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         self._keep = keep
         self._exports = 0
+        self._mixed = False
         self._writes = 0
         self.changes = 0
         self.lock = ReadWriteLock()
@@ -256,9 +257,13 @@ class SChunk:
         Raises
         ------
         ClosedError
+        FormatError
+            For chunks of several sizes, by which C-Blosc2 divides.
         """
         if self._owner is None:
             raise ClosedError("the array is closed")
+        if self._mixed:
+            raise FormatError("chunks differ in size: the array was damaged before it was changed")
         return self._owner
 
     @property
@@ -325,6 +330,9 @@ class SChunk:
                     yield ptr
                 finally:
                     self.changes += 1
+                    self._mixed = ptr.nchunks > 0 and ptr.chunksize == 0
+            if self._mixed:
+                self.ptr  # noqa: B018, raises
 
     def check_whole(self) -> None:
         """Raise where somebody else changes the file, or a change was cut off.
