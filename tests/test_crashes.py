@@ -240,3 +240,63 @@ def test_a_failed_change_is_refused_or_right(contiguous, change, failing):
                 continue
             assert any(np.array_equal(found, each) for each in whole)
         array.close()
+
+
+# --- several handles and processes ------------------------------------------------------------
+
+
+@needs_fork
+@ignore_threads
+@each_kind
+def test_what_another_process_changes_is_refused_meanwhile(contiguous):
+    write(0, "a", contiguous)
+    ours, theirs = cat.open("a"), cat.open("a")
+    said, told = os.pipe()
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException), theirs.schunk.changing():
+            os.write(told, b"1")
+            time.sleep(60)
+        os._exit(0)
+    try:
+        os.read(said, 1)
+        for use in (lambda: ours.__setitem__(0, 1), lambda: ours.resize((3, 3)), ours.copy):
+            with pytest.raises(cat.StorageError, match="is being changed"):
+                use()
+        for mode in ("r", "a"):
+            with pytest.raises(cat.StorageError, match="is being changed"):
+                cat.open("a", mode=mode)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(said), os.close(told)
+
+
+@each_kind
+def test_an_array_that_is_replaced_while_it_is_open(contiguous):
+    write(0, "a", contiguous)
+    reader = cat.open("a", mode="r")
+    assert (reader[...] == version(0)).all()
+    write(1, "a", contiguous)
+    assert (reader[...] == version(1)).all()
+    cat.zeros((5, 5), dtype="i4", urlpath="a", contiguous=contiguous, mode="w")
+    with pytest.raises(cat.StorageError, match="open it again"):
+        reader[...]
+
+
+@each_kind
+def test_a_read_only_disk(contiguous, small_disk):
+    write(0, "a", contiguous)
+    subprocess.run(["mount", "-o", "remount,ro", os.getcwd()], check=True)
+    assert (cat.open("a", mode="r")[...] == version(0)).all()
+    for change in (
+        lambda: cat.open("a", mode="a"),
+        lambda: write(1, "a", contiguous),
+        lambda: write(1, "b", contiguous),
+        lambda: cat.zeros(5, 1).save("b"),
+        lambda: cat.remove("a"),
+    ):
+        with pytest.raises(OSError, match=r"Read-only|cannot be"):
+            change()
+    assert os.listdir() == ["a"]
+    assert (cat.open("a", mode="r")[...] == version(0)).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 import json
 import math
 import pickle
@@ -245,7 +246,8 @@ def test_frames_by_others():
 def test_configuration(codec):
     config = json.loads(json.dumps(codec.get_config()))
     again = numcodecs.get_codec(dict(config))
-    for other in (again, eval(repr(codec)), pickle.loads(pickle.dumps(codec))):
+    copies = copy.copy(codec), copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))
+    for other in (again, eval(repr(codec)), *copies):
         assert other == codec
         assert hash(other) == hash(codec)
         assert repr(other) == repr(codec)
