@@ -71,6 +71,25 @@ def build_c_programs(run_tool):
     return compile_
 
 
+@pytest.fixture(scope="session")
+def build_native(run_tool):
+    """Compile targets of tests/native with sanitizers; by clang, which fuzzes, if there is one."""
+    clang = shutil.which("clang")
+    build = ROOT / ("build/native-clang" if clang else "build/native-address-undefined")
+    options = ["-DCMAKE_C_COMPILER=clang", "-DFUZZ=ON"] if clang else []
+
+    def compile_(*targets):
+        run_tool(sys.executable, ROOT / "vendor/fetch.py")
+        sanitize = "-DSANITIZE=address;undefined"
+        run_tool(
+            "cmake", "-G", "Ninja", "-S", ROOT / "tests/native", "-B", build, sanitize, *options
+        )
+        run_tool("cmake", "--build", build, "--target", *targets)
+        return build
+
+    return compile_
+
+
 # --- servers --------------------------------------------------------------------------------------
 def running(server, stack):
     """Start a server for the session; skip what needs it where it is not installed."""

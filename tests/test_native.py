@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 pytestmark = pytest.mark.build
 
@@ -17,16 +14,9 @@ SEED, ROUNDS = 1, 100
 
 
 @pytest.fixture(scope="module")
-def program(run_tool):
+def program(build_native):
     """The compiled tests; only what changed is compiled anew."""
-    run_tool(sys.executable, ROOT / "vendor/fetch.py")
-    build = ROOT / "build/native-address-undefined"
-    sanitizers = "-DSANITIZE=address;undefined"
-    run_tool(
-        "cmake", "-G", "Ninja", "-S", Path(__file__).parent / "native", "-B", build, sanitizers
-    )
-    run_tool("cmake", "--build", build, "--target", "test_kernel")
-    return build / "test_kernel"
+    return build_native("test_kernel") / "test_kernel"
 
 
 def run(program, *arguments):

@@ -1,0 +1,81 @@
+"""Write what fuzzing starts from: `seeds.py DIRECTORY` makes three in it.
+
+`frame`s are the golden ones and some made here; `chunk`s are theirs, behind their geometry as
+`fuzz_chunk.c` takes it, and `configuration`s are JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import caterva_cffi as cat
+from caterva_cffi.fetching import whole_layout
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+MOST = 4096
+"""Bytes of a seed; longer ones are slow, and hold nothing else."""
+
+
+def frames() -> Iterator[bytes]:
+    """Yield small frames of many kinds."""
+    for path in sorted(GOLDEN.rglob("*.b2frame")):
+        if path.is_file() and path.name != "chunks.b2frame" and path.stat().st_size <= MOST:
+            yield path.read_bytes()
+    rng = np.random.default_rng(1)
+    kinds = {
+        "smooth": np.arange(60).reshape(6, 10),
+        "noise": rng.integers(0, 1 << 16, (6, 10)),
+        "few": rng.integers(0, 2, (6, 10)),
+    }
+    for items in kinds.values():
+        for codec in (cat.Codec.BLOSCLZ, cat.Codec.LZ4, cat.Codec.ZLIB, cat.Codec.ZSTD):
+            for filters in ([], [cat.Filter.SHUFFLE], [cat.Filter.BITSHUFFLE], [cat.Filter.DELTA]):
+                array = cat.asarray(
+                    items.astype("<u2"), chunks=(4, 7), blocks=(2, 3), codec=codec,
+                    filters=filters, contiguous=True, meta={"mine": b"abc"},
+                )  # fmt: skip
+                array.vlmeta["title"] = b"hello " * 9
+                yield bytes(array.to_cframe())
+    yield bytes(cat.zeros((40, 40), dtype="<f8", contiguous=True).to_cframe())
+    yield bytes(cat.asarray(np.array(3.5), contiguous=True).to_cframe())
+
+
+def chunks(frame: bytes) -> Iterator[bytes]:
+    """Yield the first two chunks of a frame behind their geometry."""
+    layout = whole_layout(frame)
+    grid = layout.grid
+    if max((grid.itemsize, *grid.chunks)) < 1 << 16:
+        sides = [side for pair in zip(grid.chunks, grid.blocks, strict=True) for side in pair]
+        for number in range(min(grid.nchunks, 2)):
+            ((_, chunk),) = layout.whole_chunk(number, frame)
+            yield struct.pack(f"<BH{2 * grid.ndim}H", grid.ndim, grid.itemsize, *sides) + chunk
+
+
+CONFIGURATIONS = (
+    {"configuration": {"cname": "zstd", "clevel": 5, "shuffle": "shuffle"}},
+    {"configuration": {"block_shape": [4, 4], "chunk_shape": [8, 8], "cname": "lz4"}},
+    {"cname": "blosclz", "clevel": 9, "shuffle": "bitshuffle", "block_shape": [2, 3]},
+    {"block_shape": None, "chunk_shape": None, "cname": "zlib", "clevel": 0},
+)
+
+
+def write(directory: Path) -> None:
+    """Write all seeds."""
+    for name in ("frame", "chunk", "configuration"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    for number, configuration in enumerate(CONFIGURATIONS):
+        (directory / "configuration" / str(number)).write_text(json.dumps(configuration))
+    for number, frame in enumerate(frames()):
+        (directory / "frame" / f"{number:03}").write_bytes(frame)
+        for place, chunk in enumerate(chunks(frame)):
+            (directory / "chunk" / f"{number:03}-{place}").write_bytes(chunk)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
