@@ -49,9 +49,9 @@ Kind = Literal["local", "remote"]
 _policies: dict[Kind, ReadPolicy] = {
     # A positioned read costs about as much as copying 16 KiB from the page cache.
     "local": ReadPolicy(first=4096, gap=16 * 1024, whole=0.5),
-    # At 20 ms of latency, 32 requests at a time and some ms of a processor for each, one more request
-    # costs as much as 256 KiB at 100 MB/s. Zarr's own 10 at a time took half as long again for the
-    # 64 blocks of a plane across the last axis.
+    # At 20 ms of latency, 32 requests at a time and some ms of a processor for each, one more
+    # request costs as much as 256 KiB at 100 MB/s. Zarr's own 10 at a time took half as long again
+    # for the 64 blocks of a plane across the last axis.
     "remote": ReadPolicy(first=16 * 1024, gap=256 * 1024, whole=0.5, concurrency=32),
 }
 
