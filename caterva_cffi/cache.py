@@ -7,10 +7,12 @@ that they point to: one round of requests instead of two, and bytes that differ 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
+from weakref import WeakSet
 
 from caterva_cffi.errors import ArgumentError, CatervaError
 from caterva_cffi.plan import WHOLE, Range, Steps
@@ -26,6 +28,8 @@ Known: TypeAlias = Mapping[Range, bytes]
 class Cache:
     """Bytes of the beginnings of objects; those that were used last are kept.
 
+    A process that was forked begins with nothing: another thread may have been at work.
+
     Parameters
     ----------
     nbytes : int
@@ -34,8 +38,12 @@ class Cache:
 
     def __init__(self, nbytes: int) -> None:
         self._most = nbytes
-        self._used = 0
+        self._clear()
+        _caches.add(self)
+
+    def _clear(self) -> None:
         self._lock = threading.Lock()
+        self._used = 0
         self._entries: OrderedDict[Hashable, tuple[Hashable, dict[Range, bytes]]] = OrderedDict()
 
     @property
@@ -94,6 +102,17 @@ class Cache:
         while self._used > self._most:
             self._drop(next(iter(self._entries)))
 
+
+_caches: WeakSet[Cache] = WeakSet()
+
+
+def _clear_all() -> None:
+    for cache in _caches:
+        cache._clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_clear_all)
 
 _OVERHEAD = 512
 """Bytes of an entry beside its bytes."""

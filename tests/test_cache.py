@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_no_more_is_kept_than_the_limit():
     assert not any(cache.get(name, 0) for name in "abcd")
     cache.put("a", 0, {(0, 1): b"x"})
     assert not cache.get("a", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_is_at_work_does_not_hang():
+    cache = Cache(1000)
+    cache.put("a", 1, {(0, 1): b"x"})
+    with cache._lock:  # as that thread would
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(len(cache.get("a", 1)))
+    assert os.waitpid(child, 0)[1] == 0
+    assert cache.get("a", 1)
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, None, True])
