@@ -203,7 +203,7 @@ class NDArray(ReadableArray):
     def __reduce__(self) -> Any:
         from caterva_cffi import constructors
 
-        self.schunk.ptr  # noqa: B018, a closed array raises
+        self._check_open()
         if self.urlpath is not None:
             path = os.path.abspath(self.urlpath)
             return constructors.open, (path, "r" if self.read_only else "a")
@@ -212,17 +212,7 @@ class NDArray(ReadableArray):
     # --- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        """Return items, as NumPy does.
-
-        Parameters
-        ----------
-        key : integers, slices, `...`, None, integer arrays or masks
-
-        Returns
-        -------
-        ndarray or scalar
-            A new array of the array's dtype; a scalar where integers name one item.
-        """
+        """Return items, as NumPy does; see `ReadableArray`. One item takes a shorter way."""
         with self.schunk.lock.reading():
             if (
                 type(key) is tuple
@@ -230,27 +220,18 @@ class NDArray(ReadableArray):
                 and _INTEGERS.issuperset(map(type, key))
             ):
                 return self._item(key)
-            result = self._get(normalize(key, self.shape))
-        if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
-            return result[()]
-        return result
+        return super().__getitem__(key)
 
     @property
     def oindex(self) -> OIndex:
         """Orthogonal selection, read and write: `a.oindex[[0, 5], :, mask]`."""
         return OIndex(self)
 
-    def _get(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read items; the caller holds the lock, under which it looked at the shape."""
+    def _check_open(self) -> None:
         self.schunk.ptr  # noqa: B018, a closed array raises
-        if out is None:
-            out = np.empty(selection.shape, self._dtype)
-        else:
-            self._check_out(out, selection.shape)
+
+    def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         fancy.read(self._grid, self._read_box, self._dtype, selection, out)
-        return out
 
     def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
         """Read a box into an array of its shape; the caller holds the lock."""
@@ -259,7 +240,7 @@ class NDArray(ReadableArray):
 
     def _item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""
-        self.schunk.ptr  # noqa: B018, a closed array raises
+        self._check_open()
         grid = self._grid
         start: Sequence[int] = key
         for k, n in zip(key, grid.shape, strict=True):

@@ -47,10 +47,12 @@ class ReadableArray(ABC):
         """Hold off whoever would change the array."""
 
     @abstractmethod
-    def _get(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read items while nobody changes the array."""
+    def _check_open(self) -> None:
+        """Raise `ClosedError` for an array that was closed."""
+
+    @abstractmethod
+    def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+        """Read items into an array that fits while nobody changes this one."""
 
     @property
     @abstractmethod
@@ -159,6 +161,27 @@ class ReadableArray(ABC):
         items = self.read()
         return items if dtype is None else items.astype(dtype, copy=False)
 
+    def __getitem__(self, key: Any) -> Any:
+        """Return items, as NumPy does.
+
+        Parameters
+        ----------
+        key : integers, slices, `...`, None, integer arrays or masks
+
+        Returns
+        -------
+        ndarray or scalar
+            A new array of the array's dtype; a scalar where integers name one item.
+
+        Raises
+        ------
+        IndexError
+        """
+        result = self.read(key)
+        if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
+            return result[()]
+        return result
+
     def read(self, selection: Any = ..., out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Read items, into a destination of any strides if one is given.
 
@@ -184,6 +207,18 @@ class ReadableArray(ABC):
         """
         with self._reading():
             return self._get(normalize(selection, self.shape), out)
+
+    def _get(
+        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read items; the caller holds off writers, and did so when it looked at the shape."""
+        self._check_open()
+        if out is None:
+            out = np.empty(selection.shape, self._dtype)
+        else:
+            self._check_out(out, selection.shape)
+        self._fill(out, selection)
+        return out
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
         if not isinstance(out, np.ndarray):

@@ -15,7 +15,6 @@ from operator import mul
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import fancy
@@ -200,43 +199,17 @@ class RemoteArray(ReadableArray):
 
     # --- reading ------------------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> Any:
-        """Return items, as NumPy does.
-
-        Parameters
-        ----------
-        key : integers, slices, `...`, None, integer arrays or masks
-
-        Returns
-        -------
-        ndarray or scalar
-            A new array of the array's dtype; a scalar where integers name one item.
-        """
-        result = self.read(key)
-        if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
-            return result[()]
-        return result
-
     @property
     def oindex(self) -> OrthogonalReads:
         """Orthogonal selection: `a.oindex[[0, 5], :, mask]`."""
         return OrthogonalReads(self)
 
-    def _get(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read items."""
-        self._check_open()
-        if out is None:
-            out = np.empty(selection.shape, self._dtype)
-        else:
-            self._check_out(out, selection.shape)
+    def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         groups = _Groups(self, fancy.boxes(self._grid, selection))
         with self._naming():
             fancy.read(self._grid, groups.read, self._dtype, selection, out)
             if groups.have_read:
                 self._source.verify()
-        return out
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
