@@ -7,6 +7,7 @@ C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `cat
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi._version import __version__
+from caterva_cffi.about import Versions, versions
 from caterva_cffi.array import NDArray
 from caterva_cffi.cache import get_cache_size, set_cache_size
 from caterva_cffi.constructors import (
@@ -54,6 +55,7 @@ __all__ = [
     "SplitMode",
     "StorageError",
     "UnsupportedError",
+    "Versions",
     "__version__",
     "asarray",
     "check",
@@ -73,5 +75,6 @@ __all__ = [
     "set_cache_size",
     "set_nthreads",
     "set_read_policy",
+    "versions",
     "zeros",
 ]

@@ -12,7 +12,7 @@ import os
 from caterva_cffi._ffi import lib
 from caterva_cffi.errors import ArgumentError
 
-__all__ = ["get_nthreads", "set_nthreads"]
+__all__ = ["get_nthreads", "set_nthreads", "usable_processors"]
 
 
 def get_nthreads() -> int:
@@ -38,7 +38,7 @@ def set_nthreads(nthreads: int | None = None) -> int:
     ArgumentError
     """
     if nthreads is None:
-        nthreads = _usable_processors()
+        nthreads = usable_processors()
     if not isinstance(nthreads, int) or nthreads < 1:
         raise ArgumentError(f"nthreads is {nthreads!r}; expected a positive integer")
     before = get_nthreads()
@@ -46,7 +46,8 @@ def set_nthreads(nthreads: int | None = None) -> int:
     return before
 
 
-def _usable_processors() -> int:
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,0 +1,78 @@
+"""What a bug report needs: versions, SIMD, threads."""
+
+import platform
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import caterva_cffi as cat
+from caterva_cffi.__main__ import main
+
+PARTS = tomllib.loads((ROOT / "vendor/manifest.toml").read_text(encoding="utf-8"))["parts"]
+
+
+def test_versions_are_those_that_were_compiled_in():
+    versions = cat.versions()
+    assert versions.caterva_cffi == cat.__version__ == metadata.version("caterva-cffi")
+    assert versions.c_blosc2 == PARTS["c-blosc2"]["version"]
+    assert versions.caterva.removesuffix(".dev0") == PARTS["caterva"]["version"]
+    names = {"LZ4": "lz4", "Zstandard": "zstd", "zlib-ng": "zlib-ng", "zfp": "zfp"}
+    for name, part in names.items():
+        assert versions.codecs[name] == PARTS[part]["version"]
+    assert versions.codecs.keys() - names.keys() == {"BloscLZ"}
+
+
+def test_packages_have_the_versions_that_they_say_themselves():
+    packages = cat.versions().packages
+    assert packages.keys() >= {"numpy", "cffi"}
+    code = "import sys; print(*[__import__(name).__version__ for name in sys.argv[1:]])"
+    said = subprocess.run(
+        [sys.executable, "-c", code, *packages], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split() == list(packages.values())
+
+
+def test_threads_follow_what_is_set():
+    before = cat.set_nthreads(3)
+    try:
+        assert cat.versions().nthreads == 3
+    finally:
+        cat.set_nthreads(before)
+    assert cat.versions().processors >= 1
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux says what a processor has")
+def test_simd_is_the_best_that_the_processor_has():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = {f for line in lines if line.startswith(("flags", "Features")) for f in line.split()}
+    best = [("avx512", {"avx512f", "avx512bw"}), ("avx2", {"avx2"}), ("sse2", {"sse2"})]
+    if platform.machine() in ("aarch64", "arm64"):
+        best = [("neon", set())]
+    expected = next((name for name, needs in best if needs <= flags), "generic")
+    assert cat.versions().simd == expected
+
+
+def test_report_is_a_line_per_field(capsys):
+    versions = cat.versions()
+    lines = dict(line.split(" : ", 1) for line in str(versions).splitlines())
+    fields = {name.strip(): text for name, text in lines.items()}
+    assert fields["c_blosc2"] == versions.c_blosc2
+    assert f"LZ4 {versions.codecs['LZ4']}, " in fields["codecs"]
+    assert list(fields) == list(vars(versions))
+    for arguments in ([], ["versions"]):
+        assert main(arguments) == 0
+        assert capsys.readouterr().out == f"{versions}\n"
+
+
+def test_command_line_imports_no_package_that_it_names():
+    command = [sys.executable, "-W", "error", "-X", "importtime", "-m", "caterva_cffi"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("caterva_cffi") and "numcodecs" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "numpy" in imported
+    assert not imported & {"zarr", "numcodecs", "fsspec", "s3fs", "obstore", "dask", "blosc2"}
