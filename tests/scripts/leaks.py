@@ -1,10 +1,12 @@
 """Every public operation again and again, errors included: `python leaks.py ROUNDS`.
 
-Prints the bytes of resident memory that each round added once all had been done a few times.
+Prints the bytes on the heap that the rounds added once all had been done a few times. With
+PYTHONMALLOC=malloc Python's own objects are counted too.
 """
 
 import contextlib
 import copy
+import ctypes
 import gc
 import os
 import pickle
@@ -125,9 +127,23 @@ OPERATIONS = {
 }
 
 
-def resident():
+class HeapInfo(ctypes.Structure):
+    """The answer of glibc's mallinfo2."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
+        *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "fordblks")),
+        ("keepcost", ctypes.c_size_t),
+    ]
+
+
+def in_use():
+    # Not resident memory: what the allocator keeps for later comes and goes by 400 KiB.
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = HeapInfo
+    heap = mallinfo2()
+    return heap.uordblks + heap.hblkhd
 
 
 def repeat(rounds):
@@ -144,9 +160,9 @@ def repeat(rounds):
 def main(rounds):
     Path("text").write_text("text" * 100)
     repeat(max(20, rounds // 4))
-    before = resident()
+    before = in_use()
     failed = repeat(rounds)
-    added = resident() - before
+    added = in_use() - before
     print(f"operations: {rounds * len(OPERATIONS)}")
     print(f"errors: {failed}")
     print(f"bytes added: {added}")
