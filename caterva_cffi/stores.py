@@ -1,15 +1,17 @@
-"""Ranges of bytes from Zarr's stores, at once or asynchronously."""
+"""Objects in Zarr's stores, read by ranges of bytes and written, at once or asynchronously."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
 
+from caterva_cffi.errors import CatervaError
 from caterva_cffi.plan import WHOLE, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
 
@@ -22,9 +24,12 @@ __all__ = [
     "identity",
     "key_of",
     "local_path",
+    "naming",
     "policy_of",
     "read",
     "read_async",
+    "write",
+    "write_async",
 ]
 
 
@@ -40,6 +45,15 @@ def as_bytes(buffer: Buffer) -> memoryview:
 def key_of(byte_getter: Any) -> str:
     """Return what an object is called, for people."""
     return str(getattr(byte_getter, "path", "a chunk of a shard"))
+
+
+@contextmanager
+def naming(byte_getter: Any) -> Iterator[None]:
+    """Say in errors which of the store's objects they are about."""
+    try:
+        yield
+    except CatervaError as error:
+        raise type(error)(f"{key_of(byte_getter)!r}: {error}", error.code) from error
 
 
 def identity(byte_getter: Any) -> Hashable:
@@ -138,3 +152,19 @@ async def _read_by_store(
         error = (rest or group).exceptions[0]
         raise MissingError(key_of(byte_getter)) if missing and rest is None else error from group
     return [_found(data, byte_getter) if data is None else data for data in found]
+
+
+def write(byte_setter: Any, data: Buffer | None) -> None:
+    """Store an object, or remove it where there are no bytes."""
+    if data is None:
+        byte_setter.delete_sync()
+    else:
+        byte_setter.set_sync(data)
+
+
+async def write_async(byte_setter: Any, data: Buffer | None) -> None:
+    """Store an object, or remove it where there are no bytes."""
+    if data is None:
+        await byte_setter.delete()
+    else:
+        await byte_setter.set(data)
