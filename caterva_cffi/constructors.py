@@ -19,9 +19,10 @@ from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
 from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry, void_dtype
 from caterva_cffi.params import Compression
-from caterva_cffi.ranges import RangeReader, source_of
+from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
 from caterva_cffi.schunk import SChunk
+from caterva_cffi.sources import source_of
 
 __all__ = [
     "asarray",

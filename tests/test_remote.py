@@ -21,7 +21,7 @@ from servers import from_number, honest
 from test_golden import check_array, every_file
 
 import caterva_cffi as cat
-from caterva_cffi import ranges, remote
+from caterva_cffi import fsspec_ranges, remote
 
 ITEMS = np.random.default_rng(1).integers(0, 99, (64, 64, 64)).astype("f4")
 PARTITION = {"chunks": (32, 32, 32), "blocks": (8, 8, 8)}
@@ -298,7 +298,7 @@ def test_what_is_asked_wrongly(address, tmp_path):
 
 def test_secrets_are_not_shown():
     hidden = "https://user:secret@host/a.b2?Signature=secret"
-    assert ranges._without_secrets(hidden) == "https://host/a.b2?..."
+    assert fsspec_ranges.without_secrets(hidden) == "https://host/a.b2?..."
 
 
 @pytest.mark.parametrize(
@@ -605,7 +605,7 @@ def test_a_short_object_is_read_whole_where_ranges_are_ignored(misbehaving, monk
     np.testing.assert_array_equal(array[...], ITEMS)
     assert array[1, 2, 3] == ITEMS[1, 2, 3]
     assert len(server.requests()) == 1
-    monkeypatch.setattr(ranges, "MOST_WHOLE", len(FRAME) - 1)
+    monkeypatch.setattr(fsspec_ranges, "MOST_WHOLE", len(FRAME) - 1)
     with pytest.raises(cat.StorageError, match="ignores ranges"):
         cat.open(f"{server.url}/a")
 
