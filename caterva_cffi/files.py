@@ -3,15 +3,14 @@
 What is written as a whole is written beside its place and then renamed, so that a crash leaves
 the old or the new. What is changed in place has a mark beside it meanwhile; one that is left
 behind says that the data cannot be trusted.
+
+Modules that take long to import, and that few calls need, are imported by those.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -65,6 +64,8 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     path = fs_path(urlpath)
     _check_removable(path)
     if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.remove(path)
@@ -103,7 +104,7 @@ def check_free(path: str, mode: str) -> None:
 def beside(path: str) -> str:
     """Return a path for something that is written before it takes the given one."""
     folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(folder, f".{name[:32]}.{secrets.token_hex(8)}")
+    return os.path.join(folder, f".{name[:32]}.{os.urandom(8).hex()}")
 
 
 def move(temporary: str, path: str, mode: str) -> None:
@@ -174,6 +175,8 @@ def _exchange(first: str, second: str) -> bool:
 def _synchronize(path: str) -> None:
     """Wait until a file, or a directory with its files, is on the disk."""
     if os.path.isdir(path):
+        from concurrent.futures import ThreadPoolExecutor
+
         # File systems write what is waited for at the same time in one go.
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(_synchronize_one, (entry.path for entry in os.scandir(path))))
