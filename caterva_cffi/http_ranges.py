@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from caterva_cffi.errors import StorageError
 from caterva_cffi.fsspec_ranges import Answer, Versioned
 from caterva_cffi.plan import Range
 
-__all__ = ["Http"]
+__all__ = ["WAITS", "Http"]
+
+WAITS = (0.1, 0.2, 0.4, 0.8)
+"""Seconds before a request that failed is repeated, each time; s3fs takes about as many."""
+
+_UNAVAILABLE = {408, 425, 429, 500, 502, 503, 504}
+"""Statuses of servers that may answer later."""
+
+
+class _UnavailableError(StorageError):
+    """The server may answer later."""
 
 
 class Http(Versioned):
     """An object of an HTTP server, through fsspec and aiohttp."""
 
     async def _fetch_one(self, fs: Any, part: Range) -> bytes:
+        import asyncio
+
+        for wait in WAITS:
+            try:
+                return await self._ask(fs, part)
+            except Exception as error:
+                if not _may_pass(error):
+                    raise
+            await asyncio.sleep(wait)
+        return await self._ask(fs, part)
+
+    async def _ask(self, fs: Any, part: Range) -> bytes:
         session = await fs.set_session()
         headers = {
             **fs.kwargs.get("headers", {}),
@@ -30,7 +53,8 @@ class Http(Versioned):
             if response.status == 416 and not self._opened:
                 return b""  # nothing is there
             if response.status not in (200, 206):
-                raise StorageError(
+                kind = _UnavailableError if response.status in _UNAVAILABLE else StorageError
+                raise kind(
                     f"{self.name} cannot be read: HTTP status {response.status} {response.reason}"
                 )
             encoding = response.headers.get("Content-Encoding", "identity")
@@ -53,3 +77,12 @@ class Http(Versioned):
             return await self._accept(
                 part, Answer(content_range if response.status == 206 else "", version, read)
             )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    aiohttp = sys.modules["aiohttp"]
+    broken = aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
+    # Certificates stay wrong; timeouts have taken minutes already.
+    lasting = aiohttp.ClientSSLError, TimeoutError
+    return isinstance(error, (_UnavailableError, *broken)) and not isinstance(error, lasting)

@@ -517,7 +517,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent; `promised` is the length that the head tells, by default the true one."""
+    """What is sent; `promised` is the length that the head tells, by default the true one.
+
+    Nothing is sent with status 0.
+    """
 
     status: int
     body: bytes = b""
@@ -574,9 +577,14 @@ def breaks_off(asked: Asked) -> Answer:
     return replace(answer, body=answer.body[: len(answer.body) // 2], promised=len(answer.body))
 
 
-def from_number(number: int, worse: Behaviour) -> Behaviour:
-    """Be honest to those before that number (0 is the first), and worse from then on."""
-    return lambda asked: (honest if asked.number < number else worse)(asked)
+def hangs_up(asked: Asked) -> Answer:
+    """Close the connection without a word."""
+    return Answer(0)
+
+
+def from_number(number: int, worse: Behaviour, times: int = sys.maxsize) -> Behaviour:
+    """Be honest to those before that number (0 is the first), and worse from then on, for a time."""
+    return lambda asked: (worse if 0 <= asked.number - number < times else honest)(asked)
 
 
 def fails(status: int = 500) -> Behaviour:
@@ -671,6 +679,9 @@ def misbehaving(
             length = len(answer.body) if answer.promised is None else answer.promised
             body = b"" if self.command == "HEAD" else answer.body
             server.record(Request(self.command, path, asked_range or "-", answer.status, len(body)))
+            if not answer.status:
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

@@ -21,7 +21,7 @@ from servers import from_number, honest
 from test_golden import check_array, every_file
 
 import caterva_cffi as cat
-from caterva_cffi import fsspec_ranges, remote
+from caterva_cffi import fsspec_ranges, http_ranges, remote
 
 ITEMS = np.random.default_rng(1).integers(0, 99, (64, 64, 64)).astype("f4")
 PARTITION = {"chunks": (32, 32, 32), "blocks": (8, 8, 8)}
@@ -568,6 +568,12 @@ def says_nothing_of_the_size(asked):
     return servers.replace(answer, headers={**answer.headers, "Content-Range": span})
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Repeat requests without waiting."""
+    monkeypatch.setattr(http_ranges, "WAITS", (0,) * len(http_ranges.WAITS))
+
+
 MISBEHAVIOUR = {
     # What it does, and what comes of it: from the first request on, and from a later one on.
     "sends less": (servers.sends_less, cat.StorageError, cat.StorageError),
@@ -587,7 +593,7 @@ MISBEHAVIOUR = {
 @pytest.mark.parametrize(
     ("behaviour", "at_first", "later"), MISBEHAVIOUR.values(), ids=list(MISBEHAVIOUR)
 )
-def test_misbehaving_servers(misbehaving, behaviour, at_first, later, first):
+def test_misbehaving_servers(misbehaving, impatient, behaviour, at_first, later, first):
     server = misbehaving({"a": FRAME}, from_number(first, behaviour))
     expected = later if first else at_first
     if isinstance(expected, np.ndarray):
@@ -597,6 +603,26 @@ def test_misbehaving_servers(misbehaving, behaviour, at_first, later, first):
             cat.open(f"{server.url}/a")[40:]
     server.restart(honest)
     np.testing.assert_array_equal(cat.open(f"{server.url}/a")[40:], ITEMS[40:])
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("behaviour", [servers.fails(503), servers.breaks_off, servers.hangs_up])
+def test_requests_that_fail_are_repeated(misbehaving, impatient, behaviour, first):
+    repeated = len(http_ranges.WAITS)
+    server = misbehaving({"a": FRAME}, from_number(first, behaviour, repeated))
+    np.testing.assert_array_equal(cat.open(f"{server.url}/a")[40:], ITEMS[40:])
+    assert len(server.requests()) == 3 + repeated
+    server.restart(from_number(first, behaviour))
+    with pytest.raises(cat.StorageError, match="cannot be read"):
+        cat.open(f"{server.url}/a")[40:]
+
+
+@pytest.mark.parametrize("behaviour", [servers.fails(403), servers.fails(501), servers.sends_less])
+def test_what_will_not_pass_is_not_asked_again(misbehaving, behaviour):
+    server = misbehaving({"a": FRAME}, from_number(2, behaviour))
+    with pytest.raises((cat.StorageError, PermissionError)):
+        cat.open(f"{server.url}/a")[40:]
+    assert len(server.requests()) == 3
 
 
 def test_a_short_object_is_read_whole_where_ranges_are_ignored(misbehaving, monkeypatch):
