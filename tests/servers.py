@@ -583,7 +583,7 @@ def hangs_up(asked: Asked) -> Answer:
 
 
 def from_number(number: int, worse: Behaviour, times: int = sys.maxsize) -> Behaviour:
-    """Be honest to those before that number (0 is the first), and worse from then on, for a time."""
+    """Be honest to those before that number (0 is the first), then worse to so many."""
     return lambda asked: (worse if 0 <= asked.number - number < times else honest)(asked)
 
 
