@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from caterva_cffi.errors import ArgumentError, CatervaError, StorageError, UnsupportedError
 from caterva_cffi.plan import Range
-from caterva_cffi.policy import get_read_policy
 from caterva_cffi.ranges import Source
 
 if TYPE_CHECKING:
@@ -28,6 +27,9 @@ __all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system"
 
 MOST_WHOLE = 64 << 20
 """Bytes of the longest object that is read whole from a server that ignores ranges."""
+
+_CONNECTIONS = 100
+"""As many as aiohttp opens by itself. More requests would wait for one, and run out of time."""
 
 
 class Stored(Source):
@@ -57,13 +59,13 @@ class Stored(Source):
         """Return what `open` needs to open it again."""
         return self._url, "r", self._options
 
-    def _read(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
-        got: Sequence[Buffer] = self._told(lambda: self._fetch(ranges))
+    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
+        got: Sequence[Buffer] = self._told(lambda: self._fetch(ranges, concurrency))
         self._opened = True
         return got
 
     @abstractmethod
-    def _fetch(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
+    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         """Read ranges; errors may be of any kind."""
 
     def _told(self, action: Callable[[], Any]) -> Any:
@@ -111,7 +113,7 @@ class Files(Stored):
         self._identity = _identity(info)
         self.identified = self._identity.keys() > {"size"}
 
-    def _fetch(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
+    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         starts, stops = map(list, zip(*ranges, strict=True))
         got = self.fs.cat_ranges([self._path] * len(ranges), starts, stops, on_error="return")
         for data in got:
@@ -166,10 +168,12 @@ class Versioned(Stored):
     _version: tuple[str, ...] = ()
     _whole: bytes | None = None
 
-    def _fetch(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
+    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         if self._whole is None:
             sync = importlib.import_module("fsspec.asyn").sync
-            got: Sequence[Buffer] = sync(self.fs.loop, self._fetch_together, self.fs, ranges)
+            got: Sequence[Buffer] = sync(
+                self.fs.loop, self._fetch_together, self.fs, ranges, concurrency
+            )
             if self._whole is None:
                 return got
         whole = memoryview(self._whole)
@@ -178,10 +182,12 @@ class Versioned(Stored):
     def verify(self) -> None:
         """Do nothing: each answer was looked at."""
 
-    async def _fetch_together(self, fs: Any, ranges: Sequence[Range]) -> list[bytes]:
+    async def _fetch_together(
+        self, fs: Any, ranges: Sequence[Range], concurrency: int
+    ) -> list[bytes]:
         import asyncio  # takes a tenth of the time in which NumPy and all of this are imported
 
-        limit = asyncio.Semaphore(get_read_policy("remote").concurrency)
+        limit = asyncio.Semaphore(min(concurrency, _CONNECTIONS))
 
         async def fetch(part: Range) -> bytes:
             async with limit:

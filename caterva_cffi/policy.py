@@ -25,6 +25,8 @@ class ReadPolicy:
     whole : float
         The share of a chunk, from 0 to 1, above which one read of all of it costs less than several
         of its parts.
+    concurrency : int
+        Requests at a time for each chunk that is read.
 
     Raises
     ------

@@ -24,7 +24,8 @@ class RangeReader(Protocol):
 
     The bytes must not change while the array is in use. An attribute `size`, the number of all
     bytes, is used where there is one: a frame of another length is refused, and so are reads after
-    it changed. Several threads read at once if they share the array.
+    it changed. Several threads read at once if they share the array; a large selection is read in
+    several calls, also from a thread of this package, one at a time.
     """
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
@@ -60,8 +61,14 @@ class Source(ABC):
     size: int | None = None
     identified = False
 
-    def read(self, ranges: Sequence[Range]) -> list[memoryview]:
+    def read(self, ranges: Sequence[Range], concurrency: int) -> list[memoryview]:
         """Read ranges; one that reaches behind the object's end lacks bytes.
+
+        Parameters
+        ----------
+        ranges : sequence of Range
+        concurrency : int
+            How many to ask for at a time, if the client allows so many.
 
         Raises
         ------
@@ -72,7 +79,7 @@ class Source(ABC):
         """
         asked = [self._clip(part) for part in ranges]
         full = [part for part in asked if part[1] > part[0]]
-        answers = iter(self._read(full) if full else ())
+        answers = iter(self._read(full, concurrency) if full else ())
         got = [_view(next(answers)) if stop > start else memoryview(b"") for start, stop in asked]
         for part, data in zip(asked, got, strict=True):
             start, stop = self._clip(part)  # its size may be known only now
@@ -90,7 +97,7 @@ class Source(ABC):
         return part if self.size is None else (min(part[0], self.size), min(part[1], self.size))
 
     @abstractmethod
-    def _read(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
+    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         """Read ranges that hold something."""
 
     @abstractmethod
@@ -132,7 +139,7 @@ class Given(Source):
             raise ArgumentError(f"{self.name}: its size is {size!r}; expected bytes, or None")
         return size
 
-    def _read(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
+    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         got = self._reader.read_ranges(list(ranges))
         if len(got) != len(ranges):
             raise StorageError(f"{self.name}: {len(got)} answers to {len(ranges)} ranges")

@@ -1,7 +1,7 @@
 """Arrays behind a network: of a contiguous frame only what a selection needs is read.
 
 A selection is read in groups of chunks. For all chunks of a group, what they need is asked for at
-once: first where their blocks are, then the blocks.
+once: first where their blocks are, then the blocks. While a group is decoded the next one comes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from operator import mul
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -31,10 +31,14 @@ from caterva_cffi.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.reading import pieces
 from caterva_cffi.selection import Basic, Box, Fancy
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
 __all__ = ["GROUP_BYTES", "RemoteArray"]
 
-GROUP_BYTES = 64 << 20
-"""Compressed bytes that a group of chunks may need; one chunk alone may need more."""
+GROUP_BYTES = 32 << 20
+"""Compressed bytes that a group of chunks may need; one chunk alone may need more. There are two
+groups at a time: one is decoded while the next one is fetched."""
 
 _MERGED_BYTES = 8 << 20  # longer reads are asked for apart, so that they arrive at the same time
 _KNOWN_BYTES = 4 << 20
@@ -56,8 +60,8 @@ class RemoteArray(ReadableArray):
     came, whether the object's properties are the same. Where there is only a length to compare, a
     change that keeps it is not noticed.
 
-    Memory: beside the result, the compressed bytes of a group of chunks, at most 64 MiB or those of
-    one chunk, and 4 MiB in which the block offsets of chunks are kept.
+    Memory: beside the result, the compressed bytes of two groups of chunks, together at most 64 MiB
+    or those of two chunks, and 4 MiB in which the block offsets of chunks are kept.
 
     Parameters
     ----------
@@ -205,8 +209,7 @@ class RemoteArray(ReadableArray):
         return OrthogonalReads(self)
 
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
-        groups = _Groups(self, fancy.boxes(self._grid, selection))
-        with self._naming():
+        with self._naming(), _Groups(self, fancy.boxes(self._grid, selection)) as groups:
             fancy.read(self._grid, groups.read, self._dtype, selection, out)
             if groups.have_read:
                 self._source.verify()
@@ -220,22 +223,22 @@ class RemoteArray(ReadableArray):
             self._source.verify()
             raise type(error)(f"{self.urlpath}: {error}", error.code) from error
 
-    def _fetch(self, ranges: list[Range]) -> list[memoryview]:
-        """Read ranges, those close to each other together."""
-        gap = get_read_policy("remote").gap
+    def _fetch(self, ranges: list[Range], nchunks: int = 1) -> list[memoryview]:
+        """Read ranges of so many chunks, those close to each other together."""
+        policy = get_read_policy("remote")
         merged: list[Range] = []
         within = [0] * len(ranges)
         for number in sorted(range(len(ranges)), key=ranges.__getitem__):
             start, stop = ranges[number]
             if merged:
                 first, last = merged[-1]
-                if start - last <= gap and max(stop, last) - first <= _MERGED_BYTES:
+                if start - last <= policy.gap and max(stop, last) - first <= _MERGED_BYTES:
                     merged[-1] = (first, max(stop, last))
                     within[number] = len(merged) - 1
                     continue
             merged.append((start, stop))
             within[number] = len(merged) - 1
-        got = self._source.read(merged)
+        got = self._source.read(merged, policy.concurrency * nchunks)
         return [
             got[at][start - merged[at][0] : stop - merged[at][0]]
             for at, (start, stop) in zip(within, ranges, strict=True)
@@ -267,9 +270,8 @@ class RemoteArray(ReadableArray):
 
     def _fetch_parts(self, wanted: Mapping[int, list[Box]]) -> dict[int, list[Part]]:
         """Read what boxes of chunks need, by the chunks' numbers."""
-        return run(
-            together({n: self._part_steps(n, boxes) for n, boxes in wanted.items()}), self._fetch
-        )
+        steps = {n: self._part_steps(n, boxes) for n, boxes in wanted.items()}
+        return run(together(steps), partial(self._fetch, nchunks=len(steps)))
 
     def _part_steps(self, number: int, boxes: Sequence[Box]) -> Steps[list[Part]]:
         """Read what boxes of a chunk need."""
@@ -295,6 +297,8 @@ class RemoteArray(ReadableArray):
 class _Groups:
     """Reads boxes of an array in their order, a group of chunks at a time.
 
+    While a group is decoded, the next one is fetched, by a thread.
+
     Parameters
     ----------
     array : RemoteArray
@@ -313,7 +317,16 @@ class _Groups:
         self._next = next(self._coming, None)
         self._left = 0
         self._pieces: dict[int, list[Piece]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: tuple[int, Future[dict[int, list[Part]]]] | None = None
         self.have_read = False
+
+    def __enter__(self) -> _Groups:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
 
     def read(self, box: Box, dest: npt.NDArray[Any]) -> None:
         """Read a box into an array of its shape."""
@@ -328,10 +341,29 @@ class _Groups:
             array._kernel.decode(number, self._pieces[number], part, place, dest.strides)
 
     def _read_group(self) -> None:
-        """Fetch what the next boxes of chunks need."""
+        """Take what the next boxes of chunks need, and let the group behind it be fetched."""
+        self._pieces = {}  # those of the group before, to have the memory for this one
+        if self._ahead is None:
+            self._left, wanted = self._next_group()
+            parts = self._array._fetch_parts(wanted)
+        else:
+            self._left, coming = self._ahead
+            self._ahead = None
+            parts = coming.result()
+        self._pieces = {number: pieces(given) for number, given in parts.items()}
+        self.have_read = True
+        if self._next is not None:
+            from concurrent.futures import ThreadPoolExecutor  # not for small selections
+
+            self._thread = self._thread or ThreadPoolExecutor(1)
+            count, wanted = self._next_group()
+            self._ahead = count, self._thread.submit(self._array._fetch_parts, wanted)
+
+    def _next_group(self) -> tuple[int, dict[int, list[Box]]]:
+        """Return how many boxes of chunks the next group has, and which, by the chunks' numbers."""
         wanted: dict[int, list[Box]] = {}
         costs: dict[int, int] = {}
-        total = 0
+        count = total = 0
         while self._next is not None:
             number, part = self._next
             before = costs.get(number, 0)
@@ -343,9 +375,6 @@ class _Groups:
             total += cost - before
             costs[number] = cost
             wanted.setdefault(number, []).append(part)
-            self._left += 1
+            count += 1
             self._next = next(self._coming, None)
-        self._pieces = {}  # those of the group before, to have the memory for this one
-        parts = self._array._fetch_parts(wanted)
-        self._pieces = {number: pieces(given) for number, given in parts.items()}
-        self.have_read = True
+        return count, wanted

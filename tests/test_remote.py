@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
@@ -22,6 +23,7 @@ from test_golden import check_array, every_file
 
 import caterva_cffi as cat
 from caterva_cffi import fsspec_ranges, http_ranges, remote
+from caterva_cffi.kernel import Kernel
 
 ITEMS = np.random.default_rng(1).integers(0, 99, (64, 64, 64)).astype("f4")
 PARTITION = {"chunks": (32, 32, 32), "blocks": (8, 8, 8)}
@@ -209,6 +211,48 @@ def test_memory_is_bounded(monkeypatch, policy, key):
     assert len(reader.calls) > 1
     for call in reader.calls:
         assert sum(stop - start for start, stop in call) <= 2.5 * chunk
+
+
+def test_the_next_group_comes_while_one_is_decoded(monkeypatch):
+    coming, waited = threading.Event(), []
+
+    class Announcing(Counting):
+        def read_ranges(self, ranges):
+            if len(self.calls) == 1:
+                coming.set()
+            return super().read_ranges(ranges)
+
+    reader = Announcing(FRAME)
+    found = cat.open(reader)
+    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    reader.counted()
+    decode = Kernel.decode
+
+    def decoding(*arguments):
+        waited.append(coming.wait(60))
+        return decode(*arguments)
+
+    monkeypatch.setattr(Kernel, "decode", decoding)
+    np.testing.assert_array_equal(found[...], ITEMS)
+    assert waited == [True] * 8 and len(reader.calls) == 8
+
+
+def test_an_error_of_the_next_group_comes_in_its_turn(monkeypatch):
+    class Failing(Counting):
+        def read_ranges(self, ranges):
+            if len(self.calls) == 2:
+                raise ConnectionError("no answer")
+            return super().read_ranges(ranges)
+
+    reader = Failing(FRAME)
+    found = cat.open(reader)
+    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    reader.counted()
+    out, nthreads = np.zeros_like(ITEMS), threading.active_count()
+    with pytest.raises(ConnectionError, match="no answer"):
+        found.read(out=out)
+    np.testing.assert_array_equal(out[:32, :32], ITEMS[:32, :32])
+    assert not out[32:].any() and threading.active_count() == nthreads
 
 
 def test_a_file_of_100_gigabytes(tmp_path, monkeypatch):
@@ -615,6 +659,26 @@ def test_requests_that_fail_are_repeated(misbehaving, impatient, behaviour, firs
     server.restart(from_number(first, behaviour))
     with pytest.raises(cat.StorageError, match="cannot be read"):
         cat.open(f"{server.url}/a")[40:]
+
+
+def test_requests_at_a_time_are_counted_by_chunk(misbehaving, policy):
+    together = threading.Barrier(4, timeout=60)
+    present, most = set(), []
+
+    def meets_others(asked):
+        present.add(asked.number)
+        most.append(len(present))
+        together.wait()
+        present.discard(asked.number)
+        return honest(asked)
+
+    policy(first=0, gap=0, whole=1.0, concurrency=2)
+    server = misbehaving({"a": FRAME})
+    array = cat.open(f"{server.url}/a")
+    array[::32, 0, 0]  # brings the offsets of two chunks
+    server.restart(meets_others)
+    np.testing.assert_array_equal(array[:, 0, 0], ITEMS[:, 0, 0])
+    assert len(most) == 8 and max(most) == 4
 
 
 @pytest.mark.parametrize("behaviour", [servers.fails(403), servers.fails(501), servers.sends_less])
