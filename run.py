@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent
 WHEELS = ROOT / "build" / "wheels"
 # What a wheel is made from. Directories are read whole.
 WHEEL_INPUTS = (
-    *("pyproject.toml", "CMakeLists.txt", "LICENSE", "caterva_cffi"),
+    *("pyproject.toml", "CMakeLists.txt", "LICENSE", "cmake", "caterva_cffi"),
     *("vendor/manifest.toml", "vendor/fetch.py", "vendor/include", "vendor/licenses"),
 )
 NO_NETWORK = re.compile(

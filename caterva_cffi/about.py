@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from caterva_cffi._ffi import ffi, lib
 from caterva_cffi._version import __version__
@@ -23,11 +24,15 @@ class Versions:
     ----------
     caterva_cffi, c_blosc2, caterva : str
         Versions of this package and of the two libraries it binds.
+    vendored : bool
+        Whether C-Blosc2 and its codecs were compiled with this package. Otherwise they are the
+        system's.
     codecs : Mapping of str to str
-        Versions of the libraries that compress, by their names.
+        Versions of the libraries that compress, by their names. Where the system's C-Blosc2 has
+        another LZ4 or Zstandard than this package, both; zfp is left out there.
     simd : str
         The instructions that C-Blosc2 has chosen for shuffling on this processor: "avx512", "avx2",
-        "sse2", "neon", "altivec" or "generic".
+        "sse2", "neon", "altivec" or "generic"; "unknown" of the system's C-Blosc2.
     nthreads : int
         Threads that all calls share, see `set_nthreads`.
     processors : int
@@ -43,6 +48,7 @@ class Versions:
     caterva_cffi: str
     c_blosc2: str
     caterva: str
+    vendored: bool
     codecs: Mapping[str, str]
     simd: str
     nthreads: int
@@ -82,8 +88,9 @@ def versions() -> Versions:
         caterva_cffi=__version__,
         c_blosc2=_string(lib.blosc2_get_version_string()),
         caterva=_string(lib.CATERVA_VERSION_STRING),
+        vendored=bool(lib.CAT_VENDORED),
         codecs=_codecs(),
-        simd=_string(lib.caterva_cffi_shuffle_name()),
+        simd=_string(lib.cat_shuffle_name()) or "unknown",
         nthreads=get_nthreads(),
         processors=usable_processors(),
         python=f"{platform.python_implementation()} {platform.python_version()}{free_threaded}",
@@ -92,19 +99,24 @@ def versions() -> Versions:
     )
 
 
-def _string(pointer: object) -> str:
-    return ffi.string(pointer).decode()  # type: ignore[no-any-return]
+def _string(pointer: Any) -> str:
+    return str(ffi.string(pointer).decode()) if pointer else ""
 
 
 def _codecs() -> dict[str, str]:
-    return {
+    codecs = {
         "BloscLZ": _compiled_version(b"blosclz"),
         "LZ4": _string(lib.LZ4_versionString()),
         "Zstandard": _string(lib.ZSTD_versionString()),
-        "zlib-ng": _compiled_version(b"zlib"),
-        # "zfp version 1.0.1 (December 15, 2023)"
-        "zfp": _string(lib.zfp_version_string).removeprefix("zfp version ").partition(" ")[0],
+        # A system's C-Blosc2 may have either.
+        "zlib-ng" if lib.CAT_VENDORED else "zlib": _compiled_version(b"zlib"),
     }
+    for name, codec in ("LZ4", b"lz4"), ("Zstandard", b"zstd"):
+        if (theirs := _compiled_version(codec)) != codecs[name]:
+            codecs[name] += f" (C-Blosc2: {theirs})"
+    if zfp := _string(lib.cat_zfp_version()):  # "zfp version 1.0.1 (December 15, 2023)"
+        codecs["zfp"] = zfp.removeprefix("zfp version ").partition(" ")[0]
+    return codecs
 
 
 def _compiled_version(codec: bytes) -> str:

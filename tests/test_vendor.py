@@ -146,6 +146,15 @@ def test_unpacks_what_the_manifest_names(project):
     assert "int a" not in licenses
 
 
+def test_unpacks_only_the_parts_that_were_named(project, capsys):
+    assert project.run("b") == 0
+    assert project.parts() == ["b"]
+    assert project.run("b", "c") == 1
+    assert "has no parts ['c']\nIts parts are a, b." in capsys.readouterr().err
+    assert project.run() == 0
+    project.assert_complete()
+
+
 @pytest.mark.parametrize(
     ("member", "reason"),
     [

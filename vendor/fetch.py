@@ -1,6 +1,7 @@
 """Fetch the vendored C sources that `manifest.toml` names and unpack them into `src/`.
 
     python vendor/fetch.py             fetch and unpack what is missing
+    python vendor/fetch.py caterva     only this part
     python vendor/fetch.py --check     verify every unpacked file; exit with 1 if one is missing
 
 An archive is unpacked only after its SHA-256 has been verified, into a work directory beside the
@@ -17,7 +18,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -536,9 +537,18 @@ def compose_licenses(part: Part, texts: dict[str, bytes]) -> str:
 # Putting it together
 
 
-def fetch(manifest: Path, dest: Path, sdists: Path | None = None) -> list[Part]:
-    """Fetch and unpack the parts that `dest` lacks; return them."""
+def fetch(
+    manifest: Path, dest: Path, sdists: Path | None = None, only: Sequence[str] = ()
+) -> list[Part]:
+    """Fetch and unpack the parts that `dest` lacks, of all or of those named; return them."""
     parts = read_manifest(manifest)
+    if only:
+        if unknown := set(only) - {part.name for part in parts}:
+            raise FetchError(
+                f"{manifest} has no parts {sorted(unknown)}",
+                f"Its parts are {', '.join(part.name for part in parts)}.",
+            )
+        parts = [part for part in parts if part.name in only]
     if all(is_unpacked(part, dest) for part in parts):
         return []
     import shutil
@@ -600,6 +610,7 @@ def say(message: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Fetch the vendored C sources that are missing.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="fetch only these; default: all")
     parser.add_argument("--check", action="store_true", help="verify what is there, fetch nothing")
     parser.add_argument(
         "--licenses", action="store_true", help="fetch, then rewrite licenses/ (after an update)"
@@ -618,7 +629,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.check:
             check(options.manifest, options.dest)
         else:
-            fetch(options.manifest, options.dest, options.sdists)
+            fetch(options.manifest, options.dest, options.sdists, options.parts)
         if options.licenses:
             update_licenses(options.manifest, options.dest)
     except FetchError as error:
