@@ -24,6 +24,8 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_BLOCK: "a block does not decode to its size",
     lib.CAT_ERROR_MEMORY: "out of memory",
     lib.CAT_ERROR_DIFFERENT: "the blocks of the chunk cannot stay as they are",
+    lib.CAT_ERROR_CHECKSUM: "the checksum is another one: bytes were changed",
+    lib.CAT_ERROR_UNCHECKED: "a chunk without the checksums that the array's chunks have",
     lib.CAT_ERROR_ENVIRONMENT: "refused while a BLOSC_* variable changes blocks, items or DELTA",
 }
 
@@ -78,6 +80,8 @@ _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
         lib.CAT_ERROR_OFFSET,
         lib.CAT_ERROR_MISSING,
         lib.CAT_ERROR_BLOCK,
+        lib.CAT_ERROR_CHECKSUM,
+        lib.CAT_ERROR_UNCHECKED,
     ),
 }
 _CLASS_OF = {code: cls for cls, codes in _CLASSES.items() for code in codes}

@@ -194,6 +194,7 @@ class NDArray(ReadableArray):
             ("Comp. filters", f"[{', '.join(n for n in names if n != 'NOFILTER')}]"),
             ("Comp. ratio", f"{self.cratio:.2f}"),
             ("Stored", f"{self.cbytes} of {self.size} bytes in {self.nchunks} chunks"),
+            ("Checksums", "CRC-32 of each block" if self.checksum else "none"),
             ("Where", self.urlpath or "memory"),
         ]
 
@@ -468,8 +469,8 @@ class NDArray(ReadableArray):
         Parameters
         ----------
         **kwargs
-            As for `empty`. Partition and metalayers are inherited where they are not given;
-            compression and storage are the defaults, as in python-caterva.
+            As for `empty`. Partition, checksums and metalayers are inherited where they are not
+            given; compression and storage are the defaults, as in python-caterva.
 
         Returns
         -------

@@ -17,7 +17,7 @@ from caterva_cffi.buffers import as_bytes
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
-from caterva_cffi.metalayers import B2ND, CATERVA, check_dtype, encode_geometry, void_dtype
+from caterva_cffi.metalayers import OWN, check_dtype, encode_geometry, void_dtype
 from caterva_cffi.params import Compression
 from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
@@ -39,7 +39,7 @@ __all__ = [
 _COMPRESSION = {
     "codec", "clevel", "filters", "filtersmeta", "nthreads", "usedict", "splitmode", "codec_meta"
 }  # fmt: skip
-_STORAGE = {"chunks", "blocks", "urlpath", "contiguous", "memframe", "meta", "mode"}
+_STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe", "meta", "mode"}
 
 
 def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
@@ -71,7 +71,7 @@ def new_array(
     chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
     if chunks is None or blocks is None:
         chunks, blocks = default_partition(lengths, dtype.itemsize, chunks, blocks)
-    grid = Grid(lengths, chunks, blocks, dtype.itemsize)
+    grid = Grid(lengths, chunks, blocks, dtype.itemsize, bool(kwargs.get("checksum")))
     given_meta = kwargs.get("meta") or {}
     if not isinstance(given_meta, Mapping):
         raise TypeError(f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes")
@@ -79,8 +79,9 @@ def new_array(
         (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name): content
         for name, content in given_meta.items()
     }
-    if meta.keys() & {B2ND, CATERVA}:
-        raise ArgumentError(f"metalayers {B2ND!r} and {CATERVA!r} belong to the array itself")
+    if meta.keys() & OWN:
+        names = ", ".join(map(repr, sorted(OWN)))
+        raise ArgumentError(f"metalayers {names} belong to the array itself")
     schunk = SChunk.create(
         compression,
         dtype.itemsize,
@@ -130,6 +131,8 @@ def empty(
         Without one items are `S{itemsize}`, as in python-caterva.
     chunks, blocks : sequence of int, optional
         Shapes of the two levels of partition, in items; see `grid.default_partition`.
+    checksum : bool, default False
+        Store a CRC-32 with each block, which is compared when the block is read.
     urlpath : str or path-like, optional
         Where to store it; without one it is in memory.
     contiguous : bool, default False
@@ -213,8 +216,8 @@ def full(
             value = np.asarray(fill_value, item_dtype).tobytes()
             if item.ndim:
                 raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
-    if any(value) and item_dtype.itemsize > 255:
-        # The header of a chunk of one value has no room for such an item size.
+    if any(value) and (item_dtype.itemsize > 255 or kwargs.get("checksum")):
+        # A chunk of one value has no room for such an item size, nor for a checksum of the value.
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         one = np.frombuffer(value, item_dtype).reshape(())
         return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
@@ -315,15 +318,17 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     ----------
     array : NDArray
     **kwargs
-        As for `empty`. Partition and metalayers are inherited where they are not given;
-        compression and storage are the defaults, as in python-caterva.
+        As for `empty`. Partition, checksums and metalayers are inherited where they are not
+        given; compression and storage are the defaults, as in python-caterva.
 
     Returns
     -------
     NDArray
     """
-    meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
-    inherited = {"chunks": array.chunks, "blocks": array.blocks, "meta": meta}
+    meta = {n: content for n, content in array.meta.items() if n not in OWN}
+    inherited = {
+        "chunks": array.chunks, "blocks": array.blocks, "checksum": array.checksum, "meta": meta
+    }  # fmt: skip
     if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
         del inherited["blocks"]
     given = {name: value for name, value in kwargs.items() if value is not None}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy
 from caterva_cffi._ffi import lib
 from caterva_cffi.buffers import address
+from caterva_cffi.frame import write_seal
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import Layout, encode_offsets
 from caterva_cffi.params import Compression
@@ -132,6 +133,7 @@ class FrameEditor:
         size = len(start) + cbytes + len(stored_offsets) + len(trailer)
         struct.pack_into(">q", start, 16, size)
         struct.pack_into(">q", start, 39, cbytes)
+        write_seal(memoryview(start), offsets, trailer)
         parts = [
             np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
         ]

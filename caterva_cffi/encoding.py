@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
 from caterva_cffi.constructors import chunk_items, new_array
-from caterva_cffi.frame import FrameHeader
+from caterva_cffi.frame import FrameHeader, write_seal
 from caterva_cffi.layout import encode_offsets
 from caterva_cffi.metalayers import check_dtype
 
@@ -75,6 +75,7 @@ def encode_frame(items: npt.NDArray[Any], **kwargs: Any) -> memoryview:
         (58, ">i", grid.chunk_nbytes),
     ):
         struct.pack_into(kind, memory, at, value)
+    write_seal(memoryview(memory[:start]), offsets, trailer)
     inside = len(parts[0]) if cbytes else 0
     if cbytes == inside:
         at = start + inside

@@ -125,8 +125,9 @@ class Fetching:
         return self.whole(stored)
 
     def _part_steps(self, size: int | None) -> Steps[Fetched]:
-        expected = min(_USUAL_HEADER + 4 * self.usual.nblocks, _MOST_AT_ONCE)
-        layout = yield from layout_steps(max(self.policy.first, expected), size)
+        expected = _USUAL_HEADER + kernel_of(self.usual).head
+        first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
+        layout = yield from layout_steps(first, size)
         self.check(layout)
         boxes = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
         kernel = kernel_of(layout.grid)

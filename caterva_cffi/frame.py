@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.checksums import LAYER, Seal
 from caterva_cffi.errors import FormatError, UnsupportedError
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "FrameHeader",
     "check_byte_chunk",
     "check_offsets_chunk",
+    "find_seal",
     "parse_trailer",
     "special_of_offset",
+    "write_seal",
 ]
 
 HEADER_MIN = 87
@@ -54,6 +57,8 @@ class FrameHeader:
     sparse : bool
         Whether chunks are files of their own.
     metalayers : dict of str to bytes
+    seal : Seal or None
+        The checksums of the frame, where it has them.
     """
 
     header_len: int
@@ -65,6 +70,7 @@ class FrameHeader:
     chunksize: int
     sparse: bool
     metalayers: dict[str, bytes]
+    seal: Seal | None
 
     @property
     def nchunks(self) -> int:
@@ -113,9 +119,14 @@ class FrameHeader:
         )
         if not nbytes:
             chunksize = max(chunksize, 0)  # -1 while no chunk was appended
+        places = find_metalayers(data, HEADER_MIN, header_len, _MAX_METALAYERS)
+        layers = {name: data[start:stop] for name, (start, stop) in places.items()}
+        seal = Seal.parse(layers[LAYER]) if LAYER in layers else None
+        if seal is not None:
+            seal.check_header(data[:header_len], places[LAYER][0])
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == 1, _parse_metalayers(data, HEADER_MIN, header_len, _MAX_METALAYERS),
+            kind & 0x0F == 1, layers, seal,
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
@@ -140,8 +151,11 @@ class FrameHeader:
         Raises
         ------
         FormatError
-            For a chunk that lies outside the frame's chunks, or where another one does.
+            For a chunk that lies outside the frame's chunks, or where another one does, and for
+            another checksum than the frame's seal has.
         """
+        if self.seal is not None:
+            self.seal.check_offsets(decoded)
         offsets = np.asarray(decoded.view("<i8"), np.int64)
         if self.sparse:
             return offsets
@@ -157,6 +171,33 @@ class FrameHeader:
                 f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
             )
         return np.where(offsets < 0, offsets, offsets + self.header_len)
+
+
+def find_seal(header: bytes) -> int | None:
+    """Return where in a frame's header its seal is, if it has one.
+
+    Raises
+    ------
+    FormatError
+    """
+    places = find_metalayers(header, HEADER_MIN, len(header), _MAX_METALAYERS)
+    return places[LAYER][0] if LAYER in places else None
+
+
+def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
+    """Write a frame's checksums into its header, if it is one that has them.
+
+    Parameters
+    ----------
+    header : memoryview
+        The header's bytes, to be written.
+    offsets, trailer : buffer
+        The decoded offsets of the chunks, and the trailer's bytes.
+    """
+    at = find_seal(bytes(header))
+    if at is not None:
+        seal = Seal.of(header, at, offsets, trailer).pack()
+        header[at : at + len(seal)] = seal
 
 
 def special_of_offset(offset: int) -> int:
@@ -180,7 +221,8 @@ def parse_trailer(data: bytes) -> dict[str, bytes]:
     ------
     FormatError
     """
-    return _parse_metalayers(data, 2, len(data), _MAX_VARIABLE_METALAYERS)
+    places = find_metalayers(data, 2, len(data), _MAX_VARIABLE_METALAYERS)
+    return {name: data[start:stop] for name, (start, stop) in places.items()}
 
 
 def check_byte_chunk(chunk: bytes | memoryview, what: str) -> None:
@@ -237,8 +279,13 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
 
 
-def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, bytes]:
-    """Return the metalayers behind the fixed part of a header or trailer."""
+def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, tuple[int, int]]:
+    """Return where the metalayers behind the fixed part of a header or trailer are.
+
+    Raises
+    ------
+    FormatError
+    """
 
     def take(at: int, size: int) -> bytes:
         if not 0 <= at <= at + size <= end:
@@ -251,7 +298,7 @@ def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str,
     count = struct.unpack(">H", take(begin + 5, 2))[0]
     if count > most:
         raise FormatError(f"{count} metalayers; at most {most} are possible")
-    layers: dict[str, bytes] = {}
+    places: dict[str, tuple[int, int]] = {}
     at = begin + 7
     for _ in range(count):
         size = take(at, 1)[0] & 0x1F
@@ -261,8 +308,9 @@ def _parse_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str,
         if mark != 0xD2 or content_mark != 0xC6:
             raise FormatError(f"metalayer {name!r} has types {mark:#x} and {content_mark:#x}")
         try:
-            layers[name.decode()] = take(offset + 5, length)
+            take(offset + 5, length)
+            places[name.decode()] = (offset + 5, offset + 5 + length)
         except UnicodeDecodeError:
             raise FormatError(f"metalayer name {name!r} is no text") from None
         at += 6 + size
-    return layers
+    return places

@@ -33,6 +33,12 @@ MAX_CHUNK_BYTES = 2**31 - 1 - 32
 
 MAX_BLOCK_BYTES = 536866816
 
+_CHECKSUMS = 8
+"""Bytes that checksums add to a chunk of which nothing can be compressed."""
+
+_CHECKED_BLOCK = 12
+"""Bytes that they add for each block."""
+
 BLOCK_BYTES = 128 * 1024
 """Bytes of a default block. A block and the two scratches that its filters need stay in an L2
 cache of 512 KiB, and LZ4 and Zstandard have enough to find repetitions in."""
@@ -134,6 +140,8 @@ class Grid:
         In items. A dimension of length zero may have chunks and blocks of length zero.
     itemsize : int
         Bytes.
+    checksums : bool, default False
+        Whether blocks have checksums, which lie in their chunks.
 
     Raises
     ------
@@ -147,6 +155,7 @@ class Grid:
     chunks: tuple[int, ...]
     blocks: tuple[int, ...]
     itemsize: int
+    checksums: bool = False
 
     def __post_init__(self) -> None:
         shape = _lengths("shape", self.shape, 0)
@@ -177,10 +186,11 @@ class Grid:
                 f"blocks {blocks} of {self.itemsize}-byte items have {self.blocksize} bytes; "
                 f"at most {MAX_BLOCK_BYTES} are possible"
             )
-        if self.chunk_nbytes > MAX_CHUNK_BYTES:
+        most = MAX_CHUNK_BYTES - self.checksums * (_CHECKSUMS + _CHECKED_BLOCK * self.nblocks)
+        if self.chunk_nbytes > most:
             raise CapacityError(
                 f"chunks {chunks} of {self.itemsize}-byte items have {self.chunk_nbytes} bytes "
-                f"in whole blocks of {blocks}; at most {MAX_CHUNK_BYTES} are possible"
+                f"in whole blocks of {blocks}; at most {most} are possible"
             )
 
     @property

@@ -20,6 +20,8 @@ Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
 
 _FEW_RANGES = 64
+_CHUNK_HEADER = 32
+_OFFSET = 4  # bytes, as many as a checksum
 
 
 class Kernel:
@@ -32,11 +34,10 @@ class Kernel:
         Threads of a call; 0 takes those that are free of the ones that all calls share.
     """
 
-    __slots__ = ("_grid", "bound", "nblocks", "nthreads")
+    __slots__ = ("_grid", "bound", "head", "nthreads")
 
     def __init__(self, grid: Grid, nthreads: int = 0) -> None:
         self.nthreads = nthreads
-        self.nblocks = grid.nblocks
         self._grid = ffi.new(
             "cat_grid *",
             {
@@ -45,8 +46,13 @@ class Kernel:
                 "shape": grid.shape,
                 "chunk": grid.chunks,
                 "block": grid.blocks,
+                "checksums": grid.checksums,
             },
         )
+        self.head = _CHUNK_HEADER + _OFFSET * grid.nblocks
+        """Bytes of a chunk before its first block, without a dictionary."""
+        if grid.checksums:
+            self.head += _OFFSET * (2 + grid.nblocks)
         self.bound: int = lib.cat_encode_bound(self._grid) if grid.chunk_nbytes else 0
         """Bytes in which a chunk is compressed."""
 

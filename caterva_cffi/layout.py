@@ -31,6 +31,7 @@ __all__ = [
     "encode_offsets",
     "layout_steps",
     "part_steps",
+    "read_offsets",
     "special_header",
 ]
 
@@ -236,6 +237,37 @@ def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.
     return decoded
 
 
+def read_offsets(
+    header: FrameHeader, read: Callable[[int, int], bytes], size: int
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Read the offsets of a frame's chunks.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        Of a frame with chunks.
+    read : callable
+        Returns the frame's bytes from a position to another; fewer where it ends.
+    size : int
+        Bytes of the frame.
+
+    Returns
+    -------
+    decoded : ndarray of uint8
+    stop : int
+        Where their chunk ends.
+
+    Raises
+    ------
+    FormatError
+    """
+    at = header.offsets_at
+    stop = min(at + HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD, size)
+    chunk = read(at, stop) if at < stop else b""
+    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
+    return decoded, at + struct.unpack_from("<i", chunk, 12)[0]
+
+
 def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
     """Refuse a frame on disk that C-Blosc2 must not open.
 
@@ -259,9 +291,7 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
         return
     if not header.chunksize:
         raise FormatError(f"{header.nbytes} bytes in chunks of 0")
-    stop = min(header.offsets_at + HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD, size)
-    chunk = read(header.offsets_at, stop) if header.offsets_at < stop else b""
-    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
+    decoded, _ = read_offsets(header, read, size)
     first = int(header.parse_offsets(decoded)[0])
     if first < 0:
         return

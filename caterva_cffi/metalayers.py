@@ -17,13 +17,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import CATERVA_MAX_ITEMSIZE, MAX_DIM, Grid
 
-__all__ = ["B2ND", "CATERVA", "check_dtype", "decode_geometry", "encode_geometry", "void_dtype"]
+__all__ = [
+    "B2ND",
+    "CATERVA",
+    "OWN",
+    "check_dtype",
+    "decode_geometry",
+    "encode_geometry",
+    "void_dtype",
+]
 
 CATERVA = "caterva"
 B2ND = "b2nd"
+OWN = frozenset({B2ND, CATERVA, LAYER})
+"""The metalayers that are not the user's."""
+
 _FIXARRAY, _INT32, _INT64, _STR32 = 0x90, 0xD2, 0xD3, 0xDB
 _NUMPY_FORMAT = 0
 
@@ -101,7 +113,7 @@ def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
 
 
 def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
-    """Return the metalayers of an array: `b2nd`, and `caterva` where it can read the array."""
+    """Return the metalayers of an array: `b2nd`, `caterva` where it can read the array, `crc32`."""
 
     def array(code: int, letter: str, values: Sequence[int]) -> bytes:
         items = b"".join(struct.pack(f">B{letter}", code, value) for value in values)
@@ -115,6 +127,8 @@ def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
         layers[CATERVA] = bytes([_FIXARRAY + 5]) + body
     text = _dtype_to_text(dtype).encode()
     tail = bytes([_NUMPY_FORMAT]) + struct.pack(">BI", _STR32, len(text)) + text
+    if grid.checksums:
+        layers[LAYER] = OPEN_SEAL
     return {**layers, B2ND: bytes([_FIXARRAY + 7]) + body + tail}
 
 
@@ -190,11 +204,12 @@ def decode_geometry(
     if not names:
         found = ", ".join(map(repr, layers)) or "none"
         raise FormatError(f"no metalayer 'b2nd' or 'caterva' (found: {found}): not an N-d array")
-    grid, dtype = _decode(names[0], layers[names[0]], itemsize)
+    checksums = LAYER in layers
+    grid, dtype = _decode(names[0], layers[names[0]], itemsize, checksums)
     if nchunks is None or grid.nchunks == nchunks:
         return grid, dtype
     if len(names) == 2:
-        other, _ = _decode(CATERVA, layers[CATERVA], dtype.itemsize)
+        other, _ = _decode(CATERVA, layers[CATERVA], dtype.itemsize, checksums)
         if other.nchunks == nchunks:
             return other, dtype
     raise FormatError(
@@ -203,7 +218,7 @@ def decode_geometry(
 
 
 @lru_cache(maxsize=256)  # the many frames of a Zarr array say the same
-def _decode(name: str, data: bytes, itemsize: int) -> tuple[Grid, np.dtype[Any]]:
+def _decode(name: str, data: bytes, itemsize: int, checksums: bool) -> tuple[Grid, np.dtype[Any]]:
     reader = _Reader(name, data)
     entries = reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7) - _FIXARRAY
     reader.byte("the version", 0, 127)
@@ -214,6 +229,6 @@ def _decode(name: str, data: bytes, itemsize: int) -> tuple[Grid, np.dtype[Any]]
     # The first versions of b2nd named no dtype either.
     dtype = reader.dtype(itemsize) if name == B2ND and entries == 7 else void_dtype(itemsize)
     try:
-        return Grid(shape, chunks, blocks, dtype.itemsize), dtype
+        return Grid(shape, chunks, blocks, dtype.itemsize, checksums), dtype
     except (ValueError, MemoryError) as error:
         raise FormatError(f"metalayer {name!r}: {error}") from None

@@ -95,6 +95,8 @@ class Parameters:
     clevel : int
         0 (no compression) to 9.
     shuffle : {"shuffle", "noshuffle", "bitshuffle"}
+    checksum : bool
+        Whether each block has a CRC-32, which is compared when the block is read.
 
     Raises
     ------
@@ -109,6 +111,7 @@ class Parameters:
     cname: str = "lz4"
     clevel: int = 5
     shuffle: str = "shuffle"
+    checksum: bool = False
 
     def __post_init__(self) -> None:
         blocks = _parse_shape("block_shape", self.block_shape)
@@ -125,6 +128,8 @@ class Parameters:
         object.__setattr__(self, "cname", _parse_choice("cname", self.cname, CNAMES))
         object.__setattr__(self, "clevel", _parse_clevel(self.clevel))
         object.__setattr__(self, "shuffle", _parse_choice("shuffle", self.shuffle, SHUFFLES))
+        if not isinstance(self.checksum, bool):
+            raise TypeError(f"checksum is {self.checksum!r}; expected True or False")
 
     def check_ndim(self, ndim: int) -> None:
         """Refuse arrays with another number of dimensions than the configured shapes have.
@@ -163,7 +168,7 @@ class Parameters:
         blocks = _cut(self.block_shape, chunks) or default_blocks(chunks, itemsize)
         if self.chunk_shape is None:
             try:
-                Grid(tuple(shape), chunks, blocks, itemsize)
+                Grid(tuple(shape), chunks, blocks, itemsize, self.checksum)
             except CapacityError:
                 return default_partition(shape, itemsize, None, _cut(self.block_shape, whole))
         return chunks, blocks
@@ -197,6 +202,7 @@ class Parameters:
             codec=CNAMES[self.cname],
             clevel=self.clevel,
             filters=[SHUFFLES[self.shuffle]],
+            checksum=self.checksum,
             meta=metalayers or None,
         )
 
@@ -211,7 +217,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
 
     Parameters
     ----------
-    block_shape, chunk_shape, cname, clevel, shuffle
+    block_shape, chunk_shape, cname, clevel, shuffle, checksum
         As for `Parameters`. Leave the shapes out where a filter flattens the arrays.
 
     Examples
@@ -233,6 +239,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
             "cname": self.cname,
             "clevel": self.clevel,
             "shuffle": self.shuffle,
+            "checksum": self.checksum,
         }
 
     def encode(self, buf: Any) -> bytes:

@@ -205,7 +205,7 @@ def chunk_steps(
     """
     base, end = where
     what = f"chunk {number}"
-    usual = min(HEADER + _OFFSET * kernel.nblocks, end - base)
+    usual = min(kernel.head, end - base)
     if len(head) < usual:
         part = (base + len(head), base + usual)
         [more] = yield [part]

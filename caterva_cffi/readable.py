@@ -127,6 +127,11 @@ class ReadableArray(ABC):
         return self._grid.chunksize
 
     @property
+    def checksum(self) -> bool:
+        """Whether each block has a checksum, which is compared when the block is read."""
+        return self._grid.checksums
+
+    @property
     def blocksize(self) -> int:
         """Bytes of a block's items."""
         return self._grid.blocksize

@@ -135,8 +135,11 @@ class RemoteArray(ReadableArray):
     def _vlmeta(self) -> dict[str, bytes]:
         self._check_open()
         with self._naming():
-            layers = parse_trailer(run(self._trailer_steps(), self._fetch))
+            trailer = run(self._trailer_steps(), self._fetch)
             self._source.verify()
+            if self._layout.header.seal is not None:
+                self._layout.header.seal.check_trailer(trailer)
+            layers = parse_trailer(trailer)
             return {
                 name: decode_plain(chunk, None, f"metalayer {name!r}").tobytes()
                 for name, chunk in layers.items()
@@ -169,6 +172,7 @@ class RemoteArray(ReadableArray):
             ("Blocks", self.blocks),
             ("Comp. ratio", f"{self.cratio:.2f}"),
             ("Stored", f"{self.cbytes} of {self.size} bytes in {self.nchunks} chunks"),
+            ("Checksums", "CRC-32 of each block" if self.checksum else "none"),
             ("Where", self.urlpath),
         ]
 

@@ -7,6 +7,7 @@ first grows and shrinks by inserting and deleting chunks between others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from caterva_cffi.buffers import byte_view
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
-from caterva_cffi.metalayers import B2ND, CATERVA, encode_geometry
+from caterva_cffi.metalayers import OWN, encode_geometry
 from caterva_cffi.params import Compression
 from caterva_cffi.schunk import SChunk, VLMeta
 
@@ -36,7 +37,7 @@ def resize(array: NDArray, newshape: Sequence[int]) -> None:
         old = array._grid
         if len(newshape) != old.ndim:
             raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
-        new = Grid(tuple(newshape), old.chunks, old.blocks, old.itemsize)
+        new = replace(old, shape=tuple(newshape))
         compression = Compression.of(ptr)
         _clear_growth(array, new, compression)
         for at in reversed(list(old.all_chunks())):
@@ -148,12 +149,11 @@ def squeeze(array: NDArray) -> None:
     with array.schunk.changing() as ptr:
         if len(kept) == old.ndim:
             return
+        new = replace(old, shape=pick(old.shape), chunks=pick(old.chunks), blocks=pick(old.blocks))
         if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
-            new = Grid(pick(old.shape), pick(old.chunks), pick(old.blocks), old.itemsize)
             _rebuild(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
             return
         # A chunk with more places than the array has items along a dimension that goes.
-        new = Grid(pick(old.shape), pick(old.chunks), pick(old.blocks), old.itemsize)
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
 
         def encoded() -> Iterator[npt.NDArray[np.uint8]]:
@@ -169,7 +169,7 @@ def squeeze(array: NDArray) -> None:
 def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
     """Replace the super-chunk by one of another geometry, whose metalayers have other lengths."""
     old = array.schunk
-    user_meta = {n: content for n, content in array.meta.items() if n not in (B2ND, CATERVA)}
+    user_meta = {n: content for n, content in array.meta.items() if n not in OWN}
     schunk = SChunk.create(
         Compression.of(old.ptr),
         grid.itemsize,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import as_bytes, export
+from caterva_cffi.checksums import LAYER
 from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
 from caterva_cffi.files import (
     INDEX_FILE,
@@ -29,6 +30,7 @@ from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
+from caterva_cffi.sealing import FileFrame, MemoryFrame, check_seal, open_seal, seal
 
 __all__ = ["Chunk", "Meta", "SChunk", "VLMeta"]
 
@@ -85,6 +87,7 @@ class SChunk:
         self.contiguous = bool(storage.contiguous)
         self.path = os.fsdecode(ffi.string(storage.urlpath)) if storage.urlpath else None
         self._mark = None if self.path is None else Mark(self.path)
+        self._sealed = bool(lib.blosc2_meta_exists(ptr, LAYER.encode()) >= 0)
         self._place: tuple[str, str] | None = None
 
     @classmethod
@@ -145,6 +148,7 @@ class SChunk:
             remove(temporary)
             raise StorageError(f"{path!r} cannot be created")
         schunk = cls(ptr, read_only=False)
+        schunk._sealed = LAYER in meta
         if urlpath is not None:
             schunk._mark, schunk._place = None, (path, mode)
         with schunk.discarded_on_error():
@@ -178,6 +182,8 @@ class SChunk:
         with self.discarded_on_error():
             self.close()
             place, mode = self._place
+            if self._sealed:
+                seal(self._stored())
             move(self.path, place, mode)
         return SChunk.open(place, read_only=False)
 
@@ -209,7 +215,9 @@ class SChunk:
         ptr = lib.blosc2_schunk_open(os.fsencode(path))
         if ptr == ffi.NULL:
             raise FormatError(f"{path!r} is no Blosc2 frame")
-        return cls(ptr, read_only=read_only)
+        schunk = cls(ptr, read_only=read_only)
+        schunk._check_seal(schunk._stored())
+        return schunk
 
     @classmethod
     def from_buffer(cls, buffer: Any, *, copy: bool) -> SChunk:
@@ -248,7 +256,23 @@ class SChunk:
             raise FormatError(f"{size} bytes that are no Blosc2 frame")
         # A frame in memory of our own may grow; one in the user's memory must be left alone.
         lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
-        return cls(ptr, read_only=not copy, keep=None if copy else data)
+        schunk = cls(ptr, read_only=not copy, keep=None if copy else data)
+        schunk._check_seal(MemoryFrame(view))
+        return schunk
+
+    def _check_seal(self, frame: FileFrame | MemoryFrame) -> None:
+        """Compare what was opened with its checksums, or close it again."""
+        if self._sealed:
+            try:
+                check_seal(frame)
+            except BaseException:
+                self.close()
+                raise
+
+    def _stored(self) -> FileFrame:
+        """Return the file that is the frame, or the sparse frame's index."""
+        path = cast("str", self.path)
+        return FileFrame(path if self.contiguous else os.path.join(path, INDEX_FILE))
 
     @property
     def ptr(self) -> Any:
@@ -325,7 +349,7 @@ class SChunk:
                 where = f"{self.path!r}" if self.path else "the frame"
                 raise ReadOnlyError(f"{where} was opened for reading")
             self._check_exports()
-            with nullcontext() if self._mark is None else self._mark.set():
+            with self._marked():
                 try:
                     yield ptr
                 finally:
@@ -333,6 +357,22 @@ class SChunk:
                     self._mixed = ptr.nchunks > 0 and ptr.chunksize == 0
             if self._mixed:
                 self.ptr  # noqa: B018, raises
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
+        """Mark a stored array for the time of a change, and seal it afterwards."""
+        if self._mark is None:
+            yield
+            return
+        outermost = self._sealed and not self._mark.held
+        with self._mark.set():
+            if outermost:
+                open_seal(self._stored())
+            try:
+                yield
+            finally:
+                if outermost and not self._mark.broken:
+                    seal(self._stored())
 
     def check_whole(self) -> None:
         """Raise where somebody else changes the file, or a change was cut off.
@@ -419,6 +459,8 @@ class SChunk:
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
             self.check(size, "writing the frame")
+            if self._sealed and (needs_free[0] or not self.read_only):
+                seal(MemoryFrame(ffi.buffer(pointer[0], size)))
             if needs_free[0]:
                 address = pointer[0]
                 return export(address, size, lambda: lib.free(address))

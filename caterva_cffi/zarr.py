@@ -60,7 +60,7 @@ class CatervaCodec(
         The blocks that decode on their own, in items; not larger than the Zarr chunk.
     chunk_shape : sequence of int, optional
         Caterva's chunks inside the Zarr chunk. By default the whole Zarr chunk.
-    cname, clevel, shuffle
+    cname, clevel, shuffle, checksum
         As for `caterva_cffi.numcodecs.Parameters`.
 
     Examples
@@ -106,6 +106,7 @@ class CatervaCodec(
                 "cname": self.cname,
                 "clevel": self.clevel,
                 "shuffle": self.shuffle,
+                **({"checksum": True} if self.checksum else {}),
             },
         }
 

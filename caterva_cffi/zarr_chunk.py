@@ -238,6 +238,8 @@ class Chunk:
             )
         if layout.header.sparse:
             raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+        if self.parameters.checksum and not layout.grid.checksums:
+            raise FormatError("the stored frame has no checksums, which the array's codec writes")
 
     def _as_buffer(self, frame: memoryview) -> Buffer:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
@@ -249,7 +251,7 @@ class Chunk:
 
 @lru_cache(maxsize=256)
 def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
-    return Grid(shape, *parameters.partition(shape, itemsize), itemsize)
+    return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
 def _with_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -5,6 +5,8 @@
 
 #include <lz4.h>
 
+#include "checksums.h"
+
 static int32_t streams_of(const geometry *g) {
   return g->itemsize <= BLOSC_MAX_TYPESIZE ? g->itemsize : 1;
 }
@@ -16,6 +18,15 @@ int32_t zero_size(const geometry *g, const uint8_t *header) {
 
 int64_t block_bound(const geometry *g) {
   return OFFSET * (int64_t)streams_of(g) + g->blocksize + BLOSC2_MAX_OVERHEAD;
+}
+
+int64_t body_of(const cat_grid *grid, const geometry *g) {
+  return HEADER + OFFSET * g->nblocks + (grid->checksums ? checksums_size(g->nblocks) : 0);
+}
+
+int64_t limit_of(const cat_grid *grid, const geometry *g) {
+  return grid->checksums ? body_of(grid, g) + g->nblocks * (OFFSET + (int64_t)g->blocksize)
+                         : HEADER + (int64_t)g->nbytes;
 }
 
 static int64_t mini_bound(const geometry *g) { return HEADER + OFFSET + block_bound(g); }

@@ -30,6 +30,11 @@ int in_blocks(const geometry *g, const cat_compression *compression);
 /* The most bytes of a compressed block: each stream may be stored as it is. */
 int64_t block_bound(const geometry *g);
 
+/* Where blocks begin in a chunk that is encoded here without a dictionary, and the most bytes of it:
+ * those of one whose blocks are stored as they are. */
+int64_t body_of(const cat_grid *grid, const geometry *g);
+int64_t limit_of(const cat_grid *grid, const geometry *g);
+
 /* The bytes of a block of zeros, in a chunk with this header. */
 int32_t zero_size(const geometry *g, const uint8_t *header);
 

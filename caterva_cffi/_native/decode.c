@@ -4,6 +4,7 @@
 
 #include <blosc2/codecs-registry.h>
 
+#include "checksums.h"
 #include "chunk.h"
 #include "decode.h"
 #include "offsets.h"
@@ -20,6 +21,7 @@ typedef struct {
   const uint8_t *header;
   int32_t cbytes;
   block_offsets offsets;
+  const uint8_t *checksums; /* of the blocks, or NULL */
   uint8_t *whole;  /* the chunk decoded, where its blocks cannot be decoded alone */
   int plain;       /* blocks are stored as they are */
   int simple;      /* blocks are decoded without C-Blosc2 */
@@ -100,6 +102,21 @@ static int uses_plugins(const uint8_t *header) {
 
 /* --- where blocks are -------------------------------------------------------------------------- */
 
+static int read_checksums(decoder *dec) {
+  int64_t nblocks = dec->g->nblocks, body = dec->offsets.body, stop = body + checksums_size(nblocks);
+  if (stop <= dec->cbytes && find_bytes(dec, 0, stop) != NULL) {
+    int error = find_checksums(dec->header, body, nblocks, &dec->checksums);
+    if (error) {
+      return error;
+    }
+  }
+  if (dec->checksums != NULL) {
+    dec->offsets.in_order = 1;
+    dec->at_hand = 0; /* what is checked goes on to where the next block begins */
+  }
+  return dec->grid->checksums && dec->checksums == NULL ? CAT_ERROR_UNCHECKED : 0;
+}
+
 static int read_offsets(decoder *dec) {
   int64_t nblocks = dec->g->nblocks, body = HEADER + OFFSET * nblocks;
   if (body > dec->cbytes || find_bytes(dec, 0, body) == NULL) {
@@ -117,7 +134,8 @@ static int read_offsets(decoder *dec) {
   }
   dec->offsets = (block_offsets){.stored = dec->header + HEADER, .nblocks = nblocks,
                                  .body = (int32_t)body, .cbytes = dec->cbytes};
-  return dec->at_hand ? 0 : init_offsets(&dec->offsets, dec->wanted);
+  int error = read_checksums(dec);
+  return error || dec->at_hand ? error : init_offsets(&dec->offsets, dec->wanted);
 }
 
 /* --- one block ---------------------------------------------------------------------------------- */
@@ -216,7 +234,11 @@ static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **b
   }
   *bytes = find_bytes(dec, start, end);
   *size = end - start;
-  return *bytes == NULL ? CAT_ERROR_MISSING : 0;
+  if (*bytes == NULL) {
+    return CAT_ERROR_MISSING;
+  }
+  int intact = dec->checksums == NULL || is_intact(dec->checksums, block, *bytes, *size);
+  return intact ? 0 : CAT_ERROR_CHECKSUM;
 }
 
 /* Decode a block to `dest`, or, where that is NULL, into the scratch. */
@@ -333,10 +355,24 @@ static int decode_slab(void *state, void **thread, int64_t number, cat_where *wh
 
 /* Decode the whole chunk at once: DELTA refers to the first block, and blocks of another size than
  * the grid's say nothing about where an item is. */
-static int decode_whole(decoder *dec) {
+static int decode_whole(decoder *dec, cat_where *where) {
   const uint8_t *bytes = find_bytes(dec, 0, dec->cbytes);
   if (bytes == NULL) {
     return CAT_ERROR_MISSING;
+  }
+  if (load_int32(dec->header + BLOSC2_CHUNK_BLOCKSIZE) == dec->g->blocksize) {
+    int error = read_offsets(dec);
+    for (int64_t b = 0; !error && dec->checksums != NULL && b < dec->g->nblocks; b++) {
+      const uint8_t *block;
+      int32_t size;
+      error = find_block_bytes(dec, b, &block, &size);
+      where->block = error ? b : -1;
+    }
+    if (error) {
+      return error;
+    }
+  } else if (dec->grid->checksums) {
+    return CAT_ERROR_UNCHECKED;
   }
   int64_t behind = zfp_reads_on(dec);
   uint8_t *padded = behind ? calloc(1, (size_t)(dec->cbytes + behind)) : NULL;
@@ -408,6 +444,8 @@ static int fill_special(const decoder *dec) {
     case BLOSC2_SPECIAL_VALUE:
       if (dec->cbytes - HEADER != g->itemsize) {
         error = CAT_ERROR_GEOMETRY;
+      } else if (dec->grid->checksums) {
+        error = CAT_ERROR_UNCHECKED;
       } else if ((value.item = find_bytes(dec, 0, dec->cbytes)) == NULL) {
         error = CAT_ERROR_MISSING;
       } else {
@@ -451,9 +489,10 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
   dec.wanted = count_cells(&part->box, g->ndim, g->block, dec.along);
   if (dec.plain) {
     error = dec.cbytes == (int64_t)HEADER + g->nbytes ? 0 : CAT_ERROR_GEOMETRY;
+    error = !error && grid->checksums ? CAT_ERROR_UNCHECKED : error;
   } else if (load_int32(dec.header + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
              has_filter(dec.header + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA)) {
-    error = decode_whole(&dec);
+    error = decode_whole(&dec, where);
   } else {
     error = read_offsets(&dec);
   }

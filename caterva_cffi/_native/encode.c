@@ -5,8 +5,10 @@
 
 #include <blosc2/filters-registry.h>
 
+#include "checksums.h"
 #include "compress.h"
 #include "gather.h"
+#include "offsets.h"
 #include "places.h"
 #include "threads.h"
 
@@ -46,10 +48,8 @@ typedef struct {
   int nwaiting;
 } scratch;
 
-static int64_t body_of(const geometry *g) { return HEADER + OFFSET * g->nblocks; }
-
-/* The most bytes of a plain chunk, which no other may exceed. */
-static int64_t limit_of(const geometry *g) { return HEADER + (int64_t)g->nbytes; }
+/* Where offsets end, and checksums begin. */
+static int64_t offsets_end(const geometry *g) { return HEADER + OFFSET * g->nblocks; }
 
 /* Blocks start in different sets of a cache. */
 static int64_t slot_of(const geometry *g) { return (g->blocksize + 127) / 64 * 64; }
@@ -123,6 +123,10 @@ static int64_t encode_group(scratch *own, block_group group, uint8_t *dest, cat_
       return size;
     }
     store_int32(enc->dest + HEADER + OFFSET * number, size);
+    if (enc->grid->checksums) {
+      uint32_t checksum = checksum_of(dest + total, size);
+      set_checksum(enc->dest, offsets_end(&enc->g), number, checksum);
+    }
     total += size;
   }
   return total;
@@ -134,7 +138,7 @@ static int64_t encode_run(scratch *own, int64_t number, cat_where *where) {
   int64_t bound = task_bound(enc);
   settle(own, own->nwaiting == MOST_WAITING || own->used + bound > own->room_size);
   int64_t place = own->nwaiting == 0 ? find_place(enc->places, number, 0) : PLACE_UNKNOWN;
-  int in_place = place >= 0 && place + bound <= limit_of(&enc->g);
+  int in_place = place >= 0 && place + bound <= limit_of(enc->grid, &enc->g);
   uint8_t *to = in_place ? enc->dest + place : own->room + own->used;
   int64_t first = number * enc->task_groups, stop = first + enc->task_groups, size = 0;
   for (int64_t i = first; i < stop && i < enc->ngroups; i++) {
@@ -184,19 +188,81 @@ int64_t finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zer
 static int plain_task(void *state, void **thread, int64_t number, cat_where *where) {
   const encoder *enc = state;
   (void)thread, (void)where;
+  const geometry *g = &enc->g;
   block_group group = find_group(&enc->source, number);
-  gather_group(&enc->source, group, enc->dest + HEADER + group.first * enc->g.blocksize,
-               enc->g.blocksize);
+  if (!enc->grid->checksums) {
+    gather_group(&enc->source, group, enc->dest + HEADER + group.first * g->blocksize,
+                 g->blocksize);
+    return 0;
+  }
+  int64_t slot = OFFSET + (int64_t)g->blocksize;
+  int64_t at = body_of(enc->grid, g) + group.first * slot;
+  gather_group(&enc->source, group, enc->dest + at + OFFSET, slot);
+  for (int64_t block = group.first; block < group.first + group.count; block++, at += slot) {
+    store_int32(enc->dest + HEADER + OFFSET * block, (int32_t)at);
+    store_int32(enc->dest + at, g->blocksize);
+    set_checksum(enc->dest, offsets_end(g), block, checksum_of(enc->dest + at, slot));
+  }
   return 0;
 }
 
 static void release_nothing(void *own) { (void)own; }
 
-/* Store the chunk as it is, behind the header of a chunk with these parameters. */
+/* Let the header be that of blocks of one stream each, which nothing was done to. */
+static void forget_compression(uint8_t *header) {
+  header[BLOSC2_CHUNK_VERSIONLZ] = BLOSC_LZ4_VERSION_FORMAT;
+  header[BLOSC2_CHUNK_FLAGS] = EXTENDED | FLAG_DONT_SPLIT | BLOSC_LZ4_FORMAT << 5;
+  memset(header + BLOSC2_CHUNK_FILTER_CODES, 0, HEADER - BLOSC2_CHUNK_FILTER_CODES);
+}
+
+/* Store the chunk as it is, behind the header of a chunk with these parameters. A plain chunk has no
+ * room for checksums: with them its blocks are streams that were not compressed. */
 static int64_t store_plain(encoder *enc, int nthreads, cat_where *where) {
-  enc->dest[BLOSC2_CHUNK_FLAGS] |= BLOSC_MEMCPYED;
+  if (enc->grid->checksums) {
+    forget_compression(enc->dest);
+  } else {
+    enc->dest[BLOSC2_CHUNK_FLAGS] |= BLOSC_MEMCPYED;
+  }
   int error = cat_run(plain_task, release_nothing, enc, enc->ngroups, nthreads, where);
-  return error ? error : finish_header(&enc->g, enc->dest, limit_of(&enc->g), 0);
+  if (error) {
+    return error;
+  }
+  int64_t cbytes = finish_header(&enc->g, enc->dest, limit_of(enc->grid, &enc->g), 0);
+  if (enc->grid->checksums) {
+    seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
+  }
+  return cbytes;
+}
+
+/* Make room for checksums in a chunk of C-Blosc2's, and fill it. Returns the chunk's size, or 0 where
+ * it cannot have any. */
+static int64_t insert_checksums(const encoder *enc, int64_t cbytes) {
+  const geometry *g = &enc->g;
+  uint8_t *chunk = enc->dest;
+  int64_t body = offsets_end(g), room = checksums_size(g->nblocks);
+  if (chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT) {
+    body += OFFSET + load_int32(chunk + body);
+  }
+  if (cbytes + room > limit_of(enc->grid, g)) {
+    return 0;
+  }
+  block_offsets offsets = {.stored = chunk + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
+                           .cbytes = (int32_t)cbytes, .in_order = 1};
+  memmove(chunk + body + room, chunk + body, (size_t)(cbytes - body));
+  for (int64_t b = 0; b < g->nblocks; b++) {
+    int32_t start, end;
+    if (find_stored(&offsets, b, &start, &end)) {
+      return 0;
+    }
+    set_checksum(chunk, body, b, checksum_of(chunk + room + start, end - start));
+  }
+  for (int64_t b = 0; b < g->nblocks; b++) {
+    uint8_t *offset = chunk + HEADER + OFFSET * b;
+    store_int32(offset, (int32_t)(load_int32(offset) + room));
+  }
+  store_int32(chunk + BLOSC2_CHUNK_CBYTES, (int32_t)(cbytes + room));
+  seal_checksums(chunk, body, g->nblocks);
+  return cbytes + room;
 }
 
 /* Compress the chunk in one call: DELTA and dictionaries span blocks, and C-Blosc2 stores buffers
@@ -213,7 +279,7 @@ static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
       block_group group = find_group(&enc->source, i);
       gather_group(&enc->source, group, chunk + group.first * enc->g.blocksize, enc->g.blocksize);
     }
-    int32_t limit = (int32_t)limit_of(&enc->g);
+    int32_t limit = HEADER + enc->g.nbytes; /* of a plain chunk, which no other may exceed */
     cbytes = blosc2_compress_ctx(c.context, chunk, enc->g.nbytes, enc->dest, limit);
     if (cbytes == 0) {
       cbytes = CAT_ERROR_BLOCK;
@@ -222,6 +288,9 @@ static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
        * after it gave up a dictionary, its size may be wrong, and it would still look for one. */
       enc->dest[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t)~BLOSC2_USEDICT;
       cbytes = store_plain(enc, nthreads, where);
+    } else if (cbytes > 0 && enc->grid->checksums && special_of(enc->dest) == BLOSC2_NO_SPECIAL) {
+      cbytes = insert_checksums(enc, cbytes);
+      cbytes = cbytes ? cbytes : store_plain(enc, nthreads, where);
     }
   }
   free(chunk);
@@ -231,7 +300,7 @@ static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
 
 /* Make offsets of the blocks' sizes; returns whether all are zeros. */
 static int find_offsets(const encoder *enc) {
-  int64_t at = body_of(&enc->g);
+  int64_t at = body_of(enc->grid, &enc->g);
   int32_t empty = zero_size(&enc->g, enc->dest);
   int zeros = 1;
   for (int64_t b = 0; b < enc->g.nblocks; b++) {
@@ -248,7 +317,7 @@ static int64_t encode_blocks(encoder *enc, int nthreads, cat_where *where) {
   int64_t blocks = TASK_BYTES / enc->g.blocksize + 1;
   enc->task_groups = (blocks + most_grouped(&enc->source) - 1) / most_grouped(&enc->source);
   int64_t tasks = (enc->ngroups + enc->task_groups - 1) / enc->task_groups;
-  enc->places = new_places(tasks, body_of(&enc->g), limit_of(&enc->g));
+  enc->places = new_places(tasks, body_of(enc->grid, &enc->g), limit_of(enc->grid, &enc->g));
   if (enc->places == NULL) {
     return CAT_ERROR_MEMORY;
   }
@@ -258,15 +327,26 @@ static int64_t encode_blocks(encoder *enc, int nthreads, cat_where *where) {
   if (cbytes == 0) { /* whatever tasks met that would not have been needed */
     return store_plain(enc, nthreads, where);
   }
-  return error ? error : finish_header(&enc->g, enc->dest, cbytes, find_offsets(enc));
+  if (error) {
+    return error;
+  }
+  cbytes = finish_header(&enc->g, enc->dest, cbytes, find_offsets(enc));
+  if (enc->grid->checksums && cbytes > HEADER) {
+    seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
+  }
+  return cbytes;
 }
 
 int64_t cat_encode_bound(const cat_grid *grid) {
   geometry g;
   int error = find_geometry(grid, &g);
+  if (error) {
+    return error;
+  }
   /* C-Blosc2 writes offsets before it finds that there is no room: they can be larger than blocks. */
-  int64_t offsets = error ? 0 : OFFSET * g.nblocks;
-  return error ? error : HEADER + (g.nbytes > offsets ? g.nbytes : offsets);
+  int64_t limit = limit_of(grid, &g), offsets = offsets_end(&g);
+  limit = limit > offsets ? limit : offsets;
+  return limit <= INT32_MAX ? limit : CAT_ERROR_GEOMETRY;
 }
 
 /* NDCELL fails where a block is shorter than its cells, and what NDMEAN makes of one never decodes. */
@@ -296,7 +376,11 @@ int check_compression(const cat_grid *grid, const cat_compression *compression, 
   if (!filters_are_known(compression->filters) || !cells_fit(g, compression)) {
     return CAT_ERROR_FILTER;
   }
-  if (destsize < cat_encode_bound(grid) || HEADER + OFFSET + block_bound(g) > INT32_MAX) {
+  int64_t bound = cat_encode_bound(grid);
+  if (bound < 0) {
+    return (int)bound;
+  }
+  if (destsize < bound || HEADER + OFFSET + block_bound(g) > INT32_MAX) {
     return CAT_ERROR_TRUNCATED;
   }
   return 0;

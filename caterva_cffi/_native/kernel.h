@@ -31,15 +31,19 @@ enum {
   CAT_ERROR_ENVIRONMENT = -1010, /* BLOSC_* variables change the size of blocks or items, or DELTA */
   CAT_ERROR_DIFFERENT = -1011,   /* a chunk whose blocks cannot stay as they are */
   CAT_ERROR_INTERRUPTED = -1012, /* a signal wants the calling thread back */
+  CAT_ERROR_CHECKSUM = -1013,    /* bytes that have another checksum than they had */
+  CAT_ERROR_UNCHECKED = -1014,   /* a chunk without the checksums that the array's chunks have */
 };
 
-/* An array's shape and its partition. */
+/* An array's shape and its partition, and whether its blocks have checksums. Chunks with checksums are
+ * checked in any case. */
 typedef struct {
   int32_t ndim;
   int32_t itemsize;
   int64_t shape[CAT_MAX_DIM];
   int64_t chunk[CAT_MAX_DIM];
   int64_t block[CAT_MAX_DIM];
+  int32_t checksums;
 } cat_grid;
 
 /* Where compressed bytes of a chunk are in memory: `size` bytes from `start` of the chunk on. */
@@ -57,7 +61,7 @@ typedef struct {
 } cat_box;
 
 /* A box of one chunk, the bytes it needs, and where it goes. The pieces are sorted by start and do
- * not overlap; the first starts at 0 and holds header, block offsets and dictionary. */
+ * not overlap; the first starts at 0 and holds header, block offsets, dictionary and checksums. */
 typedef struct {
   const cat_piece *pieces;
   int64_t npieces;

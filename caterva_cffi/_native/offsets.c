@@ -16,7 +16,7 @@ static int compare_int32(const void *a, const void *b) {
 }
 
 int init_offsets(block_offsets *offsets, int64_t wanted) {
-  if (wanted <= MANY) {
+  if (wanted <= MANY || offsets->in_order) {
     return 0;
   }
   int64_t n = offsets->nblocks;

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "checksums.h"
 #include "chunk.h"
 #include "geometry.h"
 #include "kernel.h"
@@ -16,8 +17,8 @@ static int compare_ranges(const void *a, const void *b) {
 
 /* How many of a chunk's first bytes say where its blocks are, as far as `size` of them tell; `all` is
  * set where decoding needs no others. */
-static int64_t measure_head(const geometry *g, const uint8_t *head, int64_t size, int *all,
-                            block_offsets *offsets) {
+static int64_t measure_head(const cat_grid *grid, const geometry *g, const uint8_t *head,
+                            int64_t size, int *all, block_offsets *offsets) {
   *all = 0;
   if (size < HEADER) {
     return HEADER;
@@ -56,8 +57,11 @@ static int64_t measure_head(const geometry *g, const uint8_t *head, int64_t size
     return CAT_ERROR_TRUNCATED;
   }
   *offsets = (block_offsets){.stored = head + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
-                             .cbytes = (int32_t)cbytes};
-  return body;
+                             .cbytes = (int32_t)cbytes, .in_order = grid->checksums};
+  if (grid->checksums || (body <= size && leaves_room(head, body, g->nblocks))) {
+    body += checksums_size(g->nblocks);
+  }
+  return body <= cbytes ? body : CAT_ERROR_TRUNCATED;
 }
 
 /* Where the blocks of some boxes are, in ascending order, one range for each. */
@@ -133,7 +137,7 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
     wanted += is_empty(&boxes[i], g.ndim) ? 0 : count_cells(&boxes[i], g.ndim, g.block, along);
   }
   int all;
-  *need = measure_head(&g, head, size, &all, &offsets);
+  *need = measure_head(grid, &g, head, size, &all, &offsets);
   if (*need < 0) {
     return *need;
   }

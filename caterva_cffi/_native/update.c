@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksums.h"
 #include "compress.h"
 #include "encode.h"
 #include "offsets.h"
@@ -12,6 +13,7 @@ enum { TASK_BYTES = 256 * 1024 }; /* of items, compressed by a task at least */
 typedef struct {
   const uint8_t *bytes; /* or NULL */
   int32_t size;
+  uint32_t checksum; /* where the grid has them */
 } stored_block;
 
 typedef struct {
@@ -113,6 +115,9 @@ static int update_task(void *state, void **thread, int64_t number, cat_where *wh
     }
     own->numbers[i - first] = block;
     u->blocks[block].size = n;
+    if (u->grid->checksums) {
+      u->blocks[block].checksum = checksum_of(own->packed + size, n);
+    }
     size += n;
   }
   uint8_t *kept = u->results[number] = malloc((size_t)size);
@@ -146,6 +151,16 @@ static int keep_blocks(updater *u, cat_where *where) {
   }
   block_offsets offsets = {.stored = chunk + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
                            .cbytes = u->cbytes};
+  const uint8_t *checksums = NULL;
+  if (body + checksums_size(g->nblocks) <= u->cbytes) {
+    int error = find_checksums(chunk, body, g->nblocks, &checksums);
+    if (error) {
+      return error;
+    }
+  }
+  if (u->grid->checksums && checksums == NULL) {
+    return CAT_ERROR_UNCHECKED;
+  }
   int error = init_offsets(&offsets, g->nblocks);
   for (int64_t b = 0; !error && b < g->nblocks; b++) {
     int32_t start, end;
@@ -153,7 +168,10 @@ static int keep_blocks(updater *u, cat_where *where) {
     if (error) {
       where->block = b;
     } else {
-      u->blocks[b] = (stored_block){chunk + start, end - start};
+      u->blocks[b].bytes = chunk + start;
+      u->blocks[b].size = end - start;
+      /* Damage to a block that stays shows as before. */
+      u->blocks[b].checksum = checksums == NULL ? 0 : checksum_at(checksums, b);
     }
   }
   free_offsets(&offsets);
@@ -176,9 +194,11 @@ static int fill_zeros(const updater *u) {
   if (special_of(u->chunk) == BLOSC2_NO_SPECIAL) {
     return agrees(u->chunk, u->header) ? 0 : CAT_ERROR_DIFFERENT;
   }
+  int32_t size = zero_size(&u->g, u->header);
+  uint32_t checksum = u->grid->checksums ? checksum_of(nothing, size) : 0;
   for (int64_t b = 0; b < u->g.nblocks; b++) {
     if (u->blocks[b].bytes == NULL) {
-      u->blocks[b] = (stored_block){nothing, zero_size(&u->g, u->header)};
+      u->blocks[b] = (stored_block){nothing, size, checksum};
     }
   }
   return 0;
@@ -188,23 +208,30 @@ static int fill_zeros(const updater *u) {
  * CAT_ERROR_DIFFERENT where it is to be stored as it is. */
 static int64_t assemble(const updater *u, uint8_t *dest) {
   const geometry *g = &u->g;
-  int64_t at = HEADER + OFFSET * g->nblocks, limit = HEADER + (int64_t)g->nbytes;
+  int64_t at = body_of(u->grid, g), offsets_end = HEADER + OFFSET * g->nblocks;
   int zeros = 1;
   for (int64_t b = 0; b < g->nblocks; b++) {
     zeros &= u->blocks[b].size == zero_size(g, u->header);
     at += u->blocks[b].size;
   }
-  if (at > limit) {
+  if (at > limit_of(u->grid, g)) {
     return CAT_ERROR_DIFFERENT;
   }
   memcpy(dest, u->header, HEADER);
-  at = HEADER + OFFSET * g->nblocks;
+  at = body_of(u->grid, g);
   for (int64_t b = 0; !zeros && b < g->nblocks; b++) {
     store_int32(dest + HEADER + OFFSET * b, (int32_t)at);
     memcpy(dest + at, u->blocks[b].bytes, (size_t)u->blocks[b].size);
+    if (u->grid->checksums) {
+      set_checksum(dest, offsets_end, b, u->blocks[b].checksum);
+    }
     at += u->blocks[b].size;
   }
-  return finish_header(g, dest, at, zeros);
+  int64_t cbytes = finish_header(g, dest, at, zeros);
+  if (u->grid->checksums && !zeros) {
+    seal_checksums(dest, offsets_end, g->nblocks);
+  }
+  return cbytes;
 }
 
 static int check_update(const updater *u, int64_t cbytes) {
@@ -305,10 +332,18 @@ static int blocks_fit(const updater *u, const block_slot *slots) {
 
 /* Readers know from its streams where a block ends. */
 static void replace_blocks(const updater *u, const block_slot *slots, uint8_t *chunk) {
+  int64_t offsets_end = HEADER + OFFSET * u->g.nblocks;
   for (int64_t i = 0; i < u->touched; i++) {
     stored_block b = u->blocks[slots[i].number];
-    memcpy(chunk + slots[i].start, b.bytes, (size_t)b.size);
-    memset(chunk + slots[i].start + b.size, 0, (size_t)(slots[i].size - b.size));
+    uint8_t *place = chunk + slots[i].start;
+    memcpy(place, b.bytes, (size_t)b.size);
+    memset(place + b.size, 0, (size_t)(slots[i].size - b.size));
+    if (u->grid->checksums) {
+      set_checksum(chunk, offsets_end, slots[i].number, checksum_of(place, slots[i].size));
+    }
+  }
+  if (u->grid->checksums) {
+    seal_checksums(chunk, offsets_end, u->g.nblocks);
   }
 }
 

@@ -1,0 +1,39 @@
+/* Checksums of blocks, which travel in their chunk.
+ *
+ * Between the head of a chunk (header, block offsets, dictionary) and its first block lie
+ *
+ *   "\0CRC"       4 bytes
+ *   of the head   4 bytes, with the checksums of the blocks
+ *   of each block 4 bytes, of its compressed bytes up to where the next block begins
+ *
+ * each a CRC-32 (IEEE 802.3, as in zlib), little-endian. Readers that do not know them find blocks by
+ * their offsets. Such a chunk has its blocks in order, and is never stored plain. */
+#ifndef CATERVA_CFFI_CHECKSUMS_H
+#define CATERVA_CFFI_CHECKSUMS_H
+
+#include "geometry.h"
+
+/* The bytes of a chunk's checksums. */
+int64_t checksums_size(int64_t nblocks);
+
+/* Whether a chunk's first block begins where it does behind checksums. `body` is where blocks may
+ * begin. */
+int leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks);
+
+/* Find the checksums of a chunk's blocks; NULL where it has none. All before its first block must be
+ * there. Returns 0 or CAT_ERROR_CHECKSUM where that is damaged. */
+int find_checksums(const uint8_t *chunk, int64_t body, int64_t nblocks, const uint8_t **checksums);
+
+/* Write the checksum of a block, whose offset need not be there yet. */
+void set_checksum(uint8_t *chunk, int64_t body, int64_t block, uint32_t checksum);
+
+/* Finish the checksums, when all before the first block is written. */
+void seal_checksums(uint8_t *chunk, int64_t body, int64_t nblocks);
+
+uint32_t checksum_at(const uint8_t *checksums, int64_t block);
+uint32_t checksum_of(const uint8_t *bytes, int64_t size);
+
+/* Whether a block's bytes are those of which `checksums` has the checksum. */
+int is_intact(const uint8_t *checksums, int64_t block, const uint8_t *bytes, int64_t size);
+
+#endif

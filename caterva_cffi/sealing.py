@@ -1,0 +1,134 @@
+"""Frames that C-Blosc2 wrote, sealed: their checksums are filled in, or declared open to changes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.checksums import OPEN_SEAL, Seal
+from caterva_cffi.frame import FrameHeader, find_seal
+from caterva_cffi.layout import read_offsets
+
+__all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "seal"]
+
+
+class _Frame(Protocol):
+    """A frame's bytes, from position to position."""
+
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes: ...
+
+    def write(self, at: int, data: bytes) -> None: ...
+
+
+class MemoryFrame:
+    """A frame in memory that may be written.
+
+    Parameters
+    ----------
+    buffer : buffer
+    """
+
+    def __init__(self, buffer: Any) -> None:
+        self._view = memoryview(buffer)
+        self.size = len(self._view)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from a position to another."""
+        return bytes(self._view[start:stop])
+
+    def write(self, at: int, data: bytes) -> None:
+        """Replace bytes."""
+        self._view[at : at + len(data)] = data
+
+
+class FileFrame:
+    """A frame in a file.
+
+    Parameters
+    ----------
+    path : str
+        Of the file, or of the index in a sparse directory.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.path.getsize(self._path)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from a position to another."""
+        with open(self._path, "rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def write(self, at: int, data: bytes) -> None:
+        """Replace bytes."""
+        with open(self._path, "rb+") as file:
+            file.seek(at)
+            file.write(data)
+
+
+def _header(frame: _Frame) -> tuple[bytearray, int | None]:
+    """Return a frame's header as it is while the seal is open, and where that is."""
+    header = bytearray(frame.read(0, FrameHeader.length_of(frame.read(0, 16))))
+    at = find_seal(bytes(header))
+    if at is not None:
+        header[at : at + len(OPEN_SEAL)] = OPEN_SEAL
+    return header, at
+
+
+def open_seal(frame: _Frame) -> None:
+    """Let readers not look at a frame's own checksums, which a change makes wrong.
+
+    Raises
+    ------
+    FormatError
+    """
+    _, at = _header(frame)
+    if at is not None:
+        frame.write(at, OPEN_SEAL)
+
+
+def seal(frame: _Frame) -> None:
+    """Write the checksums of a frame as it is now.
+
+    Raises
+    ------
+    FormatError
+        For a frame that makes no sense.
+    """
+    start, at = _header(frame)
+    if at is not None:
+        offsets, trailer = _tail(frame, FrameHeader.parse(bytes(start)))
+        frame.write(at, Seal.of(start, at, offsets, trailer).pack())
+
+
+def check_seal(frame: _Frame) -> None:
+    """Compare a frame with its checksums, blocks excepted.
+
+    Raises
+    ------
+    FormatError
+    """
+    header = FrameHeader.parse(frame.read(0, FrameHeader.length_of(frame.read(0, 16))))
+    if header.seal is not None and header.seal.closed:
+        offsets, trailer = _tail(frame, header)
+        header.seal.check_offsets(offsets)
+        header.seal.check_trailer(trailer)
+
+
+def _tail(frame: _Frame, header: FrameHeader) -> tuple[npt.NDArray[np.uint8], bytes]:
+    """Return a frame's decoded offsets, and its trailer."""
+    if header.nchunks:
+        offsets, stop = read_offsets(header, frame.read, frame.size)
+    else:
+        offsets, stop = np.empty(0, np.uint8), header.offsets_at
+    return offsets, frame.read(stop, header.frame_len)
