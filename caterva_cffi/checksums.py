@@ -2,9 +2,9 @@
 
 Blocks have theirs in their chunk, where `_native/checksums.h` describes them. The metalayer has 16
 bytes: the version (1), whether what follows is valid (1) or the frame is being changed (0), two
-zeros, and the little-endian CRC-32s of the header, with these twelve bytes as zeros, of the chunks'
-offsets as the offsets chunk decodes, and of the trailer. Other programs pass over it; one that
-changes such a frame leaves it as it was, and the frame is then refused.
+zeros, and the little-endian CRC-32s of the header, with these twelve bytes as zeros, of the chunk
+of offsets, and of the trailer. Other programs pass over it; one that changes such a frame leaves it
+as it was, and the frame is then refused.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Seal(NamedTuple):
         Parameters
         ----------
         header, offsets, trailer : buffer
-            The header's bytes, the decoded offsets, the trailer's bytes.
+            The bytes of each; none for a frame without an offsets chunk.
         at : int
             Where in the header the metalayer is.
         """
@@ -88,15 +88,15 @@ class Seal(NamedTuple):
         if self.closed:
             _compare("the frame's header", self.header, _crc_of_header(header, at))
 
-    def check_offsets(self, decoded: Any) -> None:
-        """Compare the offsets of the chunks, as they are decoded.
+    def check_offsets(self, chunk: Any) -> None:
+        """Compare the chunk of the offsets.
 
         Raises
         ------
         FormatError
         """
         if self.closed:
-            _compare("the offsets of the chunks", self.offsets, zlib.crc32(decoded))
+            _compare("the offsets of the chunks", self.offsets, zlib.crc32(chunk))
 
     def check_trailer(self, trailer: Any) -> None:
         """Compare a frame's trailer.
@@ -119,6 +119,6 @@ def _crc_of_header(header: Any, at: int) -> int:
 def _compare(what: str, expected: int, found: int) -> None:
     if found != expected:
         raise FormatError(
-            f"{what}: checksum {found:08x}, expected {expected:08x}: bytes were changed, or another "
-            "program changed the array, which does not keep checksums"
+            f"{what}: checksum {found:08x}, expected {expected:08x}: bytes were changed, or a "
+            "program that keeps no checksums changed the array"
         )

@@ -133,7 +133,7 @@ class FrameEditor:
         size = len(start) + cbytes + len(stored_offsets) + len(trailer)
         struct.pack_into(">q", start, 16, size)
         struct.pack_into(">q", start, 39, cbytes)
-        write_seal(memoryview(start), offsets, trailer)
+        write_seal(memoryview(start), stored_offsets, trailer)
         parts = [
             np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
         ]

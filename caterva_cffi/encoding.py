@@ -75,7 +75,7 @@ def encode_frame(items: npt.NDArray[Any], **kwargs: Any) -> memoryview:
         (58, ">i", grid.chunk_nbytes),
     ):
         struct.pack_into(kind, memory, at, value)
-    write_seal(memoryview(memory[:start]), offsets, trailer)
+    write_seal(memoryview(memory[:start]), parts[-2], trailer)
     inside = len(parts[0]) if cbytes else 0
     if cbytes == inside:
         at = start + inside

@@ -31,7 +31,7 @@ __all__ = [
     "encode_offsets",
     "layout_steps",
     "part_steps",
-    "read_offsets",
+    "read_offsets_chunk",
     "special_header",
 ]
 
@@ -154,8 +154,8 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         part = (max(part[0], len(data)), stop)
         [more] = yield [part]
         chunk += exactly(more, part, "the frame")
-    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
-    return Layout(header, grid, dtype, header.parse_offsets(decoded), data)
+    offsets = header.parse_offsets(_decode_offsets(header, chunk))
+    return Layout(header, grid, dtype, offsets, data)
 
 
 def _fills(chunk: bytes | memoryview, cbytes: int) -> bool:
@@ -237,10 +237,15 @@ def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.
     return decoded
 
 
-def read_offsets(
-    header: FrameHeader, read: Callable[[int, int], bytes], size: int
-) -> tuple[npt.NDArray[np.uint8], int]:
-    """Read the offsets of a frame's chunks.
+def _decode_offsets(header: FrameHeader, chunk: bytes) -> npt.NDArray[np.uint8]:
+    """Decode the chunk of offsets, from bytes that may go on behind it."""
+    if header.seal is not None and len(chunk) >= HEADER:
+        header.seal.check_offsets(chunk[: struct.unpack_from("<i", chunk, 12)[0]])
+    return decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
+
+
+def read_offsets_chunk(header: FrameHeader, read: Callable[[int, int], bytes], size: int) -> bytes:
+    """Read the chunk of the offsets of a frame's chunks, and what may be behind it.
 
     Parameters
     ----------
@@ -251,21 +256,10 @@ def read_offsets(
     size : int
         Bytes of the frame.
 
-    Returns
-    -------
-    decoded : ndarray of uint8
-    stop : int
-        Where their chunk ends.
-
-    Raises
-    ------
-    FormatError
     """
     at = header.offsets_at
     stop = min(at + HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD, size)
-    chunk = read(at, stop) if at < stop else b""
-    decoded = decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
-    return decoded, at + struct.unpack_from("<i", chunk, 12)[0]
+    return read(at, stop) if at < stop else b""
 
 
 def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
@@ -291,8 +285,8 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
         return
     if not header.chunksize:
         raise FormatError(f"{header.nbytes} bytes in chunks of 0")
-    decoded, _ = read_offsets(header, read, size)
-    first = int(header.parse_offsets(decoded)[0])
+    chunk = read_offsets_chunk(header, read, size)
+    first = int(header.parse_offsets(_decode_offsets(header, chunk))[0])
     if first < 0:
         return
     if header.sparse:

@@ -1,16 +1,14 @@
-"""Frames that C-Blosc2 wrote, sealed: their checksums are filled in, or declared open to changes."""
+"""Frames that C-Blosc2 wrote, sealed: their checksums are filled in, or said to be open."""
 
 from __future__ import annotations
 
 import os
+import struct
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from caterva_cffi.checksums import OPEN_SEAL, Seal
-from caterva_cffi.frame import FrameHeader, find_seal
-from caterva_cffi.layout import read_offsets
+from caterva_cffi.frame import FrameHeader, check_byte_chunk, find_seal
+from caterva_cffi.layout import read_offsets_chunk
 
 __all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "seal"]
 
@@ -18,7 +16,8 @@ __all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "seal"]
 class _Frame(Protocol):
     """A frame's bytes, from position to position."""
 
-    size: int
+    @property
+    def size(self) -> int: ...
 
     def read(self, start: int, stop: int) -> bytes: ...
 
@@ -125,10 +124,11 @@ def check_seal(frame: _Frame) -> None:
         header.seal.check_trailer(trailer)
 
 
-def _tail(frame: _Frame, header: FrameHeader) -> tuple[npt.NDArray[np.uint8], bytes]:
-    """Return a frame's decoded offsets, and its trailer."""
+def _tail(frame: _Frame, header: FrameHeader) -> tuple[bytes, bytes]:
+    """Return a frame's offsets chunk, and its trailer."""
+    offsets = b""
     if header.nchunks:
-        offsets, stop = read_offsets(header, frame.read, frame.size)
-    else:
-        offsets, stop = np.empty(0, np.uint8), header.offsets_at
-    return offsets, frame.read(stop, header.frame_len)
+        chunk = read_offsets_chunk(header, frame.read, frame.size)
+        check_byte_chunk(chunk, "the offsets of the chunks")
+        offsets = chunk[: max(struct.unpack_from("<i", chunk, 12)[0], 0)]
+    return offsets, frame.read(header.offsets_at + len(offsets), header.frame_len)

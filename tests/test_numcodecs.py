@@ -258,6 +258,7 @@ def test_configuration(codec):
         "cname": codec.cname,
         "clevel": codec.clevel,
         "shuffle": codec.shuffle,
+        "checksum": codec.checksum,
     }
     assert codec != Caterva(clevel=3)
     assert codec != numcodecs.Zlib()
