@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import checksums
 import kernel
 import machine
 import partitions
@@ -43,6 +44,7 @@ PARTS = {
     name: Part(module.run, getattr(report, name), module.Size(), module.QUICK, module.TINY)
     for name, module in (
         ("kernel", kernel),
+        ("checksums", checksums),
         ("zarr_slices", zarr_slices),
         ("partitions", partitions),
         ("remote", remote),

@@ -123,6 +123,15 @@ def kernel(rows: Sequence[Row], _: Path) -> str:
     )
 
 
+def checksums(rows: Sequence[Row], _: Path) -> str:
+    """Return each work's time with checksums over its time without, by case."""
+    cases = list(dict.fromkeys(row.case for row in rows))
+    values = {(row.work, row.case): ratio(row.value) for row in rows}
+    works = list(dict.fromkeys(row.work for row in rows))
+    lines = [(work, *(values[work, case] for case in cases)) for work in works]
+    return table(("with checksums / without", *cases), lines)
+
+
 def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:
     """Return all readers' medians, and ours against the best."""
     names = list(rows[0].seconds)

@@ -37,6 +37,7 @@ from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
 from caterva_cffi.threads import get_nthreads, set_nthreads
+from caterva_cffi.verification import Damage, verify
 
 __all__ = [
     "ArgumentError",
@@ -45,6 +46,7 @@ __all__ = [
     "ClosedError",
     "Codec",
     "Compression",
+    "Damage",
     "Filter",
     "FormatError",
     "NDArray",
@@ -75,6 +77,7 @@ __all__ = [
     "set_cache_size",
     "set_nthreads",
     "set_read_policy",
+    "verify",
     "versions",
     "zeros",
 ]

@@ -350,9 +350,11 @@ class NDArray(ReadableArray):
             chunk = self._kernel.encode(number, compression, whole)
         self.schunk.update_chunk(number, chunk)
 
-    def _decode_chunk(self, number: int, dest: npt.NDArray[Any]) -> None:
-        """Decode the first items of a chunk, as many as the destination holds."""
-        box = ((0,) * self.ndim, dest.shape, (1,) * self.ndim)
+    def _decode_chunk(
+        self, number: int, dest: npt.NDArray[Any], start: Sequence[int] | None = None
+    ) -> None:
+        """Decode items of a chunk, as many as the destination holds, from the first one on."""
+        box = ((0,) * self.ndim if start is None else start, dest.shape, (1,) * self.ndim)
         self._reader.read_chunk(self._kernel, self._grid, number, box, address(dest), dest.strides)
 
     # --- changing the shape -------------------------------------------------------------------

@@ -56,6 +56,7 @@ def split(page, part):
     ("part", "shown", "plots"),
     [
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
+        ("checksums", ("decode a whole chunk", "change a block"), ()),
         ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
         ("partitions", ("two levels", "zarr, one level"), ("axes", "selection", "chunk")),
         ("remote", ("HTTP", "S3", "zarr sharding, obstore", "python-blosc2"), ("remote",)),
@@ -77,7 +78,7 @@ def test_part(part, shown, plots, page, tmp_path):
 
 def test_unknown_part(page):
     code, _, errors = run("kernels", "--page", page)
-    assert code == 2 and "no part 'kernels'; there are kernel, zarr_slices" in errors
+    assert code == 2 and "no part 'kernels'; there are kernel, checksums, zarr_slices" in errors
 
 
 def test_ways_are_measured_in_turns():

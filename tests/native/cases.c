@@ -223,6 +223,7 @@ sample random_sample(generator *g, int64_t chunk_bytes) {
     s.grid.itemsize = !fits ? s.grid.itemsize : one_in(g, 2) ? 4 : 8;
   }
   fill_grid(g, &s.grid, chunk_bytes);
+  s.grid.checksums = one_in(g, 3);
   if (kind > 2 || !fits) {
     fill_filters(g, &s);
   }
@@ -274,6 +275,9 @@ static void count_kind(const sample *s, const bytes *chunk) {
     for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
       count_event(FILTER_EVENTS + s->compression.filters[i]);
     }
+    if (s->grid.checksums) {
+      count_event(CHUNK_WITH_CHECKSUMS);
+    }
     if (chunk->data[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT) {
       count_event(CHUNK_WITH_DICTIONARY);
     }
@@ -286,7 +290,9 @@ bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthrea
   cat_where where;
   int64_t size = cat_encode(&s->grid, &s->compression, src + from->first, from->strides,
                             from->count, room, bound, nthreads, &where);
-  CHECK(size <= BLOSC_EXTENDED_HEADER_LENGTH + count_chunk_bytes(&s->grid) && size <= bound,
+  int64_t checked = s->grid.checksums ? 8 + 12 * count_chunk_blocks(&s->grid) : 0;
+  CHECK(size <= BLOSC_EXTENDED_HEADER_LENGTH + count_chunk_bytes(&s->grid) + checked &&
+            size <= bound,
         "%lld bytes; the bound is %lld", (long long)size, (long long)bound);
   bytes chunk = {size < 0 ? NULL : copy_bytes(room, size), size};
   free(room);

@@ -126,6 +126,12 @@ void test_damage(generator *g) {
       free(shorter);
     }
   }
+  for (int i = 0; i < 10 && s.grid.checksums && !is_special(chunk.data); i++) {
+    uint8_t *changed = copy_bytes(chunk.data, chunk.size);
+    changed[between(g, 0, chunk.size - 1)] ^= (uint8_t)(1 << between(g, 0, 7));
+    decode_damaged(g, &s, changed, chunk.size, 1);
+    free(changed);
+  }
   for (int i = 0; i < 40; i++) {
     uint8_t *changed = copy_bytes(chunk.data, chunk.size);
     for (int64_t n = between(g, 1, 3); n > 0; n--) {

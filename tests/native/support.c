@@ -75,6 +75,7 @@ void print_counts(void) {
       {CHUNK_PLAIN, "chunk plain"},
       {CHUNK_SPECIAL, "chunk special"},
       {CHUNK_WITH_DICTIONARY, "chunk with dictionary"},
+      {CHUNK_WITH_CHECKSUMS, "chunk with checksums"},
       {CHUNK_REORDERED, "chunk reordered"},
       {CHUNK_OF_SEVERAL_TASKS, "chunk of several tasks"},
       {DECODED_FROM_PIECES, "decoded from pieces"},

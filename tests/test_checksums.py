@@ -1,0 +1,328 @@
+"""Checksums: what they find, what they leave as it is, and what else reads them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import blosc2
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import GzipCodec
+
+import caterva_cffi as cat
+from caterva_cffi.__main__ import main
+from caterva_cffi.numcodecs import Caterva
+from caterva_cffi.zarr import CatervaCodec
+
+ITEMS = (np.arange(60 * 8, dtype="<i4") ** 2).reshape(60, 8)
+PARTITION = {"chunks": (16, 8), "blocks": (8, 4), "checksum": True}
+WAYS = {
+    "lz4": {},
+    "zstd": {"codec": cat.Codec.ZSTD},
+    "stored": {"clevel": 0},
+    "dictionary": {"codec": cat.Codec.ZSTD, "usedict": True},
+    "delta": {"filters": [cat.Filter.DELTA, cat.Filter.SHUFFLE]},
+    "one chunk": {"chunks": (60, 8)},
+    "bitshuffle": {"filters": [cat.Filter.BITSHUFFLE], "codec": cat.Codec.BLOSCLZ},
+}
+
+
+def frame_of(items=ITEMS, **kwargs):
+    return bytes(cat.asarray(items, **{**PARTITION, "contiguous": True, **kwargs}).to_cframe())
+
+
+def flipped(frame, at):
+    return frame[:at] + bytes([frame[at] ^ 0x10]) + frame[at + 1 :]
+
+
+def header_length(frame):
+    return int.from_bytes(frame[11:15], "big")
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_every_changed_byte_is_noticed(way):
+    array = cat.asarray(ITEMS, **{**PARTITION, "contiguous": True, **way})
+    array.vlmeta["title"] = b"hello " * 9
+    frame = bytes(array.to_cframe())
+    # The name under which the frame says that it has checksums, and that they are valid.
+    name = frame.index(b"crc32")
+    seal = frame.index(b"\x01\x01\0\0", name)
+    unnoticed = set()
+    for at in range(len(frame)):
+        for change in (1, 0x80, 0xFF, frame[at] or 2):
+            damaged = frame[:at] + bytes([frame[at] ^ change]) + frame[at + 1 :]
+            try:
+                read = cat.from_cframe(damaged)
+                np.testing.assert_array_equal(read[...], ITEMS)
+                assert dict(read.vlmeta) == {"title": b"hello " * 9}
+                unnoticed.add(at)
+            except cat.CatervaError:
+                pass
+    assert unnoticed <= {*range(name, name + 5), seal + 1}
+
+
+@pytest.mark.parametrize("way", ["lz4", "zstd", "stored", "bitshuffle"])
+def test_an_error_names_chunk_and_block(way):
+    frame = frame_of(**WAYS[way])
+    start = 0
+    for number in range(4):
+        start = frame.index(b"\0CRC", start + 1)
+        size = int.from_bytes(frame[start - 16 - 32 + 12 : start - 16 - 32 + 16], "little")
+        offsets = np.frombuffer(frame[start - 16 : start], "<i4")
+        ends = [*offsets[1:], size]
+        for block, (first, end) in enumerate(zip(offsets, ends, strict=True)):
+            for at in (first, end - 1):
+                damaged = cat.from_cframe(flipped(frame, start - 48 + at))
+                place = f"chunk {number}, block {block}: the checksum"
+                with pytest.raises(cat.FormatError, match=place):
+                    damaged[...]
+                assert [(d.chunk, d.block) for d in cat.verify(damaged)] == [(number, block)]
+                # What the other blocks hold can be read.
+                others = np.s_[(number - 1) % 4 * 16 : (number - 1) % 4 * 16 + 16]
+                np.testing.assert_array_equal(damaged[others], ITEMS[others])
+
+
+SHAPES = st.lists(st.integers(0, 7), max_size=3).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_arrays_with_checksums_are_arrays(data):
+    shape = data.draw(SHAPES)
+    chunks = tuple(data.draw(st.integers(1, max(n, 1) + 2)) if n else 0 for n in shape)
+    blocks = tuple(data.draw(st.integers(1, n)) if n else 0 for n in chunks)
+    dtype = data.draw(st.sampled_from(["u1", "<i4", "<f8", "S300", ">c16"]))
+    way = data.draw(st.sampled_from(list(WAYS.values())))
+    random = data.draw(st.booleans())
+    count = int(np.prod(shape))
+    size = count * np.dtype(dtype).itemsize
+    raw = np.random.default_rng(count).bytes(size) if random else bytes(i % 5 for i in range(size))
+    items = np.frombuffer(raw, dtype).reshape(shape)
+    kwargs = {**way, "chunks": chunks, "blocks": blocks}
+    array = cat.asarray(items, checksum=True, contiguous=data.draw(st.booleans()), **kwargs)
+    plain = cat.asarray(items, **kwargs)
+    threaded = cat.asarray(items, checksum=True, nthreads=3, **kwargs)
+    if items.size:
+        corner = tuple(slice(n // 2) for n in shape)
+        for a in (array, plain):
+            a[corner] = items[(0,) * len(shape)]
+    frame = bytes(array.to_cframe())
+    again = cat.from_cframe(frame)
+    assert array.checksum and again.checksum and not plain.checksum
+    assert again[...].tobytes() == array[...].tobytes() == plain[...].tobytes()
+    assert threaded[...].tobytes() == items.tobytes()
+    again = cat.asarray(items, checksum=True, nthreads=1, **kwargs)
+    for number in range(again.nchunks):
+        assert threaded._chunk_bytes(number) == again._chunk_bytes(number)
+    assert cat.verify(frame) == []
+    if items.ndim and items.size:
+        theirs = blosc2.ndarray_from_cframe(frame)[...]
+        assert np.ascontiguousarray(theirs).tobytes() == plain[...].tobytes()
+
+
+def test_damage_stays_when_other_blocks_change():
+    frame = frame_of(ITEMS, chunks=(60, 8), blocks=(4, 8))
+    at = frame.index(b"\0CRC") + 4 * 17 - 1  # in the last block's checksum
+    damaged = bytearray(flipped(frame, at + 100))
+    array = cat.from_cframe(damaged, copy=True)
+    [before] = cat.verify(array)
+    assert before.chunk == 0 and before.block is not None
+    row = 4 * ((before.block + 3) % 15)
+    array[row : row + 4] = 0
+    assert cat.verify(bytes(array.to_cframe())) == [before]
+    array[4 * before.block : 4 * before.block + 4] = 0
+    assert cat.verify(bytes(array.to_cframe())) == []
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_stored_arrays_are_sealed_after_each_change(contiguous, tmp_path):
+    path = tmp_path / "array"
+    array = cat.asarray(ITEMS, urlpath=path, contiguous=contiguous, **PARTITION)
+
+    def check(expected):
+        assert cat.verify(path) == []
+        np.testing.assert_array_equal(cat.open(path, mode="r")[...], expected)
+        np.testing.assert_array_equal(array[...], expected)
+
+    expected = ITEMS.copy()
+    check(expected)
+    for number in range(2):  # once with the handle that made it, once with another one
+        expected[3:40, ::3] = number
+        array[3:40, ::3] = number
+        check(expected)
+        expected = np.vstack([expected, ITEMS[:5]])
+        array.append(ITEMS[:5])
+        check(expected)
+        array.vlmeta[f"name {number}"] = b"value" * 20
+        check(expected)
+        expected = np.delete(expected, np.s_[2:20], 0)
+        array.delete(2, 18)
+        check(expected)
+        with pytest.raises(ValueError, match="broadcast"):
+            array[0] = np.zeros(3)
+        check(expected)
+        array = cat.open(path)
+    assert array.copy().checksum and not array.copy(checksum=False).checksum
+    index = path if contiguous else path / "chunks.b2frame"
+    frame = index.read_bytes()
+    for at in (30, len(frame) - 40, frame.index(b"crc32") - 40):
+        index.write_bytes(flipped(frame, at))
+        with pytest.raises(cat.FormatError, match=r"checksum|frame|metalayer|trailer"):
+            cat.open(path)
+        [damage] = cat.verify(path)
+        assert damage.where == str(path) and damage.chunk is None
+
+
+def test_changes_by_others_are_refused(tmp_path):
+    path = tmp_path / "array.b2nd"
+    cat.asarray(ITEMS, urlpath=path, contiguous=True, **PARTITION)
+    theirs = blosc2.open(str(path), mode="a")
+    np.testing.assert_array_equal(theirs[...], ITEMS)
+    theirs[3, 4] = 1
+    with pytest.raises(cat.FormatError, match="a program that keeps no checksums"):
+        cat.open(path)
+
+
+def test_a_chunk_without_checksums_is_refused():
+    array = cat.asarray(ITEMS, **PARTITION)
+    other = cat.asarray(ITEMS, **{**PARTITION, "checksum": False})
+    repeated = cat.full(ITEMS.shape, 7, dtype="<i4", **{**PARTITION, "checksum": False})
+    stored = cat.asarray(ITEMS, **{**PARTITION, "checksum": False, "clevel": 0})
+    for source in (other, repeated, stored):
+        array.schunk.update_chunk(1, source._chunk_bytes(1))
+        with pytest.raises(cat.FormatError, match="chunk 1: a chunk without the checksums"):
+            array[20]
+    with pytest.raises(cat.FormatError, match="without the checksums"):
+        array[20] = 1
+    assert array[0, 1] == 1
+
+
+def test_one_value_is_checked_too():
+    array = cat.full((60, 8), 7, dtype="<i4", contiguous=True, **PARTITION)
+    frame = bytes(array.to_cframe())
+    assert cat.verify(frame) == []
+    for at in range(header_length(frame), len(frame)):
+        assert cat.verify(flipped(frame, at))
+    zeros = cat.zeros((60, 8), dtype="<i4", contiguous=True, **PARTITION)
+    zeros[17:20] = 3
+    assert cat.verify(bytes(zeros.to_cframe())) == []
+
+
+def test_limits():
+    kwargs = {"itemsize": 1, "chunks": (2**31 - 100,), "blocks": (2**20,), "dtype": "u1"}
+    with pytest.raises(cat.CapacityError, match="at most"):
+        cat.empty((2**31 - 100,), checksum=True, **kwargs)
+    with pytest.raises(cat.ArgumentError, match=r"'crc32'.* belong to the array"):
+        cat.asarray(ITEMS, meta={"crc32": b""})
+    with pytest.raises(TypeError, match="checksum is 1"):
+        Caterva(checksum=1)
+
+
+def test_unknown_checksums():
+    frame = frame_of()
+    at = frame.index(b"\x01\x01\0\0", frame.index(b"crc32"))
+    with pytest.raises(cat.UnsupportedError, match="an unknown kind of checksums"):
+        cat.from_cframe(frame[:at] + b"\2" + frame[at + 1 :])
+
+
+# --- codecs ---------------------------------------------------------------------------------------
+
+
+def test_numcodecs():
+    codec = Caterva(block_shape=(8, 4), checksum=True)
+    frame = codec.encode(ITEMS)
+    np.testing.assert_array_equal(codec.decode(frame).reshape(ITEMS.shape), ITEMS)
+    damaged = flipped(frame, len(frame) - 300)
+    [damage] = cat.verify(damaged)
+    assert damage.block is not None
+    with pytest.raises(cat.FormatError, match=f"block {damage.block}: the checksum"):
+        codec.decode(damaged)
+    first = codec.decode_partial(damaged, 0, 8)
+    np.testing.assert_array_equal(first, ITEMS[0])
+
+
+def zarr_array(path, **kwargs):
+    codec = CatervaCodec(block_shape=(8, 4), checksum=True)
+    options = {"chunks": (20, 8), "serializer": codec, "compressors": None, **kwargs}
+    array = zarr.create_array(str(path), shape=ITEMS.shape, dtype="<i4", **options)
+    array[...] = ITEMS
+    assert array.metadata.to_dict()["codecs"]
+    return zarr.open_array(str(path), mode="r+")
+
+
+def test_partial_reads_check_what_they_read(tmp_path):
+    path = tmp_path / "a.zarr"
+    array = zarr_array(path)
+    array[5, 3:6] = 9
+    expected = ITEMS.copy()
+    expected[5, 3:6] = 9
+    np.testing.assert_array_equal(array[...], expected)
+    assert cat.verify(path) == cat.verify(array) == []
+    chunk = path / "c" / "1" / "0"
+    frame = chunk.read_bytes()
+    chunk.write_bytes(flipped(frame, len(frame) - 200))
+    [damage] = cat.verify(path)
+    assert damage.where.endswith("c/1/0") and damage.chunk == 0
+    rows = range(20 + damage.block // 2 * 8, min(28 + damage.block // 2 * 8, 40))
+    columns = np.s_[4:] if damage.block % 2 else np.s_[:4]
+    others = np.s_[:4] if damage.block % 2 else np.s_[4:]
+    for row in rows:
+        np.testing.assert_array_equal(array[row, others], expected[row, others])
+        with pytest.raises(cat.FormatError, match=f"c/1/0.*block {damage.block}: the checksum"):
+            array[row, columns]
+    chunk.write_bytes(frame.replace(b"crc32", b"crc33"))
+    with pytest.raises(cat.FormatError, match="has no checksums, which the array's codec writes"):
+        array[25, 3]
+
+
+@pytest.mark.filterwarnings("ignore:partial reads are off")
+@pytest.mark.parametrize("options", [{"shards": (40, 8)}, {"compressors": GzipCodec()}])
+def test_verify_reads_through_other_codecs(options, tmp_path):
+    path = tmp_path / "a.zarr"
+    zarr_array(path, **options)
+    assert cat.verify(path) == []
+    stored = path / "c" / "0" / "0"
+    data = stored.read_bytes()
+    stored.write_bytes(flipped(data, len(data) // 2))
+    damages = cat.verify(path)
+    assert 1 <= len(damages) <= 2
+    assert all("[" in damage.where and damage.message for damage in damages)
+
+
+def test_the_command(tmp_path, capsys):
+    whole, damaged, other = tmp_path / "whole.b2nd", tmp_path / "damaged.b2nd", tmp_path / "x"
+    frame = frame_of()
+    whole.write_bytes(frame)
+    damaged.write_bytes(flipped(frame, header_length(frame) + 200))
+    zarr_array(tmp_path / "group" / "a.zarr")
+    group = tmp_path / "group"
+    zarr.open_group(str(group), mode="a").create_array("plain", shape=3, dtype="i4")
+    assert main(["verify", str(whole), str(group)]) == 0
+    assert capsys.readouterr().out == f"{whole}: whole\n{group}: whole\n"
+    assert main(["verify", str(damaged), str(whole)]) == 1
+    out, _ = capsys.readouterr()
+    assert out.startswith(f"{damaged}: chunk 0, block ") and "damaged in 1 places" in out
+    assert main(["verify", str(other), str(damaged)]) == 2
+    assert "x" in capsys.readouterr().err
+    other.mkdir()
+    assert main(["verify", str(other)]) == 2
+    assert "without a sparse frame or a Zarr array" in capsys.readouterr().err
+    command = [sys.executable, "-m", "caterva_cffi", "verify", str(whole)]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+
+
+def test_verify_without_checksums():
+    frame = frame_of(checksum=False, codec=cat.Codec.ZSTD)
+    assert cat.verify(frame) == []
+    found = [cat.verify(flipped(frame, at)) for at in range(header_length(frame), len(frame), 7)]
+    assert sum(map(bool, found)) > len(found) / 4
+    with pytest.raises(TypeError):
+        cat.verify(3)
+    with pytest.raises(FileNotFoundError):
+        cat.verify("nothing")
+    with pytest.raises(cat.ArgumentError, match="is a URL"):
+        cat.verify("s3://bucket/a")
