@@ -1,4 +1,4 @@
-# The system's C-Blosc2, LZ4 and Zstandard, for those who package this for a distribution.
+# The system's C-Blosc2, LZ4, Zstandard and zlib, for those who package this for a distribution.
 # Sets what to link: `blosc2`, and the `codecs` that the block kernel calls itself, with `codec_includes`.
 
 # Declarations are compared with the headers: an older one lacks some.
@@ -18,9 +18,17 @@ endif()
 message(STATUS "C-Blosc2 ${Blosc2_VERSION}: ${Blosc2_DIR}")
 set(blosc2 Blosc2::blosc2_shared)
 
-# Not all distributions have CMake's configuration of these two.
-set(codecs)
+# zlib, for checksums.
+find_package(ZLIB 1.2.9)
+if(NOT ZLIB_FOUND)
+  message(FATAL_ERROR
+    "CATERVA_CFFI_SYSTEM_BLOSC2 needs zlib 1.2.9 or later too. Install zlib1g-dev, or name with "
+    "CMAKE_PREFIX_PATH where it is.")
+endif()
+set(codecs ZLIB::ZLIB)
 set(codec_includes)
+
+# Not all distributions have CMake's configuration of these two.
 foreach(codec lz4 zstd)
   find_path(CATERVA_CFFI_${codec}_INCLUDE_DIR ${codec}.h)
   find_library(CATERVA_CFFI_${codec}_LIBRARY NAMES ${codec} lib${codec})

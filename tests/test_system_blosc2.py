@@ -1,4 +1,4 @@
-"""Built with the system's C-Blosc2, LZ4 and Zstandard: python-blosc2's, and Debian's."""
+"""Built with the system's C-Blosc2, LZ4, Zstandard and zlib: python-blosc2's, and Debian's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.build
 OPTION = "CATERVA_CFFI_SYSTEM_BLOSC2=ON"
 # What reads what others wrote, what writes, and what our own C-Blosc2 would do differently.
 TESTS = (
-    *("test_about.py", "test_golden.py", "test_dtypes.py"),
+    *("test_about.py", "test_golden.py", "test_dtypes.py", "test_checksums.py"),
     "test_kernel.py::test_environment_variables_do_no_harm",
 )
 
@@ -32,15 +32,15 @@ def blosc2():
 
 @pytest.fixture(scope="module")
 def codecs(run_tool, tmp_path_factory):
-    """Where LZ4 and Zstandard are, unpacked from Debian's packages if they are not installed."""
-    if all(Path("/usr/include", name).exists() for name in ("lz4.h", "zstd.h")):
+    """Where LZ4, Zstandard and zlib are, unpacked from Debian's packages if they are not installed."""
+    if all(Path("/usr/include", name).exists() for name in ("lz4.h", "zstd.h", "zlib.h")):
         return Path("/usr")
     if not shutil.which("apt-get"):
-        pytest.skip("no lz4.h and zstd.h in /usr/include, and no apt-get to get them with")
+        pytest.skip("no lz4.h, zstd.h and zlib.h in /usr/include, and no apt-get to get them with")
     root = ROOT / "build/codecs"
     if not (root / "usr/include/zstd.h").exists():
         directory = tmp_path_factory.mktemp("codecs")
-        download = "apt-get download liblz4-1 liblz4-dev libzstd1 libzstd-dev"
+        download = "apt-get download liblz4-1 liblz4-dev libzstd1 libzstd-dev zlib1g zlib1g-dev"
         run_tool("sh", "-c", f"{download} || (apt-get update && {download})", cwd=directory)
         for package in directory.glob("*.deb"):
             run_tool("dpkg-deb", "--extract", package, root)

@@ -4,8 +4,19 @@
 
 #include "chunk.h"
 
-/* Of zlib-ng, whose header is made by its build. */
-uint32_t zng_crc32_z(uint32_t crc, const uint8_t *bytes, size_t size);
+#ifdef CATERVA_CFFI_SYSTEM_BLOSC2
+#include <zlib.h>
+
+static uint32_t update(uint32_t crc, const uint8_t *bytes, int64_t size) {
+  return (uint32_t)crc32_z(crc, bytes, (size_t)size);
+}
+#else
+uint32_t zng_crc32_z(uint32_t crc, const uint8_t *bytes, size_t size); /* in a header that is built */
+
+static uint32_t update(uint32_t crc, const uint8_t *bytes, int64_t size) {
+  return zng_crc32_z(crc, bytes, (size_t)size);
+}
+#endif
 
 enum { CHECKSUM = sizeof(uint32_t), MARK = 4 };
 
@@ -19,12 +30,12 @@ int leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks) {
 }
 
 uint32_t checksum_of(const uint8_t *bytes, int64_t size) {
-  return zng_crc32_z(0, bytes, (size_t)size);
+  return update(0, bytes, size);
 }
 
 static uint32_t checksum_of_head(const uint8_t *chunk, int64_t body, int64_t nblocks) {
   uint32_t head = checksum_of(chunk, body + MARK);
-  return zng_crc32_z(head, chunk + body + MARK + CHECKSUM, (size_t)(CHECKSUM * nblocks));
+  return update(head, chunk + body + MARK + CHECKSUM, CHECKSUM * nblocks);
 }
 
 int find_checksums(const uint8_t *chunk, int64_t body, int64_t nblocks, const uint8_t **checksums) {
