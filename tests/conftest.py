@@ -58,6 +58,19 @@ def run_tool():
 
 
 @pytest.fixture(scope="session")
+def wheel_tools(run_tool):
+    """The Python of an environment with requirements/wheel.txt."""
+    environment = ROOT / "build/venv-wheel"
+    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = Path(os.environ.get("CATERVA_CFFI_WHEEL_TOOLS", python))
+    if not python.exists():
+        assert python.is_relative_to(environment), f"{python} is not there"
+        run_tool(sys.executable, "-m", "venv", "--clear", environment)
+        run_tool(python, "-m", "pip", "install", "-r", ROOT / "requirements/wheel.txt")
+    return python
+
+
+@pytest.fixture(scope="session")
 def build_c_programs(run_tool):
     """Compile targets of tests/c_programs; only what changed is compiled anew."""
     build = ROOT / "build/c-programs"

@@ -148,15 +148,15 @@ void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int
     }
   }
   /* Items that are neighbours on the other side come second, so that no line is loaded twice. */
-  int near = last;
+  int closest = last;
   for (int d = 0; d < last; d++) {
     int64_t inner = outer == dest_strides ? ss[d] : ds[d];
-    int64_t nearest = outer == dest_strides ? ss[near] : ds[near];
-    near = inner > 0 && inner < nearest ? d : near;
+    int64_t nearest = outer == dest_strides ? ss[closest] : ds[closest];
+    closest = inner > 0 && inner < nearest ? d : closest;
   }
-  if (last > 0 && near < last - 1) {
-    int64_t nn = n[near], nd = ds[near], ns = ss[near];
-    for (int d = near; d < last - 1; d++) {
+  if (last > 0 && closest < last - 1) {
+    int64_t nn = n[closest], nd = ds[closest], ns = ss[closest];
+    for (int d = closest; d < last - 1; d++) {
       n[d] = n[d + 1], ds[d] = ds[d + 1], ss[d] = ss[d + 1];
     }
     n[last - 1] = nn, ds[last - 1] = nd, ss[last - 1] = ns;

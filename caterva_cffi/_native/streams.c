@@ -178,7 +178,8 @@ static inline void weave_2(const uint8_t *const *p, int64_t at, uint8_t *to) {
   STORE(0, _mm_unpacklo_epi8(a, b));
   STORE(1, _mm_unpackhi_epi8(a, b));
 #elif HAVE_NEON
-  vst2q_u8(to, (uint8x16x2_t){{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at)}});
+  uint8x16x2_t both = {{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at)}};
+  vst2q_u8(to, both);
 #else
   for (int i = 0; i < WOVEN; i++) {
     to[2 * i] = p[0][at + i], to[2 * i + 1] = p[1][at + i];
@@ -196,8 +197,9 @@ static inline void weave_4(const uint8_t *const *p, int64_t at, uint8_t *to) {
   STORE(2, _mm_unpacklo_epi16(ab1, cd1));
   STORE(3, _mm_unpackhi_epi16(ab1, cd1));
 #elif HAVE_NEON
-  vst4q_u8(to, (uint8x16x4_t){{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at), vld1q_u8(p[2] + at),
-                               vld1q_u8(p[3] + at)}});
+  uint8x16x4_t all = {{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at), vld1q_u8(p[2] + at),
+                       vld1q_u8(p[3] + at)}};
+  vst4q_u8(to, all);
 #else
   for (int i = 0; i < WOVEN; i++) {
     to[4 * i] = p[0][at + i], to[4 * i + 1] = p[1][at + i];

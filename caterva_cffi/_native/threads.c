@@ -17,6 +17,13 @@ static int replace(counter *c, int old, int new) {
 }
 typedef HANDLE thread;
 #define ENTRY DWORD WINAPI
+#ifdef _MSC_VER
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+static uintptr_t this_thread(void) { return GetCurrentThreadId(); }
+static int64_t milliseconds(void) { return (int64_t)GetTickCount64(); }
 static int start(thread *t, LPTHREAD_START_ROUTINE entry, void *state) {
   *t = CreateThread(NULL, 0, entry, state, 0, NULL);
   return *t == NULL;
