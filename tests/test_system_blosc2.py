@@ -32,7 +32,7 @@ def blosc2():
 
 @pytest.fixture(scope="module")
 def codecs(run_tool, tmp_path_factory):
-    """Where LZ4, Zstandard and zlib are, unpacked from Debian's packages if they are not installed."""
+    """Where LZ4, Zstandard and zlib are: installed, or unpacked from Debian's packages."""
     if all(Path("/usr/include", name).exists() for name in ("lz4.h", "zstd.h", "zlib.h")):
         return Path("/usr")
     if not shutil.which("apt-get"):
