@@ -593,6 +593,17 @@ def test_blocks_shorter_than_cells_are_refused(filter_):
     assert chunk.decode(chunk.encode(items, filters=[filter_], filtersmeta=[3])).shape == (8, 8)
 
 
+@pytest.mark.parametrize(("size", "refused"), [(4, False), (5, True), (0, False)])
+def test_filter_that_forgets_the_end_of_a_block_is_refused(size, refused):
+    """Or memory as it was would be returned as items."""
+    chunk = Chunk((8, 8), (8, 3), 4)
+    items = np.arange(64, dtype="i4").reshape(8, 8) // 9
+    forged = bytearray(chunk.encode(items, filters=[Filter.BYTEDELTA], filtersmeta=[size]))
+    forged[forged.index(Filter.BYTEDELTA.value, FILTERS)] = lib.BLOSC_FILTER_BYTEDELTA_BUGGY
+    with pytest.raises(cat.UnsupportedError) if refused else contextlib.nullcontext():
+        chunk.decode(bytes(forged))
+
+
 @pytest.mark.parametrize("codec", [Codec.LZ4, Codec.LZ4HC, Codec.ZSTD])
 def test_few_bytes_need_no_dictionary(codec):
     """C-Blosc2 writes 59 bytes as the size of 28 stored plain."""

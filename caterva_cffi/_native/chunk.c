@@ -31,6 +31,20 @@ int filters_are_known(const uint8_t *filters) {
   return 1;
 }
 
+int filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
+                 int32_t nbytes) {
+  for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
+    if (filters[i] == BLOSC_FILTER_BYTEDELTA_BUGGY) {
+      /* It leaves what is behind the last whole item as memory was. */
+      int32_t size = metas[i] ? metas[i] : itemsize;
+      if (blocksize % size || nbytes % size) {
+        return 0;
+      }
+    }
+  }
+  return 1;
+}
+
 int has_filter(const uint8_t *filters, int filter) {
   return memchr(filters, filter, BLOSC2_MAX_FILTERS) != NULL;
 }

@@ -36,6 +36,10 @@ static inline int special_of(const uint8_t *header) {
  * shared library, or start a process to find one. */
 int codec_is_known(int codec, int ndim, int32_t itemsize);
 int filters_are_known(const uint8_t *filters);
+
+/* Whether the filters write all bytes of blocks, of which the last may be shorter. */
+int filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
+                 int32_t nbytes);
 int has_filter(const uint8_t *filters, int filter);
 
 /* Stands in for the super-chunk of which N-d plugins ask the "b2nd" metalayer. */

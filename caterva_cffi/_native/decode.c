@@ -85,7 +85,11 @@ static int check_header(const decoder *dec) {
              codec != BLOSC_ZLIB_FORMAT && codec != BLOSC_ZSTD_FORMAT) {
     return CAT_ERROR_CODEC;
   }
-  return filters_are_known(header + BLOSC2_CHUNK_FILTER_CODES) ? 0 : CAT_ERROR_FILTER;
+  const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
+  int usable = filters_are_known(filters) &&
+               filters_fill(filters, header + BLOSC2_CHUNK_FILTER_META, dec->g->itemsize,
+                            load_int32(header + BLOSC2_CHUNK_BLOCKSIZE), dec->g->nbytes);
+  return usable ? 0 : CAT_ERROR_FILTER;
 }
 
 static int uses_plugins(const uint8_t *header) {

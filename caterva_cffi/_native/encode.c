@@ -373,7 +373,9 @@ int check_compression(const cat_grid *grid, const cat_compression *compression, 
   if (!codec_is_known(compression->codec, g->ndim, g->itemsize)) {
     return CAT_ERROR_CODEC;
   }
-  if (!filters_are_known(compression->filters) || !cells_fit(g, compression)) {
+  if (!filters_are_known(compression->filters) || !cells_fit(g, compression) ||
+      !filters_fill(compression->filters, compression->filters_meta, g->itemsize, g->blocksize,
+                    g->nbytes)) {
     return CAT_ERROR_FILTER;
   }
   int64_t bound = cat_encode_bound(grid);
