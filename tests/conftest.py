@@ -89,14 +89,12 @@ def build_native(run_tool):
     """Compile targets of tests/native with sanitizers; by clang, which fuzzes, if there is one."""
     clang = shutil.which("clang")
     build = ROOT / ("build/native-clang" if clang else "build/native-address-undefined")
-    options = ["-DCMAKE_C_COMPILER=clang", "-DFUZZ=ON"] if clang else []
+    options = ["-DSANITIZE=address;undefined", f"-DPython_EXECUTABLE={sys.executable}"]
+    options += ["-DCMAKE_C_COMPILER=clang", "-DFUZZ=ON"] if clang else []
 
     def compile_(*targets):
         run_tool(sys.executable, ROOT / "vendor/fetch.py")
-        sanitize = "-DSANITIZE=address;undefined"
-        run_tool(
-            "cmake", "-G", "Ninja", "-S", ROOT / "tests/native", "-B", build, sanitize, *options
-        )
+        run_tool("cmake", "-G", "Ninja", "-S", ROOT / "tests/native", "-B", build, *options)
         run_tool("cmake", "--build", build, "--target", *targets)
         return build
 
