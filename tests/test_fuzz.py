@@ -78,7 +78,7 @@ def test_c(build_native, seeds, tmp_path, kind, runs):
 @pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="needs atheris")
 def test_python(seeds, tmp_path):
     command = [sys.executable, FUZZ / "fuzz_python.py", *OPTIONS, LIMITS[0], "-runs=10000"]
-    corpora = [seeds / "frame", seeds / "configuration"]
+    corpora = [seeds / "frame", seeds / "sparse", seeds / "configuration"]
     assert run(tmp_path, *command, tmp_path, *corpora) >= 10000
 
 
@@ -89,6 +89,8 @@ def test_seeds_are_read(seeds, python_target):
         python_target.every_door(path.read_bytes())
         python_target.in_memory(path.read_bytes())
         read += 1
+    for path in (seeds / "sparse").iterdir():
+        python_target.in_directory(path.read_bytes())
     assert read > 200
     assert len(list((seeds / "chunk").iterdir())) > 400
 

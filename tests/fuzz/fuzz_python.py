@@ -1,13 +1,17 @@
 """What Python does with bytes from strangers: `fuzz_python.py [libFuzzer's options] CORPUS...`.
 
-An input is a frame, or a codec's configuration in JSON. Needs atheris, which knows which lines of
-caterva_cffi an input runs; tests call `one_input` without it.
+An input is a frame, a sparse array as `seeds.pack` writes it, or a codec's configuration in JSON.
+Needs atheris, which knows which lines of caterva_cffi an input runs; tests call `one_input` without
+it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import random
+import shutil
+import struct
 import sys
 import tempfile
 import zlib
@@ -26,6 +30,7 @@ import numpy as np
 
 # What is not of this package is not instrumented.
 import zarr
+from zarr.codecs import BytesCodec, ShardingCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
@@ -42,13 +47,25 @@ with instrumented:
 numcodecs.register_codec(Caterva)
 MOST = 1 << 20
 """Bytes of an array that is read whole."""
+SPARSE_MARK = b"sparse"
+"""What a sparse array's input begins with."""
 
-FILE = Path(tempfile.mkdtemp(prefix="fuzz_python.")) / "frame.b2frame"
+DIRECTORY = Path(tempfile.mkdtemp(prefix="fuzz_python."))
+FILE, SPARSE = DIRECTORY / "frame.b2frame", DIRECTORY / "sparse"
 SHAPE = (15, 11)  # of most golden frames
 STORE = MemoryStore()
 ARRAY = zarr.create_array(
     STORE, shape=SHAPE, chunks=SHAPE, dtype="<i4", serializer=CatervaCodec(), compressors=None
 )
+SHARD_STORE = MemoryStore()
+SHARDED = zarr.create_array(  # two chunks in a shard, behind an index without a checksum
+    SHARD_STORE, shape=(2 * SHAPE[0], SHAPE[1]), chunks=(2 * SHAPE[0], SHAPE[1]), dtype="<i4",
+    serializer=ShardingCodec(
+        chunk_shape=SHAPE, codecs=[CatervaCodec()], index_codecs=[BytesCodec()],
+        index_location="start",
+    ),
+    compressors=None,
+)  # fmt: skip
 
 
 def read(array: cat.NDArray) -> None:
@@ -68,12 +85,18 @@ def in_memory(frame: bytes) -> None:
 
 def changed(frame: bytes) -> None:
     """Change an array in the ways that an array has."""
-    array = cat.from_cframe(frame, copy=True)
+    change(cat.from_cframe(frame, copy=True), zlib.adler32(frame))
+
+
+def change(array: cat.NDArray, choice: int) -> None:
+    """Change an array in one way."""
     if array.nbytes > MOST or not array.ndim or max(array.chunks) > 99 or max(array.shape) > 9999:
         return
-    number = zlib.adler32(frame) % 4
+    number = choice % 5
     if number == 0 and array.size:
         array[(0,) * array.ndim] = array[(-1,) * array.ndim]
+    elif number == 4:
+        array[...] = np.zeros((), array.dtype)
     elif number == 1:
         array.resize((array.shape[0] + array.chunks[0], *array.shape[1:]))
     elif number == 2:
@@ -87,6 +110,78 @@ def in_file(frame: bytes) -> None:
     FILE.write_bytes(frame)
     with cat.open(FILE, mode="r") as array:
         read(array)
+
+
+def in_changed_file(frame: bytes) -> None:
+    FILE.write_bytes(frame)
+    FILE.with_name(f"{FILE.name}.changing").unlink(missing_ok=True)
+    with cat.open(FILE, mode="a") as array:
+        change(array, zlib.adler32(frame))
+
+
+def in_directory(packed: bytes) -> None:
+    """Read a sparse array, or change it as well."""
+    shutil.rmtree(SPARSE, ignore_errors=True)
+    SPARSE.mkdir()
+    at, number = len(SPARSE_MARK), -1
+    while at + 2 <= len(packed) and number < 64:
+        (size,) = struct.unpack_from("<H", packed, at)
+        name = "chunks.b2frame" if number < 0 else f"{number:08X}.chunk"
+        (SPARSE / name).write_bytes(packed[at + 2 : at + 2 + size])
+        at, number = at + 2 + size, number + 1
+    choice = zlib.adler32(packed)
+    with cat.open(SPARSE, mode="ra"[choice % 2]) as array:
+        read(array)
+        if choice % 2:
+            change(array, choice // 2)
+
+
+class Liar:
+    """A reader that gives other bytes than those that it is asked for, from some request on."""
+
+    def __init__(self, frame: bytes) -> None:
+        self.random = random.Random(zlib.crc32(frame))
+        self.frame = frame
+        self.honest = self.random.randrange(6)
+        self.lie = self.random.choice(
+            [self.cut, self.longer, self.elsewhere, self.altered, self.fewer, self.nothing]
+        )
+        sizes = [None, len(frame), len(frame), len(frame) + 9, len(frame) // 2]
+        self.size = self.random.choice(sizes)
+
+    def read_ranges(self, ranges: list[plan.Range]) -> list[bytes]:
+        answers = [self.frame[start:stop] for start, stop in ranges]
+        self.honest -= 1
+        return answers if self.honest >= 0 else self.lie(answers)
+
+    def cut(self, answers: list[bytes]) -> list[bytes]:
+        return [answer[: self.random.randint(0, len(answer))] for answer in answers]
+
+    def longer(self, answers: list[bytes]) -> list[bytes]:
+        return [answer + b"0" * self.random.randrange(2) for answer in answers]
+
+    def elsewhere(self, answers: list[bytes]) -> list[bytes]:
+        starts = [self.random.randint(0, len(self.frame)) for _ in answers]
+        return [
+            self.frame[start : start + len(answer)]
+            for start, answer in zip(starts, answers, strict=True)
+        ]
+
+    def altered(self, answers: list[bytes]) -> list[bytes]:
+        data = bytearray(answers[-1])
+        if data:
+            data[self.random.randrange(len(data))] ^= 1 << self.random.randrange(8)
+        return [*answers[:-1], bytes(data)]
+
+    def fewer(self, answers: list[bytes]) -> list[bytes]:
+        return answers[1:]
+
+    def nothing(self, answers: list[bytes]) -> list[bytes]:
+        return [b""] * len(answers)
+
+
+def by_reader(frame: bytes) -> None:
+    read(cat.open(Liar(frame)))
 
 
 def by_ranges(frame: bytes) -> None:
@@ -127,7 +222,24 @@ def by_zarr(frame: bytes) -> None:
     ARRAY[-1, 2:]
 
 
-DOORS = (in_memory, changed, in_file, by_ranges, by_numcodecs, by_zarr)
+def by_shard(frame: bytes) -> None:
+    """Read two chunks of a shard, of which the first is cut off or goes on into the second."""
+    choice, index = zlib.adler32(frame), 4 * 8
+    wrong = (0, 0, -1, 1, -40, 40)[choice % 6]
+    entries = struct.pack("<4Q", index, max(len(frame) + wrong, 0), index + len(frame), len(frame))
+    SHARD_STORE._store_dict["c/0/0"] = default_buffer_prototype().buffer.from_bytes(
+        entries + frame + frame
+    )
+    assert SHARDED[SHAPE[0] - 1 : SHAPE[0] + 1].shape == (2, SHAPE[1])
+    assert SHARDED[: SHAPE[0]].shape == SHAPE
+    if choice % 7 == 0:
+        SHARDED[SHAPE[0] - 1 : SHAPE[0] + 1] = 1
+
+
+DOORS = (
+    in_memory, changed, in_file, in_changed_file, by_reader, by_ranges, by_numcodecs, by_zarr,
+    by_shard,
+)  # fmt: skip
 
 
 def configuration(text: bytes) -> None:
@@ -148,6 +260,10 @@ def one_input(data: bytes) -> None:
     if data.startswith(b"{"):
         configuration(data)
         return
+    if data.startswith(SPARSE_MARK):
+        with contextlib.suppress(cat.CatervaError, MemoryError):
+            in_directory(data)
+        return
     door = DOORS[zlib.crc32(data) % len(DOORS)]
     with contextlib.suppress(cat.CatervaError, MemoryError):
         door(data)
@@ -155,7 +271,7 @@ def one_input(data: bytes) -> None:
 
 def every_door(data: bytes) -> None:
     """As `one_input`, by all ways."""
-    for door in () if data.startswith(b"{") else DOORS:
+    for door in () if data.startswith((b"{", SPARSE_MARK)) else DOORS:
         with contextlib.suppress(cat.CatervaError, MemoryError):
             door(data)
     one_input(data)

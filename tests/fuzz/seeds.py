@@ -1,7 +1,7 @@
-"""Write what fuzzing starts from: `seeds.py DIRECTORY` makes three in it.
+"""Write what fuzzing starts from: `seeds.py DIRECTORY` makes four in it.
 
 `frame`s are the golden ones and some made here; `chunk`s are theirs, behind their geometry as
-`fuzz_chunk.c` takes it, and `configuration`s are JSON.
+`fuzz_chunk.c` takes it; `sparse` ones are directories, packed; `configuration`s are JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,32 @@ def chunks(frame: bytes) -> Iterator[bytes]:
             yield struct.pack(f"<BH{2 * grid.ndim}H", grid.ndim, grid.itemsize, *sides) + chunk
 
 
+def pack(directory: Path) -> bytes:
+    """Return the files of a sparse array in one run of bytes, each behind its size."""
+    index = directory / "chunks.b2frame"
+    files = [index, *sorted(path for path in directory.iterdir() if path != index)]
+    parts = [path.read_bytes() for path in files]
+    return b"".join([b"sparse", *(struct.pack("<H", len(part)) + part for part in parts)])
+
+
+def sparse() -> Iterator[bytes]:
+    """Yield sparse arrays."""
+    items = np.arange(60, dtype="<u2").reshape(6, 10)
+    with tempfile.TemporaryDirectory() as name:
+        for number, given in enumerate(
+            ({}, {"clevel": 0}, {"codec": cat.Codec.ZSTD}, {"filters": [cat.Filter.DELTA]})
+        ):
+            path = Path(name, str(number))
+            array = cat.asarray(items, chunks=(4, 7), blocks=(2, 3), urlpath=path, **given)
+            array.vlmeta["title"] = b"hello " * 9
+            array[4:] = number
+            yield pack(path)
+    for path in sorted(GOLDEN.rglob("chunks.b2frame")):
+        packed = pack(path.parent)
+        if len(packed) <= MOST:
+            yield packed
+
+
 CONFIGURATIONS = (
     {"configuration": {"cname": "zstd", "clevel": 5, "shuffle": "shuffle"}},
     {"configuration": {"block_shape": [4, 4], "chunk_shape": [8, 8], "cname": "lz4"}},
@@ -67,10 +94,12 @@ CONFIGURATIONS = (
 
 def write(directory: Path) -> None:
     """Write all seeds."""
-    for name in ("frame", "chunk", "configuration"):
+    for name in ("frame", "chunk", "sparse", "configuration"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     for number, configuration in enumerate(CONFIGURATIONS):
         (directory / "configuration" / str(number)).write_text(json.dumps(configuration))
+    for number, packed in enumerate(sparse()):
+        (directory / "sparse" / str(number)).write_bytes(packed)
     for number, frame in enumerate(frames()):
         (directory / "frame" / f"{number:03}").write_bytes(frame)
         for place, chunk in enumerate(chunks(frame)):
