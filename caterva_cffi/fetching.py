@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi import fancy
+from caterva_cffi import fancy, recycling
 from caterva_cffi.buffers import address
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import Grid
@@ -77,7 +76,7 @@ class Fetched:
             if dest.size:
                 reader.read(kernel, grid, box, address(dest), dest.strides)
 
-        items = np.empty(self.wanted.shape, dtype)
+        items = recycling.empty(self.wanted.shape, dtype)
         fancy.read(grid, read_box, dtype, self.wanted, items)
         return items
 

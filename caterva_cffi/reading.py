@@ -11,6 +11,9 @@ from functools import partial
 from operator import mul
 from typing import Protocol
 
+import numpy as np
+
+from caterva_cffi import recycling
 from caterva_cffi.buffers import pointer
 from caterva_cffi.errors import StorageError
 from caterva_cffi.frame import special_of_offset
@@ -242,13 +245,15 @@ def pieces(parts: list[Part]) -> list[Piece]:
 _O_BINARY: int = getattr(os, "O_BINARY", 0)
 
 
-def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes]:
+def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes | memoryview]:
     """Read ranges of a file; one that is cut off lacks bytes."""
     return [_read_at(descriptor, start, stop - start) for start, stop in ranges]
 
 
-def _read_at(descriptor: int, position: int, size: int) -> bytes:
+def _read_at(descriptor: int, position: int, size: int) -> bytes | memoryview:
     """Return bytes of a file; fewer only where it ends."""
+    if size >= recycling.LEAST and hasattr(os, "preadv"):
+        return _read_into(recycling.empty((size,), np.uint8).data, descriptor, position)
     data = os.pread(descriptor, size, position)
     while 0 < len(data) < size:
         more = os.pread(descriptor, size - len(data), position + len(data))
@@ -256,3 +261,14 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes:
             break
         data += more
     return data
+
+
+def _read_into(dest: memoryview, descriptor: int, position: int) -> memoryview:
+    """Fill memory with bytes of a file; return what of it was filled."""
+    done = 0
+    while done < len(dest):
+        count = os.preadv(descriptor, [dest[done:]], position + done)
+        if not count:
+            break
+        done += count
+    return dest[:done]
