@@ -49,11 +49,16 @@ def key_of(byte_getter: Any) -> str:
 
 @contextmanager
 def naming(byte_getter: Any) -> Iterator[None]:
-    """Say in errors which of the store's objects they are about."""
+    """Say in errors which of the store's objects they are about; in those of others by a note."""
     try:
         yield
     except CatervaError as error:
         raise type(error)(f"{key_of(byte_getter)!r}: {error}", error.code) from error
+    except MissingError:
+        raise
+    except Exception as error:
+        error.add_note(f"This was about {key_of(byte_getter)!r}.")
+        raise
 
 
 def identity(byte_getter: Any) -> Hashable:
@@ -156,15 +161,17 @@ async def _read_by_store(
 
 def write(byte_setter: Any, data: Buffer | None) -> None:
     """Store an object, or remove it where there are no bytes."""
-    if data is None:
-        byte_setter.delete_sync()
-    else:
-        byte_setter.set_sync(data)
+    with naming(byte_setter):
+        if data is None:
+            byte_setter.delete_sync()
+        else:
+            byte_setter.set_sync(data)
 
 
 async def write_async(byte_setter: Any, data: Buffer | None) -> None:
     """Store an object, or remove it where there are no bytes."""
-    if data is None:
-        await byte_setter.delete()
-    else:
-        await byte_setter.set(data)
+    with naming(byte_setter):
+        if data is None:
+            await byte_setter.delete()
+        else:
+            await byte_setter.set(data)

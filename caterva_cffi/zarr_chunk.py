@@ -172,10 +172,10 @@ class Chunk:
         FormatError, UnsupportedError
         """
         stored = None
-        if not _is_whole(selection, self.spec.shape):
-            with suppress(stores.MissingError):
-                [stored] = yield [WHOLE]
         with stores.naming(byte_getter):
+            if not _is_whole(selection, self.spec.shape):
+                with suppress(stores.MissingError):
+                    [stored] = yield [WHOLE]
             merge = partial(self._merge, stored, value, selection)
             return (yield Work(self.nbytes, merge))  # type: ignore[no-any-return]
 

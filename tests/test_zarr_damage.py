@@ -236,10 +236,35 @@ def test_requests_that_fail(store_class, nth):
         return found
 
     answers(store, fail)
-    with reading(PARTS), pytest.raises(ConnectionError, match="no answer"):
+    with reading(PARTS), pytest.raises(ConnectionError, match="no answer") as caught:
         z[2:9, 3:14]
+    assert any(KEY in note for note in caught.value.__notes__)
     answers(store, lambda number, asked, found: found)
     assert np.array_equal(z[2:9, 3:14], DATA[2:9, 3:14])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_writes_that_fail(whole):
+    class Full(RecordedMemory):
+        full = False
+
+        async def set(self, key, value):
+            if self.full:
+                raise OSError("no space left")
+            await super().set(key, value)
+
+        def set_sync(self, key, value):
+            if self.full:
+                raise OSError("no space left")
+            super().set_sync(key, value)
+
+    store = Full()
+    z, _ = made(store)
+    store.full = True
+    with pytest.raises(OSError, match="no space left") as caught:
+        z[slice(12) if whole else 1] = 5
+    assert any(KEY in note for note in caught.value.__notes__)
+    assert np.array_equal(z[...], DATA)
 
 
 @ranged_stores
