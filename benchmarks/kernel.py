@@ -247,7 +247,7 @@ def overhead(size: Size, budget: Budget) -> Row:
 
 # --- encoding -------------------------------------------------------------------------------------
 def encode_chunk(case: Case, budget: Budget) -> Iterator[Row]:
-    """Encode everything, from sources of several orders."""
+    """Encode everything, from sources of several orders, into a warm destination and a new one."""
     one, two = Kernel(case.grid, 1), Kernel(case.grid, 2)
     compression = case.compression.to_kernel()
     wide = np.repeat(case.items, 2, axis=2)
@@ -259,11 +259,14 @@ def encode_chunk(case: Case, budget: Budget) -> Iterator[Row]:
     }
     ordered = in_block_order(case.items, case.block)
     compress = native.compressor(ordered, case.grid.blocksize, case.compression)
+    room = np.zeros(one.bound, np.uint8)
     actions: dict[str, Callable[[], object]] = {
-        name: lambda source=source: one.encode(0, compression, source)  # type: ignore[misc]
+        name: lambda source=source: one.encode(0, compression, source, room)  # type: ignore[misc]
         for name, source in sources.items()
     }
-    actions["two"] = lambda: two.encode(0, compression, case.items)
+    actions["two"] = lambda: two.encode(0, compression, case.items, room)
+    actions["one, new"] = lambda: one.encode(0, compression, case.items)
+    actions["two, new"] = lambda: two.encode(0, compression, case.items)
     expected = bytes(compress())
     for action in actions.values():
         equal(action(), np.frombuffer(expected, np.uint8))
@@ -273,6 +276,7 @@ def encode_chunk(case: Case, budget: Budget) -> Iterator[Row]:
     for way, work, other, against, bound in (
         ("one", "encode a chunk, one thread", "plain", plain, 1.2),
         ("two", "encode a chunk, two threads", "one", "one thread", 0.6),
+        ("two, new", "encode a chunk into new memory, two threads", "one, new", "one thread", 0.6),
         ("F order", "encode a chunk in F order", "one", "C order", 1.5),
         ("every other item", "encode every other item of an array", "one", "C order", 1.5),
     ):
