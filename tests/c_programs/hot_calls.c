@@ -194,7 +194,7 @@ static void count_codec_encode(const char *name, const array *a) {
   int32_t nbytes = (int32_t)(a->nitems * SIZE);
   uint8_t *in_blocks = allocate(nbytes), *dest = allocate(a->bound);
   CHECK(blosc2_decompress_ctx(decode, a->chunk, (int32_t)a->cbytes, in_blocks, nbytes) == nbytes);
-  COUNT(name, blosc2_compress_ctx(encode, in_blocks, nbytes, dest, (int32_t)a->bound) == a->cbytes);
+  COUNT(name, blosc2_compress_ctx(encode, in_blocks, nbytes, dest, (int32_t)a->bound) > 0);
   free(in_blocks);
   free(dest);
   blosc2_free_ctx(decode);
