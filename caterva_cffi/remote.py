@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP_BYTES", "RemoteArray"]
 
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 64 << 20
 """Compressed bytes that a group of chunks may need; one chunk alone may need more. There are two
 groups at a time: one is decoded while the next one is fetched."""
 
@@ -60,8 +60,8 @@ class RemoteArray(ReadableArray):
     came, whether the object's properties are the same. Where there is only a length to compare, a
     change that keeps it is not noticed.
 
-    Memory: beside the result, the compressed bytes of two groups of chunks, together at most 64 MiB
-    or those of two chunks, and 4 MiB in which the block offsets of chunks are kept.
+    Memory: beside the result, the compressed bytes of two groups of chunks, each at most 64 MiB or
+    those of one chunk, and 4 MiB in which the block offsets of chunks are kept.
 
     Parameters
     ----------

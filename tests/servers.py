@@ -13,6 +13,7 @@ and does to its answers what the network may do.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -23,16 +24,15 @@ import select
 import shutil
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
 HOST = "127.0.0.1"
@@ -320,9 +320,9 @@ def _run_moto(directory: str) -> None:
 def _run_proxy(directory: str, url: str, seconds: str) -> None:
     where = urlsplit(url)
     with Path(directory, "requests.log").open("a", buffering=1, encoding="utf-8") as log:
-        server = _Proxy((where.hostname, where.port), float(seconds), log)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        _serve_until_told(server.server_address[1])
+        proxy = _Proxy((where.hostname, where.port), float(seconds), log)
+        threading.Thread(target=asyncio.run, args=(proxy.serve(),), daemon=True).start()
+        _serve_until_told(proxy.port)
         os._exit(0)  # clients may still hold connections
 
 
@@ -338,54 +338,55 @@ ROLES: dict[str, Callable[..., None]] = {
 }
 
 
-class _Proxy(socketserver.ThreadingTCPServer):
-    """Hands HTTP/1.1 requests on, unchanged, over one connection for each that comes in."""
+class _Proxy:
+    """Hands HTTP/1.1 requests on, unchanged, over one connection for each that comes in.
 
-    daemon_threads = True
-    request_queue_size = 128
+    All in one thread: threads for each connection spend more time on each other than on the work,
+    on the processors that are to measure something else.
+    """
 
-    def __init__(self, upstream: tuple[str, int], seconds: float, log) -> None:
-        super().__init__((HOST, 0), _Relay)
-        self.upstream, self.seconds = upstream, seconds
-        self._log, self._lock = log, threading.Lock()
+    def __init__(self, upstream: tuple[str, int], seconds: float, log: TextIO) -> None:
+        self._listening = socket.create_server((HOST, 0), backlog=128)
+        self._listening.setblocking(False)
+        self.port = self._listening.getsockname()[1]
+        self._upstream, self._seconds, self._log = upstream, seconds, log
 
-    def record(self, *fields: object) -> None:
-        with self._lock:
-            self._log.write("\t".join(map(str, fields)) + "\n")
+    async def serve(self) -> None:
+        loop, connections = asyncio.get_running_loop(), set()
+        while True:
+            client, _ = await loop.sock_accept(self._listening)
+            task = loop.create_task(self._relay(client))
+            connections.add(task)
+            task.add_done_callback(connections.discard)
 
-    def handle_error(self, request, client_address) -> None:
-        if not isinstance(sys.exception(), OSError):  # a connection that broke is no news
-            super().handle_error(request, client_address)
-
-
-class _Relay(socketserver.BaseRequestHandler):
-    """A connection to a client and the one behind it."""
-
-    server: _Proxy
-
-    def handle(self) -> None:
-        with socket.create_connection(self.server.upstream, timeout=SILENT_SECONDS) as behind:
-            for end in (self.request, behind):
-                end.settimeout(SILENT_SECONDS)
+    async def _relay(self, client: socket.socket) -> None:
+        """Serve a connection, with one of its own to the server behind."""
+        with client, socket.socket() as behind, contextlib.suppress(OSError):
+            for end in (client, behind):
+                end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client, upstream = _Stream(self.request), _Stream(behind)
-            while self._exchange(client, upstream):
-                pass
+            await asyncio.get_running_loop().sock_connect(behind, self._upstream)
+            near, far = _Stream(client), _Stream(behind)
+            more = True
+            while more:
+                async with asyncio.timeout(SILENT_SECONDS):
+                    more = await self._exchange(near, far)
 
-    def _exchange(self, client: _Stream, upstream: _Stream) -> bool:
+    async def _exchange(self, client: _Stream, upstream: _Stream) -> bool:
         """Hand on a request and its answer; return whether another may follow."""
-        head = client.read_head()
+        head = await client.read_head()
         if not head:
             return False
         asked = _Head(head)
         method, path, _ = asked.first.split(" ", 2)
-        time.sleep(self.server.seconds)
-        upstream.send(head)
+        await asyncio.sleep(self._seconds)
         if asked.get("expect").lower() == "100-continue":
-            client.send(upstream.read_head())
-        _relay(b"", _pieces(asked.chunked, asked.length or 0, client), upstream)
+            await upstream.send(head)
+            head = b""
+            await client.send(await upstream.read_head())
+        await _relay(head, _pieces(asked.chunked, asked.length or 0, client), upstream)
 
-        head = upstream.read_head()
+        head = await upstream.read_head()
         if not head:
             return False
         answer = _Head(head)
@@ -393,10 +394,11 @@ class _Relay(socketserver.BaseRequestHandler):
         empty = method == "HEAD" or status in (204, 304)
 
         def record(sent: int) -> None:
-            self.server.record(method, path, asked.get("range") or "-", status, sent)
+            fields = method, path, asked.get("range") or "-", status, sent
+            self._log.write("\t".join(map(str, fields)) + "\n")
 
         length = 0 if empty else answer.length
-        _relay(head, _pieces(answer.chunked and not empty, length, upstream), client, record)
+        await _relay(head, _pieces(answer.chunked and not empty, length, upstream), client, record)
         closes = {asked.get("connection").lower(), answer.get("connection").lower()}
         ends_with_connection = not empty and answer.length is None and not answer.chunked
         return "close" not in closes and not ends_with_connection
@@ -422,29 +424,38 @@ class _Head:
         return "chunked" in self.get("transfer-encoding").lower()
 
 
+_PIECE = 1 << 18
+"""Bytes that are handed on at a time."""
+
+
 class _Stream:
     """A socket, and what was read of it too early."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket, self._early = end, b""
-        self.send = end.sendall
 
-    def read_head(self) -> bytes:
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def read_head(self) -> bytes:
         """Return the next head with the empty line, or nothing where the other side has closed."""
-        return self._read_to(b"\r\n\r\n")
+        return await self._read_to(b"\r\n\r\n")
 
-    def read_line(self) -> bytes:
-        return self._read_to(b"\r\n")
+    async def read_line(self) -> bytes:
+        return await self._read_to(b"\r\n")
 
-    def read_some(self, most: int) -> bytes:
+    async def read_some(self, most: int) -> bytes:
         if self._early:
             some, self._early = self._early[:most], self._early[most:]
             return some
-        return self._socket.recv(most)
+        return await self._receive(most)
 
-    def _read_to(self, mark: bytes) -> bytes:
+    async def _receive(self, most: int) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self._socket, most)
+
+    async def _read_to(self, mark: bytes) -> bytes:
         while mark not in self._early:
-            more = self._socket.recv(1 << 16)
+            more = await self._receive(1 << 16)
             if not more:
                 return b""
             self._early += more
@@ -452,43 +463,50 @@ class _Stream:
         return found + mark
 
 
-def _relay(
+async def _relay(
     head: bytes,
-    body: Iterable[bytes],
+    body: AsyncIterator[bytes],
     target: _Stream,
     record: Callable[[int], None] = lambda sent: None,
 ) -> None:
     """Hand on head and body; record the length before the last bytes: who has them finds it."""
     sent, last = 0, head
     try:
-        for piece in body:
-            target.send(last)
-            sent, last = sent + len(piece), piece
+        async for piece in body:
+            sent += len(piece)
+            if len(last) + len(piece) <= _PIECE:
+                last += piece
+            else:
+                await target.send(last)
+                last = piece
     finally:
         record(sent)
-    target.send(last)
+    if last:
+        await target.send(last)
 
 
-def _pieces(chunked: bool, length: int | None, source: _Stream) -> Iterator[bytes]:
+async def _pieces(chunked: bool, length: int | None, source: _Stream) -> AsyncIterator[bytes]:
     """Read a body: in chunks with their lengths, or so long, or (None) to the connection's end."""
     if chunked:
         size = -1
         while size != 0:
-            line = source.read_line()
+            line = await source.read_line()
             size = int(line.split(b";")[0], 16)
             yield line
-            yield from _exactly(source, size)
-            yield source.read_line()
+            async for piece in _exactly(source, size):
+                yield piece
+            yield await source.read_line()
     elif length is not None:
-        yield from _exactly(source, length)
+        async for piece in _exactly(source, length):
+            yield piece
     else:
-        while piece := source.read_some(1 << 18):
+        while piece := await source.read_some(_PIECE):
             yield piece
 
 
-def _exactly(source: _Stream, size: int) -> Iterator[bytes]:
+async def _exactly(source: _Stream, size: int) -> AsyncIterator[bytes]:
     while size:
-        piece = source.read_some(min(size, 1 << 18))
+        piece = await source.read_some(min(size, _PIECE))
         if not piece:
             raise ConnectionError("a body broke off")
         size -= len(piece)
