@@ -32,7 +32,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "build: compiles C, or runs the benchmarks: once per machine is enough (-m 'not build')",
+        "build: compiles C, runs the benchmarks, or takes long: once per machine is enough "
+        "(-m 'not build')",
     )
 
 

@@ -50,4 +50,5 @@ def test_memory_does_not_grow_with_the_array(tmp_path, kind):
     }
     for action in ("write", "read"):
         assert peaks[4, action] < 6 * CHUNK
-        assert peaks[4, action] - peaks[1 / 16, action] < CHUNK
+        # Threads on a busy machine hold more or less at once.
+        assert peaks[4, action] - peaks[1 / 16, action] < 2 * CHUNK

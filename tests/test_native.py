@@ -34,6 +34,13 @@ def test_kernel(program):
     assert [what for what, count in counts.items() if count == "0"] == []
 
 
+def test_lack_of_memory(build_native):
+    done = run(build_native("test_allocations") / "test_allocations", SEED, 40)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    counts = [int(count) for count in re.findall(r".+: (\d+)", done.stdout)]
+    assert len(counts) == 7 and min(counts) > 0
+
+
 @pytest.mark.parametrize("fault", ["read", "overflow"])
 def test_sanitizers_are_at_work(program, fault):
     done = run(program, fault)

@@ -121,7 +121,8 @@ int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t si
           memcpy(dest, block, (size_t)wanted);
         }
       } else if (!decode_stream(layout->format, block, stored, dest, length, wanted, zstd)) {
-        return CAT_ERROR_BLOCK;
+        int no_memory = layout->format == BLOSC_ZSTD_FORMAT && *zstd == NULL;
+        return no_memory ? CAT_ERROR_MEMORY : CAT_ERROR_BLOCK;
       }
       block += stored;
     }

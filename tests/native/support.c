@@ -42,7 +42,7 @@ _Noreturn void fail(const char *file, int line, const char *condition, const cha
   vfprintf(stderr, format, arguments);
   va_end(arguments);
   print_sample(&drawn);
-  fprintf(stderr, "\n%s; repeat it with: test_kernel %" PRIu64 " 1 %" PRId64 "\n", running,
+  fprintf(stderr, "\n%s; repeat it with the arguments %" PRIu64 " 1 %" PRId64 "\n", running,
           running_seed, running_round);
   abort();
 }
