@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import caterva_cffi as cat
+from caterva_cffi import ffi
+from caterva_cffi.buffers import address
+from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import Kernel
 
 HERE = Path(__file__).parent
 FUZZ = HERE / "fuzz"
@@ -103,3 +112,32 @@ def test_found_in_python(path, python_target):
 @regressions("frame")
 def test_found_in_c(path, python_target):
     python_target.every_door(path.read_bytes())
+
+
+@regressions("chunk")
+def test_items_depend_on_the_chunk_alone(path):
+    """Not on what was in memory, as they did for some of these."""
+    data = path.read_bytes()
+    ndim, itemsize = data[0] % 17, int.from_bytes(data[1:3], "little")
+    sides = struct.unpack_from(f"<{2 * ndim}H", data, 3)
+    chunk = data[3 + 4 * ndim :]
+    grid = Grid(sides[::2], sides[::2], sides[1::2], itemsize)
+    for count in (grid.shape, grid.blocks, *([(1,) * ndim, (3,) * ndim] if ndim else [])):
+        found = {read_above(chunk, grid, count, fill) for fill in (b"\xaa", b"\x55")}
+        assert len(found) == 1, count
+
+
+def read_above(chunk, grid, count, fill):
+    """Decode the first items of a chunk, with a byte in all memory that is used."""
+    noise = np.frombuffer(fill * grid.blocksize, "u1")
+    cat.asarray(noise, chunks=noise.shape, filters=[cat.Filter.DELTA, cat.Filter.SHUFFLE])[...]
+    cat.asarray(np.append(noise, noise[0] + 1))[: len(noise) // 2]
+    dest = np.frombuffer(fill * math.prod(count) * grid.itemsize, f"V{grid.itemsize}")
+    dest = dest.reshape(count).copy()
+    box = ((0,) * grid.ndim, count, (1,) * grid.ndim)
+    piece = (0, len(chunk), ffi.from_buffer("uint8_t[]", chunk))
+    try:
+        Kernel(grid).decode(0, [piece], box, address(dest), dest.strides)
+    except cat.CatervaError as error:
+        return str(error)
+    return dest.tobytes()

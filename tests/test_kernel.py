@@ -620,6 +620,24 @@ def test_filter_that_forgets_the_end_of_a_block_is_refused(size, refused):
         chunk.decode(bytes(forged))
 
 
+def test_match_at_offset_0_returns_nothing_from_memory():
+    """LZ4 leaves what was there, where it decodes only the beginning."""
+    chunk = Chunk((4096,), (4096,), 1)
+    usual = {"filters": [], "splitmode": SplitMode.NEVER}
+    stream = bytes(
+        [0x4F, *b"abcd", 0, 0, *[255] * 20, *bytes(9)]
+    )  # 4 literals, 5119 bytes from before
+    forged = bytearray(chunk.encode(np.arange(4096, dtype="u1") // 64, **usual)[: HEADER + 4])
+    forged += struct.pack("<i", len(stream)) + stream
+    struct.pack_into("<i", forged, 12, len(forged))
+    found = set()
+    for fill in (1, 2):
+        before = np.append(np.full(4000, fill, "u1"), np.arange(96, dtype="u1"))
+        chunk.decode(chunk.encode(before, **usual), count=(2048,))
+        found.add(chunk.decode(bytes(forged), count=(2048,)).tobytes())
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("codec", [Codec.LZ4, Codec.LZ4HC, Codec.ZSTD])
 def test_few_bytes_need_no_dictionary(codec):
     """C-Blosc2 writes 59 bytes as the size of 28 stored plain."""

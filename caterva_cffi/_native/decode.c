@@ -81,6 +81,10 @@ static int check_header(const decoder *dec) {
     if (codec <= BLOSC2_DEFINED_CODECS_STOP || !codec_is_known(codec, dec->g->ndim, dec->g->itemsize)) {
       return CAT_ERROR_CODEC;
     }
+    if (codec < BLOSC2_USER_REGISTERED_CODECS_START &&
+        load_int32(header + BLOSC2_CHUNK_BLOCKSIZE) != dec->g->blocksize) {
+      return CAT_ERROR_GEOMETRY; /* N-d codecs write a block of the grid, and no more */
+    }
   } else if (codec != BLOSC_BLOSCLZ_FORMAT && codec != BLOSC_LZ4_FORMAT &&
              codec != BLOSC_ZLIB_FORMAT && codec != BLOSC_ZSTD_FORMAT) {
     return CAT_ERROR_CODEC;
@@ -210,7 +214,6 @@ static int init_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t s
     return CAT_ERROR_MEMORY;
   }
   own->mini = size;
-  memset(own->other + size, 0, (size_t)behind);
   memcpy(own->other, dec->header, HEADER);
   store_int32(own->other + BLOSC2_CHUNK_NBYTES, dec->g->blocksize);
   store_int32(own->other + HEADER, (int32_t)prefix);
@@ -263,6 +266,7 @@ static int decode_block(const decoder *dec, scratch *own, int64_t block, uint8_t
   }
   store_int32(own->other + BLOSC2_CHUNK_CBYTES, (int32_t)size);
   memcpy(own->other + prefix, bytes, (size_t)stored);
+  memset(own->other + size, 0, (size_t)zfp_reads_on(dec));
   int decoded = blosc2_decompress_ctx(own->context, own->other, (int32_t)size,
                                       dest == NULL ? own->block : dest, dec->g->blocksize);
   return decoded == dec->g->blocksize ? 0 : CAT_ERROR_BLOCK;

@@ -51,9 +51,12 @@ static int decode_stream(int format, const uint8_t *src, int32_t size, uint8_t *
   if (format == BLOSC_LZ4_FORMAT) {
     const char *from = (const char *)src;
     char *to = (char *)dest;
-    return wanted == length
-               ? LZ4_decompress_safe(from, to, size, length) == length
-               : LZ4_decompress_safe_partial(from, to, size, wanted, wanted) == wanted;
+    if (wanted == length) {
+      return LZ4_decompress_safe(from, to, size, length) == length;
+    }
+    /* Where its last match has the offset 0, LZ4 leaves what was there. */
+    memset(dest, 0, (size_t)wanted);
+    return LZ4_decompress_safe_partial(from, to, size, wanted, wanted) == wanted;
   }
   if (*zstd == NULL && (*zstd = ZSTD_createDCtx()) == NULL) {
     return 0;

@@ -32,10 +32,12 @@ typedef struct {
   int error;
 } decoded;
 
+enum { FILL = 0xA5, OTHER_FILL = 0x5A };
+
 static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npieces,
-                      const cat_box *box, const layout *to, int nthreads) {
+                      const cat_box *box, const layout *to, int nthreads, int fill) {
   decoded result = {.items = allocate(to->span), .span = to->span};
-  memset(result.items, 0xA5, (size_t)to->span);
+  memset(result.items, fill, (size_t)to->span);
   cat_part part = {.pieces = pieces, .npieces = npieces, .box = *box,
                    .dest = result.items + to->first};
   cat_where where;
@@ -44,6 +46,24 @@ static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npi
   CHECK(where.block >= -1 && where.block < count_chunk_blocks(grid), "block %lld",
         (long long)where.block);
   return result;
+}
+
+/* Decode into memory that holds something else: every item must be written. */
+static void decode_again(const cat_grid *grid, const cat_piece *piece, const cat_box *box,
+                         const layout *to, const decoded *expected) {
+  decoded again = decode(grid, piece, 1, box, to, 3, OTHER_FILL);
+  CHECK(again.error == expected->error, "%d and %d", again.error, expected->error);
+  if (!again.error) {
+    layout dense = dense_layout(to->ndim, to->itemsize, to->count);
+    uint8_t *items = allocate(dense.span), *others = allocate(dense.span);
+    copy_box(items, &dense, expected->items, to, NULL);
+    copy_box(others, &dense, again.items, to, NULL);
+    CHECK(count_items(to->ndim, to->count) == 0 || memcmp(items, others, (size_t)dense.span) == 0,
+          "threads, or what was there before, make a difference");
+    free(items);
+    free(others);
+  }
+  free(again.items);
 }
 
 /* Decode from no bytes but those that the plan asks for, in memory of their own. */
@@ -80,7 +100,7 @@ static void decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t s
     }
   }
   if (there) {
-    decoded found = decode(grid, pieces, npieces, box, to, 1);
+    decoded found = decode(grid, pieces, npieces, box, to, 1, FILL);
     if (!found.error && !expected->error) {
       CHECK(memcmp(found.items, expected->items, (size_t)found.span) == 0, "%lld pieces",
             (long long)npieces);
@@ -108,7 +128,7 @@ static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int
   CHECK(made <= bound, "%lld bytes", (long long)made);
   if (made > 0) {
     cat_piece piece = {0, made, changed};
-    decoded again = decode(grid, &piece, 1, box, from, 1);
+    decoded again = decode(grid, &piece, 1, box, from, 1, FILL);
     CHECK(again.error || memcmp(again.items, items->items, (size_t)again.span) == 0,
           "what was written is not what is read");
     free(again.items);
@@ -137,13 +157,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   layout to = random_layout(&g, grid.ndim, grid.itemsize, box.count, 0);
   if (to.span <= 16 * MOST_BYTES) {
     cat_piece piece = {0, length, chunk};
-    decoded found = decode(&grid, &piece, 1, &box, &to, 1);
+    decoded found = decode(&grid, &piece, 1, &box, &to, 1, FILL);
     if (one_in(&g, 8)) {
-      decoded again = decode(&grid, &piece, 1, &box, &to, 3);
-      CHECK(again.error == found.error, "%d and %d", again.error, found.error);
-      CHECK(again.error || memcmp(again.items, found.items, (size_t)found.span) == 0,
-            "threads disagree");
-      free(again.items);
+      decode_again(&grid, &piece, &box, &to, &found);
     }
     decode_planned(&grid, chunk, length, &box, &to, one_in(&g, 2) ? 0 : 64, &found);
     change(&g, &grid, chunk, length, &box, &found, &to);
