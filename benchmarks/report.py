@@ -18,6 +18,8 @@ from remote import Far
 from timing import Spread
 from zarr_slices import OURS, Timed
 
+import caterva_cffi as cat
+
 
 # --- Markdown -------------------------------------------------------------------------------------
 def seconds(value: float) -> str:
@@ -190,8 +192,16 @@ def remote(rows: Sequence[Far], directory: Path) -> str:
         ]
         written.append(table((f"{protocol}: time, requests, bytes", *names), cells))
     _draw_remote(rows, directory / "remote.png")
-    tables = "\n\n".join(written)
+    tables = "\n\n".join([_policy(), *written])
     return f"{tables}\n\n![Time and bytes of each reader]({directory.name}/remote.png)"
+
+
+def _policy() -> str:
+    now = cat.get_read_policy("remote")
+    return (
+        f"Read policy of {OURS}: first {size(now.first)}, gap {size(now.gap)}, "
+        f"whole {now.whole:g}, concurrency {now.concurrency}."
+    )
 
 
 def _ms(row: Far) -> str:
