@@ -117,17 +117,25 @@ class Asynchronous(RecordedMemory):
 @contextmanager
 def recorded_files():
     """Record each read of a file's range: its inode, the range, and the bytes that came."""
-    requests, pread = [], os.pread
+    requests, pread, preadv = [], os.pread, os.preadv
 
-    def record(descriptor, size, position):
+    def record(descriptor, asked, position, came):
+        inode = os.fstat(descriptor).st_ino
+        requests.append(Request(inode, (position, position + asked), came))
+
+    def reading(descriptor, size, position):
         data = pread(descriptor, size, position)
-        requests.append(
-            Request(os.fstat(descriptor).st_ino, (position, position + size), len(data))
-        )
+        record(descriptor, size, position, len(data))
         return data
 
+    def reading_into(descriptor, buffers, position):
+        count = preadv(descriptor, buffers, position)
+        record(descriptor, sum(map(len, buffers)), position, count)
+        return count
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "pread", record)
+        patch.setattr(os, "pread", reading)
+        patch.setattr(os, "preadv", reading_into)
         yield requests
 
 
