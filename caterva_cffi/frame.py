@@ -40,6 +40,10 @@ _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
 _MAX_VARIABLE_METALAYERS = 8 * 1024
+_UNQUESTIONED = 16 << 20
+"""Bytes that offsets or a metalayer may decode to, however few are stored."""
+_BEST_RATIO = 1024
+"""Of what is larger. C-Blosc2 compresses the offsets of chunks of zeros 183 times."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +226,11 @@ def parse_trailer(data: bytes) -> dict[str, bytes]:
     return {name: data[start:stop] for name, (start, stop) in places.items()}
 
 
-def check_byte_chunk(chunk: bytes | memoryview, what: str) -> None:
+def check_byte_chunk(chunk: bytes | memoryview, what: str, size: int | None = None) -> None:
     """Refuse a chunk that is no array's, and that C-Blosc2 must not be given.
 
     It would look for a plugin by the number of a codec or filter, in a library or with a process,
-    and would believe that a lazy chunk is all there.
+    would believe that a lazy chunk is all there, and would take any amount of memory.
 
     Parameters
     ----------
@@ -234,6 +238,8 @@ def check_byte_chunk(chunk: bytes | memoryview, what: str) -> None:
         Of offsets, or of a variable-length metalayer; its header at least.
     what : str
         For the error.
+    size : int, optional
+        Bytes that the chunk may have; by default those that are given.
 
     Raises
     ------
@@ -245,6 +251,10 @@ def check_byte_chunk(chunk: bytes | memoryview, what: str) -> None:
     extended = chunk[2] & 0x05 == 0x05
     if not extended or codec > 4 or flags & 0x88 or chunk[30] or max(chunk[16:22]) > 4:
         raise FormatError(f"{what}: a codec, filter or flag that such a chunk cannot have")
+    nbytes, _, cbytes = struct.unpack_from("<iii", chunk, 4)
+    stored = min(cbytes, len(chunk) if size is None else size)
+    if nbytes > _UNQUESTIONED + _BEST_RATIO * stored:
+        raise FormatError(f"{what}: {stored} bytes that would decode to {nbytes}")
 
 
 def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
@@ -273,7 +283,7 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     at = header_len if start[26] & 0x0F == 1 else header_len + cbytes
     if not HEADER_MIN <= at <= size - _CHUNK_HEADER:
         raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
-    check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks")
+    check_byte_chunk(read(at, at + _CHUNK_HEADER), "the offsets of the chunks", size - at)
 
 
 def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,6 @@ import errno
 import importlib
 import os
 import re
-import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ class Stored(Source):
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self._url, self._options = url, dict(options)
         self.name = without_secrets(url)
-        self._lock = threading.Lock()
         self._opened = False
         self._connect()
 
@@ -50,9 +48,7 @@ class Stored(Source):
     def fs(self) -> Any:
         """The file system; after a fork a new one, since connections cannot be shared."""
         if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._connect()
+            self._connect()  # perhaps in two threads; a lock could be held while one forks again
         return self._fs
 
     def to_arguments(self) -> tuple[Any, ...]:

@@ -575,7 +575,7 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         number = lib.blosc2_vlmeta_exists(ptr, _encode_name(name))
         layer = ptr.vlmetalayers[check(number, f"metalayer {name!r}")]
         content = ffi.buffer(layer.content, min(layer.content_len, _CHUNK_HEADER))[:]
-        check_byte_chunk(content, f"metalayer {name!r}")
+        check_byte_chunk(content, f"metalayer {name!r}", layer.content_len)
 
     def __setitem__(self, name: str | bytes, content: Any) -> None:
         data = as_bytes(content, f"metalayer {name!r}")
