@@ -15,7 +15,7 @@ import numpy as np
 
 from caterva_cffi import recycling
 from caterva_cffi.buffers import pointer
-from caterva_cffi.errors import StorageError
+from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, Piece
@@ -43,6 +43,10 @@ def stamp_of(status: os.stat_result) -> tuple[int, ...] | None:
     """Return what differs once a file was changed; None while its times may stand still."""
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY:
         return None
+    return _version_of(status)
+
+
+def _version_of(status: os.stat_result) -> tuple[int, ...]:
     return (
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
     )  # fmt: skip
@@ -142,10 +146,15 @@ class DiskReader:
             For a file that is gone or cannot be read.
         FormatError
         """
+        return self._layout_of(self._status())
+
+    def _status(self) -> os.stat_result:
         try:
-            status = os.stat(self._index)
+            return os.stat(self._index)
         except OSError as error:
             raise StorageError(f"{self._path!r} cannot be read: {error.strerror}") from error
+
+    def _layout_of(self, status: os.stat_result) -> Layout:
         unchanged = stamp_of(status)
         stamp = None if unchanged is None else (self._schunk.changes, unchanged)
         with self._lock:
@@ -181,8 +190,15 @@ class DiskReader:
 
     @contextmanager
     def _opened(self, grid: Grid) -> Iterator[Callable[[Kernel, int, Box], list[Piece]]]:
-        """Open the file, and give a function that reads what a box of a chunk needs."""
-        layout = self.layout()
+        """Open the file, and give a function that reads what a box of a chunk needs.
+
+        Raises
+        ------
+        StorageError
+            For what somebody else changed meanwhile: what was read may be of several states.
+        """
+        status = self._status()
+        layout = self._layout_of(status)
         if layout.grid != grid:
             raise StorageError(
                 f"{self._path!r} has shape {layout.grid.shape} now instead of {grid.shape}: "
@@ -191,9 +207,18 @@ class DiskReader:
         descriptor = -1 if self._sparse else os.open(self._path, os.O_RDONLY | _O_BINARY)
         try:
             yield partial(self._fetch, layout, descriptor)
+        except FormatError:
+            self._check_unchanged(status)  # which would explain it
+            raise
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+        self._check_unchanged(status)
+
+    def _check_unchanged(self, status: os.stat_result) -> None:
+        if _version_of(self._status()) != _version_of(status):
+            raise StorageError(f"{self._path!r} was changed while it was read; read it again")
+        self._schunk.check_whole()
 
     def _fetch(
         self, layout: Layout, descriptor: int, kernel: Kernel, number: int, box: Box

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi import Codec, Filter, SplitMode
+from caterva_cffi import Codec, Filter, SplitMode, reading
 
 ITEMS = np.arange(600, dtype="i4").reshape(20, 30)
 PARTITION = {"chunks": (7, 8), "blocks": (3, 4)}
@@ -602,3 +602,28 @@ def test_metalayers_of_the_user():
     for array in (made, cat.open("a"), made.copy(), cat.from_cframe(made.to_cframe())):
         assert array.meta["text"] == array.meta["bytes"] == array.meta[b"text"] == b"value"
         assert array.meta["array"] == np.arange(3).tobytes()
+
+
+@each_kind
+@pytest.mark.parametrize("what", ["complete", "going on"])
+def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, what):
+    path = tmp_path / "a"
+    cat.asarray(np.arange(100), chunks=(50,), blocks=(10,), urlpath=path, contiguous=contiguous)
+    reader, writer = cat.open(path, mode="r"), cat.open(path)
+    assert reader[99] == 99
+    fetch = reading._run_chunk
+
+    def change(*arguments):
+        monkeypatch.setattr(reading, "_run_chunk", fetch)
+        fetched = fetch(*arguments)
+        if what == "complete":
+            writer[...] = 7
+        else:
+            (path / "changing" if path.is_dir() else tmp_path / "a.changing").touch()
+        return fetched
+
+    monkeypatch.setattr(reading, "_run_chunk", change)
+    with pytest.raises(cat.StorageError, match="chang"):
+        reader[...]
+    if what == "complete":
+        assert (reader[...] == 7).all()

@@ -243,7 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return -1;
   }
   generator g = choices_of(data, size);
-  int in_file = one_in(&g, 16) && may_be_opened_in_a_file(data, (int64_t)size), copied = !in_file && one_in(&g, 2);
+  int in_file = one_in(&g, 8) && may_be_opened_in_a_file(data, (int64_t)size), copied = !in_file && one_in(&g, 2);
   uint8_t *frame = in_file ? NULL : copy_bytes(data, (int64_t)size);
   blosc2_schunk *schunk = in_file ? open_file(data, size)
                                   : blosc2_schunk_from_buffer(frame, (int64_t)size, false);
