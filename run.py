@@ -5,6 +5,7 @@
     python3 run.py test [OPTIONS]    the tests, with pytest's options
     python3 run.py lint              ruff and mypy
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
+    python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
     python3 run.py which 3.13        where that interpreter is
 
 It needs Python 3.11 or later, a C compiler and a network. Environments go to .venv-*, the wheel to
@@ -23,6 +24,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -55,7 +57,28 @@ class Peer(NamedTuple):
     needs_wheel: bool
 
 
-NGINX_VARIABLE = "CATERVA_CFFI_NGINX"
+class Program(NamedTuple):
+    """A program of a Debian package. Tests start the one that `variable` names."""
+
+    variable: str
+    package: str
+    path: str
+    version_option: str
+    without: str
+
+
+NGINX = Program(
+    "CATERVA_CFFI_NGINX", "nginx", "usr/sbin/nginx", "-v", "what needs an HTTP server cannot run"
+)
+# Emulates processors that lack instructions, or are of another kind.
+QEMU = Program(
+    *("CATERVA_CFFI_QEMU", "qemu-user-static", "usr/bin/qemu-x86_64-static", "-version"),
+    "no old processor can be tried",
+)
+# Where a wheel for older systems than this one can be made.
+PORTABLE = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+PORTABLE = PORTABLE and platform.machine() in ("x86_64", "aarch64")
+PORTABLE_INPUTS = ("wheels/build.py", "wheels/check.py", "requirements/wheel.txt")
 PEERS = (
     Peer("CATERVA_CFFI_PYTHON_CATERVA", "peer-python-caterva", (3, 11), needs_wheel=False),
     Peer("CATERVA_CFFI_ZARR2", "peer-zarr2", (3, 13), needs_wheel=True),
@@ -87,10 +110,16 @@ def show_progress(log: Path) -> None:
             print(steps[-1] + "\b" * len(steps[-1]), end="", flush=True)
 
 
-def call(command: Sequence[str | Path], log: Path, directory: Path | None = None) -> None:
+def call(
+    command: Sequence[str | Path],
+    log: Path,
+    directory: Path | None = None,
+    variables: dict[str, str] | None = None,
+) -> None:
     """Run a command with its output in a file; where it fails, say why from that output."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {"PIP_RETRIES": "2", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **os.environ}
+    environment |= variables or {}
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -176,39 +205,69 @@ def check_build_tools() -> None:
 
 
 def make_wheel() -> Path:
-    """Build the wheel, or find the one that was built from the same sources."""
+    """Build a wheel for this machine, or find the one that was built from the same sources."""
+
+    def build(directory: Path) -> None:
+        python = make_environment(f"build-{version(sys.executable)}", sys.executable, ())
+        with building():
+            pip = [python, "-m", "pip", "wheel", "--no-deps", "-v", "--wheel-dir", directory, ROOT]
+            call(pip, ROOT / "build" / "wheel.log")
+
+    return kept_wheel("plain", wheel_inputs(), build)
+
+
+def make_portable_wheel(target: str = "") -> Path:
+    """Build, repair and check a wheel that others can install, for this processor or another.
+
+    Where that cannot be done it is a wheel for this machine.
+    """
+    if not PORTABLE:
+        return make_wheel()
+    log = ROOT / "build" / "portable.log"
+
+    def build(directory: Path) -> None:
+        python = make_wheel_tools()
+        with building():
+            options = ["--target", target] if target else []
+            call([python, ROOT / "wheels" / "build.py", directory, *options], log)
+        with step("checking the wheel"):
+            call([python, ROOT / "wheels" / "check.py", *directory.glob("*.whl")], log)
+
+    inputs = [*wheel_inputs(), *(ROOT / name for name in PORTABLE_INPUTS)]
+    return kept_wheel(f"portable{target and '-'}{target}", inputs, build)
+
+
+def make_wheel_tools() -> Path:
+    """Make the environment of what makes and checks portable wheels; return its Python."""
+    return make_environment("wheel", sys.executable, ("wheel",))
+
+
+def kept_wheel(kind: str, inputs: list[Path], build: Callable[[Path], None]) -> Path:
+    """Find the wheel of a kind that was built from the same inputs, or build it."""
     free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
     # The stable ABI lets one wheel serve every version; free-threaded Python has none.
     abi = f"{sys.version_info.minor}t" if free_threaded else "abi3"
-    directory = WHEELS / digest(wheel_inputs(), sysconfig.get_platform(), abi)
+    prefix = f"{kind}-{abi}-"
+    directory = WHEELS / f"{prefix}{digest(inputs, sysconfig.get_platform(), abi)}"
     found = list(directory.glob("*.whl"))
     if found:
         return found[0]
     check_build_tools()
-    first = not (ROOT / "vendor" / "src").exists()
-    python = make_environment(f"build-{version(sys.executable)}", sys.executable, ())
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    with step(f"building the C libraries{' (80 MB to download; some minutes)' if first else ''}"):
-        pip: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "-v",
-            "--wheel-dir",
-            unfinished,
-            ROOT,
-        ]
-        call(pip, ROOT / "build" / "wheel.log")
-    shutil.rmtree(directory, ignore_errors=True)
-    unfinished.rename(directory)
-    for other in WHEELS.iterdir():  # of older sources
-        if other != directory and list(other.glob(f"*{abi}*")):
+    build(unfinished)
+    for other in WHEELS.glob(f"{prefix}*"):  # of older sources
+        if other != unfinished:
             shutil.rmtree(other)
+    unfinished.rename(directory)
     (wheel,) = directory.glob("*.whl")
     return wheel
+
+
+def building() -> contextlib.AbstractContextManager[None]:
+    """Show that C is compiled, and what that needs for the first time."""
+    first = not (ROOT / "vendor" / "src").exists()
+    return step(f"building the C libraries{' (80 MB to download; some minutes)' if first else ''}")
 
 
 def version(python: str) -> str:
@@ -266,8 +325,10 @@ def make_environment(
                 lone = ["--no-deps"] if file.stem == "demo-data" else []
                 call([*pip, *lone, "-r", file], log)
             if wheel:
-                call([*pip, "--no-deps", "--force-reinstall", wheel], log)
-                call([*pip, wheel], log)
+                # Installs for everybody: no compiler can be found, and no source is built.
+                binary = {"PATH": str(scripts), "CC": "", "PIP_ONLY_BINARY": ":all:"}
+                call([*pip, "--no-deps", "--force-reinstall", wheel], log, variables=binary)
+                call([*pip, wheel], log, variables=binary)
     stamp.write_text(json.dumps(wanted))
     return inside
 
@@ -288,33 +349,34 @@ def make_peers(wheel: Path) -> dict[str, str]:
     return variables
 
 
-def make_nginx() -> dict[str, str]:
-    """Find nginx, or unpack Debian's package of it; return the variable that names it.
+def make_program(program: Program) -> dict[str, str]:
+    """Find a program, or unpack Debian's package of it; return the variable that names it.
 
     Unpacked only: no service is installed or started, and nobody has to be root.
     """
-    unpacked = ROOT / "build" / "nginx" / "usr" / "sbin"
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(unpacked)])
-    if not shutil.which("nginx", path=path) and shutil.which("apt-get"):
-        log = ROOT / "build" / "nginx.log"
-        target = ROOT / "build" / "nginx"
+    target = ROOT / "build" / program.package
+    unpacked = target / program.path
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(unpacked.parent)])
+    if not shutil.which(unpacked.name, path=path) and shutil.which("apt-get"):
+        log = ROOT / "build" / f"{program.package}.log"
         try:
-            with step("unpacking nginx"), tempfile.TemporaryDirectory() as name:
+            with step(f"unpacking {program.package}"), tempfile.TemporaryDirectory() as name:
                 directory = Path(name)
+                download = ["apt-get", "download", program.package]
                 try:
-                    call(["apt-get", "download", "nginx"], log, directory)
+                    call(download, log, directory)
                 except Failure:  # the package lists are old, or are not there
                     call(["apt-get", "update"], log)
-                    call(["apt-get", "download", "nginx"], log, directory)
-                (package,) = directory.glob("nginx_*.deb")
+                    call(download, log, directory)
+                (package,) = directory.glob(f"{program.package}_*.deb")
                 call(["dpkg-deb", "--extract", package, target], log)
-                call([unpacked / "nginx", "-v"], log)
+                call([unpacked, program.version_option], log)
         except (Failure, OSError):
             shutil.rmtree(target, ignore_errors=True)
-    found = shutil.which("nginx", path=path)
+    found = shutil.which(unpacked.name, path=path)
     if not found:
-        print("no nginx, and none could be unpacked: what needs an HTTP server cannot run")
-    return {NGINX_VARIABLE: found} if found else {}
+        print(f"no {program.package}, and none could be unpacked: {program.without}")
+    return {program.variable: found} if found else {}
 
 
 def run(command: Sequence[str | Path], environment: dict[str, str]) -> int:
@@ -341,29 +403,53 @@ def bench(arguments: list[str]) -> int:
     with only_one():
         name = f"bench-{version(sys.executable)}"
         python = make_environment(name, sys.executable, ("bench",), make_wheel())
-        nginx = make_nginx()
+        nginx = make_program(NGINX)
     return run([python, ROOT / "benchmarks", *arguments], nginx)
+
+
+def make_test_environment() -> tuple[Path, Path]:
+    """Make the environment of the tests; return its Python, and the wheel that is tested."""
+    wheel = make_portable_wheel()
+    name = f"test-{version(sys.executable)}"
+    return make_environment(name, sys.executable, ("test", "demo-data"), wheel), wheel
 
 
 def test(arguments: list[str]) -> int:
     """Run the tests."""
     with only_one():
-        wheel = make_wheel()
-        name = f"test-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("test", "demo-data"), wheel)
-        peers = make_peers(wheel) | make_nginx()
+        python, wheel = make_test_environment()
+        variables = make_peers(wheel) | make_program(NGINX)
+        variables["CATERVA_CFFI_WHEEL"] = str(wheel)
+        variables["CATERVA_CFFI_WHEEL_TOOLS"] = str(make_wheel_tools())
+        if PORTABLE and platform.machine() == "x86_64":
+            variables |= make_program(QEMU)
     os.chdir(ROOT)
-    return run([python, "-m", "pytest", *arguments], peers)
+    return run([python, "-m", "pytest", *arguments], variables)
 
 
 def lint(arguments: list[str]) -> int:
     """Check style and types."""
     with only_one():
-        name = f"test-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("test", "demo-data"), make_wheel())
+        python, _ = make_test_environment()
     os.chdir(ROOT)
     commands = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
     return max(run([python, "-m", *command, *arguments], {}) for command in commands)
+
+
+def wheel(arguments: list[str]) -> int:
+    """Make the wheel that others can install, and show what was checked; emulate aarch64's."""
+    if not PORTABLE:
+        raise Failure("wheels for others are made on Linux with glibc, on x86-64 or aarch64.")
+    cross = arguments[:1] == ["--aarch64"] and platform.machine() != "aarch64"
+    with only_one():
+        made = make_portable_wheel("aarch64-linux-gnu.2.17" if cross else "")
+        python = make_wheel_tools()
+        qemu = make_program(QEMU) if cross else {}
+    status = run([python, ROOT / "wheels" / "check.py", made], {})
+    if status == 0 and qemu:
+        status = run([python, ROOT / "wheels" / "emulate.py", made, *arguments[1:]], qemu)
+    print(made.relative_to(ROOT))
+    return status
 
 
 def which(arguments: list[str]) -> int:
@@ -382,6 +468,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench,
     "test": test,
     "lint": lint,
+    "wheel": wheel,
     "which": which,
 }
 

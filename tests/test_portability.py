@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -45,11 +46,11 @@ def zig(wheel_tools, run_tool):
 
 def zig_headers(zig, system, run_tool):
     # `zig cc` would build the whole C library, for -fsyntax-only too: only its paths are asked for.
-    output = run_tool(zig, "cc", "-target", system, "-E", "-v", "-x", "c", "/dev/null")
-    (listed,) = re.findall(
-        r"search starts here:\n(/.*?|\s/.*?)End of search list", output, re.DOTALL
-    )
-    return [part for path in listed.split("\n") if path for part in ("-isystem", path.strip())]
+    output = run_tool(zig, "cc", "-target", system, "-E", "-v", "-x", "c", os.devnull)
+    listed = output.partition("#include <...> search starts here:\n")[2]
+    lines = listed.partition("End of search list")[0].splitlines()
+    assert len(lines) > 1, output
+    return [part for line in lines for part in ("-isystem", Path(line.strip()).resolve())]
 
 
 @pytest.mark.build

@@ -102,5 +102,6 @@ def test_usage(arguments, code, capsys):
 def test_nginx(found, tree, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tree))
     monkeypatch.setattr(run.shutil, "which", lambda name, path="": tree / name if found else None)
-    assert run.make_nginx() == ({"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {})
+    expected = {"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {}
+    assert run.make_program(run.NGINX) == expected
     assert ("no nginx, and none could be unpacked" in capsys.readouterr().out) is not found
