@@ -57,23 +57,34 @@ def isolate():
 @pytest.fixture(scope="session")
 def tracked(run_tool):
     """The names of the files that Git tracks and that are there."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no Git checkout: what belongs into a source distribution is not known")
     names = run_tool("git", "ls-files", "-z", cwd=ROOT).rstrip("\0").split("\0")
     return {name for name in names if (ROOT / name).exists()}
 
 
 @pytest.fixture(scope="session")
-def sdist(tracked, tmp_path_factory, run_tool, isolate, offline):
-    """The source distribution of what Git tracks, with the fetched sources."""
-    root = tmp_path_factory.mktemp("sdist")
-    tree = root / "tree"
-    for name in tracked:
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, tree / name)
-    shutil.copytree(ROOT / "vendor/src", tree / "vendor/src")
-    build = "import sys, scikit_build_core.build as b; b.build_sdist(sys.argv[1])"
-    run_tool(*isolate, sys.executable, "-c", build, root, cwd=tree, env=offline)
-    (archive,) = root.glob("*.tar.gz")
-    return archive
+def make_sdist(tracked, run_tool, isolate, offline):
+    """Build the source distribution of what Git tracks and of the fetched sources."""
+
+    def make(directory, change=lambda path: None):
+        tree = directory / "tree"
+        sources = (p.relative_to(ROOT) for p in (ROOT / "vendor/src").rglob("*") if p.is_file())
+        for name in (*tracked, *sources):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            change(shutil.copy2(ROOT / name, tree / name))
+        build = "import sys, scikit_build_core.build as b; b.build_sdist(sys.argv[1])"
+        run_tool(*isolate, sys.executable, "-c", build, directory, cwd=tree, env=offline)
+        (archive,) = directory.glob("*.tar.gz")
+        return archive
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sdist(make_sdist, tmp_path_factory):
+    """The source distribution."""
+    return make_sdist(tmp_path_factory.mktemp("sdist"))
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +138,15 @@ def test_sdist_has_the_sources_and_all_that_git_tracks(tracked, sdist, unpacked,
 
 
 @pytest.mark.build
+def test_sdist_is_the_same_bytes_elsewhere_and_later(sdist, make_sdist, tmp_path):
+    def change(path):
+        path.chmod(0o600)
+        os.utime(path, (10**9, 10**9))
+
+    assert make_sdist(tmp_path, change).read_bytes() == sdist.read_bytes()
+
+
+@pytest.mark.build
 def test_wheel_holds_the_package_its_module_and_licences_alone(wheel, contents):
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         assert "-cp311-abi3-" in wheel.name
@@ -152,10 +172,17 @@ def test_metadata_names_licences_and_entry_points(contents):
     assert b"[numcodecs.codecs]\ncaterva" in points and b"[zarr.codecs]\ncaterva" in points
 
 
-@pytest.mark.build
-def test_wheel_works(wheel, tmp_path, run_tool):
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory, run_tool):
+    """A directory with the installed wheel."""
+    directory = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-compile"]
-    run_tool(*pip, "--target", tmp_path / "site", wheel)
+    run_tool(*pip, "--target", directory, wheel)
+    return directory
+
+
+@pytest.mark.build
+def test_wheel_works(site, run_tool):
     code = """
         import sys, numpy as np, caterva_cffi as cat
         assert cat.__file__.startswith(sys.argv[1]), cat.__file__
@@ -166,9 +193,22 @@ def test_wheel_works(wheel, tmp_path, run_tool):
     packages = sysconfig.get_path("purelib")
     # -S: without site, an editable installation of the package is not found.
     run_tool(
-        *[sys.executable, "-P", "-S", "-c", textwrap.dedent(code), tmp_path],
-        env={"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), packages])},
+        *[sys.executable, "-P", "-S", "-c", textwrap.dedent(code), site],
+        env={"PYTHONPATH": os.pathsep.join([str(site), packages])},
     )
+
+
+@pytest.mark.build
+def test_sdist_has_what_its_tests_need(site, unpacked, run_tool):
+    """These read files of all kinds: frames, C sources and headers, requirements, run.py."""
+    names = ("about", "declarations", "golden", "run")
+    pytest_ = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    output = run_tool(
+        *[*pytest_, "-m", "not build", *(f"tests/test_{name}.py" for name in names)],
+        env={"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"},
+        cwd=unpacked,
+    )
+    assert " passed" in output and " skipped" not in output, output
 
 
 @pytest.mark.build
