@@ -3,6 +3,7 @@
 
     python3 run.py demo [DATASET]    the comparison on real data (--help: its options)
     python3 run.py test [OPTIONS]    the tests, with pytest's options
+    python3 run.py lowest [OPTIONS]  tests with the lowest versions that are supported
     python3 run.py lint              ruff and mypy
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
@@ -42,6 +43,8 @@ WHEEL_INPUTS = (
     *("pyproject.toml", "CMakeLists.txt", "LICENSE", "cmake", "caterva_cffi"),
     *("vendor/manifest.toml", "vendor/fetch.py", "vendor/include", "vendor/licenses"),
 )
+# Tests that other packages matter to.
+LOWEST_TESTS = ("build", "demo", "examples", "numcodecs", "remote", "slicing", "zarr")
 NO_NETWORK = re.compile(
     "NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|name resolution|getaddrinfo|"
     "Name or service not known|nodename nor servname|[Nn]etwork is unreachable|Connection refused"
@@ -427,6 +430,17 @@ def test(arguments: list[str]) -> int:
     return run([python, "-m", "pytest", *arguments], variables)
 
 
+def lowest(arguments: list[str]) -> int:
+    """Run the tests that other packages matter to, with the lowest versions that are supported."""
+    with only_one():
+        name = f"lowest-{version(sys.executable)}"
+        python = make_environment(name, sys.executable, ("lowest", "demo-data"), make_wheel())
+        nginx = make_nginx()
+    os.chdir(ROOT)
+    tests = [f"tests/test_{name}.py" for name in LOWEST_TESTS]
+    return run([python, "-m", "pytest", "-m", "not build", *tests, *arguments], nginx)
+
+
 def lint(arguments: list[str]) -> int:
     """Check style and types."""
     with only_one():
@@ -467,6 +481,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "bench": bench,
     "test": test,
+    "lowest": lowest,
     "lint": lint,
     "wheel": wheel,
     "which": which,

@@ -184,12 +184,16 @@ def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
     return np.where(positions < 0, positions + length, positions) if array.size else positions
 
 
+# NumPy's booleans pass for integers in older versions of it.
+_NO_INTEGERS = (slice, int, np.bool_)
+
+
 def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
     """Return the keys with slices behind the ellipsis for what it stands for; masks as arrays."""
     expanded: list[Any] = []
     used = 0
     for key in keys:
-        if key is not None and key is not Ellipsis and not isinstance(key, (slice, int)):
+        if key is not None and key is not Ellipsis and not isinstance(key, _NO_INTEGERS):
             try:
                 key = index(key)  # a 0-d array is an integer
             except TypeError:

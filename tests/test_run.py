@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import tomllib
 
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
 run = importlib.util.module_from_spec(spec)
@@ -105,3 +108,26 @@ def test_nginx(found, tree, monkeypatch, capsys):
     expected = {"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {}
     assert run.make_program(run.NGINX) == expected
     assert ("no nginx, and none could be unpacked" in capsys.readouterr().out) is not found
+
+
+def pins(*names):
+    """The versions that files of requirements name exactly."""
+    lines = "".join((ROOT / f"requirements/{name}.txt").read_text() for name in names).splitlines()
+    found = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)$", "\n".join(lines), flags=re.M)
+    return {name: Version(version) for name, version in found}
+
+
+def test_lowest_versions_are_those_that_users_are_told():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    requirements = map(Requirement, sum(extras.values(), project["dependencies"]))
+    bounds = {
+        requirement.name: Version(str(requirement.specifier).removeprefix(">="))
+        for requirement in requirements
+        if requirement.name != project["name"]  # in extras of extras
+    }
+    lowest = pins("lowest")
+    assert bounds == {name: lowest.pop(name) for name in bounds}
+    names = {path.stem for path in (ROOT / "requirements").glob("*.txt")}
+    others = pins(*(name for name in names - {"lowest"} if not name.startswith("peer-")))
+    assert lowest == {name: others[name] for name in lowest}
