@@ -11,6 +11,7 @@ import math
 import mmap
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import finalize
 
@@ -64,10 +65,12 @@ def _take(nbytes: int) -> mmap.mmap | None:
 def _map(nbytes: int) -> mmap.mmap:
     memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does
+        with suppress(OSError):  # of systems without them
+            memory.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does
     return memory
 
 
 def _give(memory: mmap.mmap) -> None:
-    memory.madvise(mmap.MADV_FREE)
-    _idle.append(memory)
+    with suppress(OSError):  # systems that do not know it get the memory back
+        memory.madvise(mmap.MADV_FREE)
+        _idle.append(memory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,6 +56,16 @@ def test_little_is_kept():
     arrays = [recycling.empty((8 * MIB,), "u1") for _ in range(9)]
     arrays.clear()
     assert sum(map(len, recycling._idle)) == 4 * 8 * MIB
+
+
+def test_systems_that_take_no_advice(monkeypatch, capfd):
+    class Deaf(mmap.mmap):
+        def madvise(self, *advice):
+            raise OSError(22, "invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Deaf)
+    recycling.empty((recycling.LEAST,), "u1")[:] = 1
+    assert not recycling._idle and capfd.readouterr().err == ""
 
 
 def test_threads_have_memory_of_their_own():
