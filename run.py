@@ -434,8 +434,9 @@ def lowest(arguments: list[str]) -> int:
     """Run the tests that other packages matter to, with the lowest versions that are supported."""
     with only_one():
         name = f"lowest-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("lowest", "demo-data"), make_wheel())
-        nginx = make_nginx()
+        wheel = make_portable_wheel()
+        python = make_environment(name, sys.executable, ("lowest", "demo-data"), wheel)
+        nginx = make_program(NGINX)
     os.chdir(ROOT)
     tests = [f"tests/test_{name}.py" for name in LOWEST_TESTS]
     return run([python, "-m", "pytest", "-m", "not build", *tests, *arguments], nginx)
