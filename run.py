@@ -149,7 +149,7 @@ def call(
             f"with PIP_INDEX_URL. Details: {log}"
         )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\berror\b|CMake Error", line, re.IGNORECASE)]
+    errors = [line for line in lines if re.search(r"\berror:|CMake Error", line, re.IGNORECASE)]
     raise Failure(f"{(errors or lines or ['no output'])[0]}  Details: {log}")
 
 

@@ -50,6 +50,7 @@ def test_missing_compiler(monkeypatch, tmp_path):
     [
         ("x\nNewConnectionError: refused", "the package index cannot be reached"),
         ("building\nkernel.c:7: error: expected ';'\nmore", r"kernel.c:7: error: expected ';'"),
+        ("TRACE(error, x)\nerror: x.whl: 9 bytes: more than 1", "error: x.whl: 9 bytes"),
         ("only this", "only this"),
         ("", "no output"),
     ],
@@ -81,6 +82,30 @@ def test_changed_sources_change_the_digest():
     digests = {run.digest(inputs), run.digest(inputs[1:]), run.digest(inputs, "abi3")}
     assert len(digests) == 3
     assert run.digest(inputs) in digests
+
+
+def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "WHEELS", tmp_path)
+    built = []
+
+    def build(directory):
+        directory.mkdir(parents=True)
+        (directory / f"{len(built)}.whl").touch()
+        built.append(directory)
+
+    license_, readme = [ROOT / "LICENSE"], [ROOT / "README.md"]
+    wheels = [run.kept_wheel(*each, build) for each in [("a", license_), ("b", license_)] * 2]
+    assert wheels[:2] == wheels[2:] and len(built) == len(set(wheels)) == 2
+    newer = run.kept_wheel("a", readme, build)
+    assert newer.exists() and wheels[1].exists() and not wheels[0].exists()
+
+
+def test_portable_wheels_need_glibc(monkeypatch, capsys):
+    monkeypatch.setattr(run, "PORTABLE", False)
+    monkeypatch.setattr(run, "make_wheel", lambda: "plain")
+    assert run.make_portable_wheel() == "plain"
+    assert run.main(["wheel"]) == 1
+    assert "made on Linux with glibc" in capsys.readouterr().err
 
 
 def test_interpreters_are_found(monkeypatch, capfd):
