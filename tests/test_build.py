@@ -131,7 +131,7 @@ def test_sdist_has_the_sources_and_all_that_git_tracks(tracked, sdist, unpacked,
     assert sources == sorted(PARTS)
     with tarfile.open(sdist) as tar:
         names = {member.name.partition("/")[2] for member in tar if member.isfile()}
-    left_out = {name for name in tracked if name.startswith((".ci/", ".github/"))}
+    left_out = {name for name in tracked if name.startswith(".ci/")}
     assert tracked - names == left_out
     assert {name for name in names - tracked if not name.startswith("vendor/src/")} == {"PKG-INFO"}
     assert names >= LICENSES
