@@ -24,7 +24,7 @@ from caterva_cffi.kernel import Kernel
 HERE = Path(__file__).parent
 FUZZ = HERE / "fuzz"
 REGRESSIONS = HERE / "regressions"
-OPTIONS = ["-seed=1", "-max_len=4096", "-print_final_stats=1"]
+OPTIONS = ["-seed=1", "-max_len=4096", "-timeout=60", "-print_final_stats=1"]
 LIMITS = ["-rss_limit_mb=2048", "-malloc_limit_mb=300"]
 
 needs_clang = pytest.mark.skipif(not shutil.which("clang"), reason="needs clang")

@@ -1,7 +1,8 @@
 /* A chunk from a stranger, of a geometry that is known: planned, decoded whole and from pieces, changed.
  *
- * An input is the number of dimensions (1 byte), the item size, and for each dimension the sides of
- * the chunk and of a block (2 bytes each, little-endian), and behind them the chunk. */
+ * An input is the number of dimensions (1 byte; 128 more where blocks have checksums), the item size,
+ * and for each dimension the sides of the chunk and of a block (2 bytes each, little-endian), and behind
+ * them the chunk. */
 #include "support.h"
 
 static int64_t take_short(const uint8_t **at, const uint8_t *end) {
@@ -17,7 +18,8 @@ static int take_grid(const uint8_t **at, const uint8_t *end, cat_grid *grid) {
   if (*at == end) {
     return 0;
   }
-  grid->ndim = *(*at)++ % (CAT_MAX_DIM + 1);
+  grid->checksums = **at >> 7;
+  grid->ndim = (*(*at)++ & 0x7F) % (CAT_MAX_DIM + 1);
   grid->itemsize = (int32_t)take_short(at, end);
   for (int d = 0; d < grid->ndim; d++) {
     grid->shape[d] = grid->chunk[d] = take_short(at, end);

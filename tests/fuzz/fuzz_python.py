@@ -222,6 +222,11 @@ def by_zarr(frame: bytes) -> None:
     ARRAY[-1, 2:]
 
 
+def verified(frame: bytes) -> None:
+    if cat.from_cframe(frame).nbytes <= MOST:
+        cat.verify(frame)
+
+
 def by_shard(frame: bytes) -> None:
     """Read two chunks of a shard, of which the first is cut off or goes on into the second."""
     choice, index = zlib.adler32(frame), 4 * 8
@@ -238,7 +243,7 @@ def by_shard(frame: bytes) -> None:
 
 DOORS = (
     in_memory, changed, in_file, in_changed_file, by_reader, by_ranges, by_numcodecs, by_zarr,
-    by_shard,
+    by_shard, verified,
 )  # fmt: skip
 
 

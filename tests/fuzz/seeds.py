@@ -43,6 +43,8 @@ def frames() -> Iterator[bytes]:
                 )  # fmt: skip
                 array.vlmeta["title"] = b"hello " * 9
                 yield bytes(array.to_cframe())
+        checked = {"chunks": (4, 7), "blocks": (2, 3), "contiguous": True, "checksum": True}
+        yield bytes(cat.asarray(items.astype("<u2"), **checked).to_cframe())
     yield bytes(cat.zeros((40, 40), dtype="<f8", contiguous=True).to_cframe())
     yield bytes(cat.asarray(np.array(3.5), contiguous=True).to_cframe())
 
@@ -55,7 +57,8 @@ def chunks(frame: bytes) -> Iterator[bytes]:
         sides = [side for pair in zip(grid.chunks, grid.blocks, strict=True) for side in pair]
         for number in range(min(grid.nchunks, 2)):
             ((_, chunk),) = layout.whole_chunk(number, frame)
-            yield struct.pack(f"<BH{2 * grid.ndim}H", grid.ndim, grid.itemsize, *sides) + chunk
+            kind = grid.ndim | grid.checksums << 7
+            yield struct.pack(f"<BH{2 * grid.ndim}H", kind, grid.itemsize, *sides) + chunk
 
 
 def pack(directory: Path) -> bytes:
@@ -71,7 +74,7 @@ def sparse() -> Iterator[bytes]:
     items = np.arange(60, dtype="<u2").reshape(6, 10)
     with tempfile.TemporaryDirectory() as name:
         for number, given in enumerate(
-            ({}, {"clevel": 0}, {"codec": cat.Codec.ZSTD}, {"filters": [cat.Filter.DELTA]})
+            ({}, {"clevel": 0}, {"codec": cat.Codec.ZSTD}, {"checksum": True})
         ):
             path = Path(name, str(number))
             array = cat.asarray(items, chunks=(4, 7), blocks=(2, 3), urlpath=path, **given)
