@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -43,6 +44,41 @@ class _Reading:
                 lock._condition.notify_all()
 
 
+class _OrderedReading(_Reading):
+    """The same where the interpreter has no such lock.
+
+    Writers look for readers inside the mutex: who passes through it between the two has been seen,
+    or sees them.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        lock, me = self._lock, threading.get_ident()
+        readers = lock._readers
+        depth = readers[me] = readers.get(me, 0) + 1
+        with lock._mutex:
+            waiting = bool(lock._queue) or lock._writer is not None
+        if waiting and depth == 1 and lock._writer != me:
+            lock._read_in_turn(me)
+
+    def __exit__(self, *exc: object) -> None:
+        lock, me = self._lock, threading.get_ident()
+        readers = lock._readers
+        depth = readers.pop(me, 1) - 1
+        if depth:
+            readers[me] = depth
+        else:
+            with lock._mutex:
+                lock._condition.notify_all()
+
+
+def _is_ordered() -> bool:
+    """Whether the interpreter lets one thread run at a time."""
+    is_gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return is_gil_enabled()
+
+
 class ReadWriteLock:
     """Many readers or one writer, in the order in which they came, so that none waits for ever.
 
@@ -51,7 +87,7 @@ class ReadWriteLock:
     """
 
     def __init__(self) -> None:
-        self._reading = _Reading(self)
+        self._reading = (_Reading if _is_ordered() else _OrderedReading)(self)
         self._free()
         _locks.add(self)
 

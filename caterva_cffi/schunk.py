@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
@@ -77,7 +78,7 @@ class SChunk:
     def __init__(self, ptr: Any, *, read_only: bool, keep: Any = None) -> None:
         self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         self._keep = keep
-        self._exports = 0
+        self._exports: set[object] = set()  # of views; they die in any thread
         self._mixed = False
         self._writes = 0
         self.changes = 0
@@ -328,7 +329,7 @@ class SChunk:
     def _check_exports(self) -> None:
         if self._exports:
             raise BufferError(
-                f"{self._exports} views of the frame are alive; delete them before changing it"
+                f"{len(self._exports)} views of the frame are alive; delete them before changing it"
             )
 
     @contextmanager
@@ -464,11 +465,12 @@ class SChunk:
             if needs_free[0]:
                 address = pointer[0]
                 return export(address, size, lambda: lib.free(address))
-            self._exports += 1
-        return export(pointer[0], size, self._unexport)
+            view = object()
+            self._exports.add(view)
+        return export(pointer[0], size, partial(self._unexport, view))
 
-    def _unexport(self) -> None:
-        self._exports -= 1
+    def _unexport(self, view: object) -> None:
+        self._exports.discard(view)
 
 
 def _encode_name(name: str | bytes) -> bytes:

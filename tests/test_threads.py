@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
+from caterva_cffi import locks
 from caterva_cffi.locks import ReadWriteLock
 
 TIMEOUT = 60  # seconds; what hangs, hangs for ever
@@ -221,8 +222,15 @@ def test_views_come_and_go_in_many_threads():
 # --- the lock ---------------------------------------------------------------------------------
 
 
-def test_a_writer_is_not_starved_by_readers_nor_readers_by_writers():
-    lock, done = ReadWriteLock(), threading.Event()
+@pytest.fixture(params=[True, False], ids=["ordered", "free-threaded"])
+def lock(request, monkeypatch):
+    """The lock of an interpreter that lets one thread run at a time, and of one that does not."""
+    monkeypatch.setattr(locks, "_is_ordered", lambda: request.param)
+    return ReadWriteLock()
+
+
+def test_a_writer_is_not_starved_by_readers_nor_readers_by_writers(lock):
+    done = threading.Event()
     turns = {"reading": 0, "writing": 0}
 
     def hold(kind):
@@ -246,8 +254,7 @@ def test_a_writer_is_not_starved_by_readers_nor_readers_by_writers():
     assert min(turns.values()) >= 20
 
 
-def test_readers_share_and_writers_do_not():
-    lock = ReadWriteLock()
+def test_readers_share_and_writers_do_not(lock):
     both = threading.Barrier(2)
 
     def share():
@@ -268,8 +275,7 @@ def test_readers_share_and_writers_do_not():
     together(alone, alone, alone)
 
 
-def test_a_thread_may_enter_again():
-    lock = ReadWriteLock()
+def test_a_thread_may_enter_again(lock):
     entered, leave = threading.Event(), threading.Event()
 
     def nested():
@@ -293,8 +299,7 @@ def test_a_thread_may_enter_again():
         pass
 
 
-def test_the_lock_is_free_after_errors():
-    lock = ReadWriteLock()
+def test_the_lock_is_free_after_errors(lock):
     for enter in (lock.reading, lock.writing):
         with pytest.raises(ZeroDivisionError), enter():
             1 / 0  # noqa: B018
@@ -302,8 +307,8 @@ def test_the_lock_is_free_after_errors():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal to interrupt with")
-def test_an_interrupt_gives_up_the_turn():
-    lock, leave = ReadWriteLock(), threading.Event()
+def test_an_interrupt_gives_up_the_turn(lock):
+    leave = threading.Event()
 
     def hold():
         with lock.writing():
