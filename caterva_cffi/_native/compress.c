@@ -177,6 +177,19 @@ static int32_t compress_streams(compressor *c, const uint8_t *block, uint8_t *de
   return (int32_t)(to - dest);
 }
 
+/* Compress zeros, which take no time, to see whether blocks need C-Blosc2: each thread must treat its
+ * first block as all others. */
+static int32_t find_layout(compressor *c, uint8_t *dest) {
+  uint8_t *zeros = calloc(1, (size_t)c->g.blocksize);
+  int32_t size = zeros == NULL ? CAT_ERROR_MEMORY : compress_mini(c, zeros, dest);
+  free(zeros);
+  return size;
+}
+
 int32_t compress_block(compressor *c, const uint8_t *block, uint8_t *dest) {
+  int32_t found = c->begun || c->codec != BLOSC_LZ4 ? 1 : find_layout(c, dest);
+  if (found <= 0) {
+    return found;
+  }
   return c->direct ? compress_streams(c, block, dest) : compress_mini(c, block, dest);
 }
