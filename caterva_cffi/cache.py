@@ -169,40 +169,57 @@ def remembering(
         Whether the object is known not to have changed. Otherwise all that was used of `known` is
         read again before the steps end; where it differs, they begin anew without it.
     keep : callable
-        Gets what all rounds but the last one brought: that brings the blocks.
+        Gets what was read before the last round, which brings the blocks; nothing, where what was
+        known turned out to be wrong.
     """
     steps = begin()
     seen: dict[Range, bytes] = {}
     unsure: list[Range] = []
     last: tuple[list[Range], Sequence[bytes | memoryview]] = ([], [])
+    used = False
     try:
         ranges = next(steps)
         while True:
             if all(part in known for part in ranges):
                 got: Sequence[bytes | memoryview] = [known[part] for part in ranges]
                 seen.update((part, known[part]) for part in ranges)
+                used = True
                 if not trusted:
                     unsure.extend(ranges)
             else:
                 seen.update((part, bytes(data)) for part, data in zip(*last, strict=True))
-                answer = yield [*ranges, *unsure]
+                try:
+                    answer = yield [*ranges, *unsure]
+                except Exception as error:
+                    if used:  # an object that became shorter may lack what is asked for
+                        break
+                    ranges = steps.throw(error)
+                    continue
                 got, again = answer[: len(ranges)], answer[len(ranges) :]
                 if not _same(known, unsure, again):
-                    return (yield from remembering(begin, {}, True, keep))
+                    break
                 unsure = []
                 last = (ranges, got)
             ranges = steps.send(got)
     except StopIteration as stop:
-        if unsure and not _same(known, unsure, (yield unsure)):
-            return (yield from remembering(begin, {}, True, keep))
-        seen.pop(WHOLE, None)
-        keep(seen)
-        return stop.value  # type: ignore[no-any-return]
+        if not unsure or (yield from _is_unchanged(known, unsure)):
+            seen.pop(WHOLE, None)
+            keep(seen)
+            return stop.value  # type: ignore[no-any-return]
     except CatervaError:
         if not unsure:
             raise
-        # What is known contradicts the rest: the object is another one by now.
-        return (yield from remembering(begin, {}, True, keep))
+    # What is known contradicts the rest: the object is another one by now.
+    keep({})
+    return (yield from remembering(begin, {}, True, keep))
+
+
+def _is_unchanged(known: Known, ranges: list[Range]) -> Steps[bool]:
+    """Read ranges, and compare them with what is known."""
+    try:
+        return _same(known, ranges, (yield ranges))
+    except Exception:
+        return False
 
 
 def _same(known: Known, ranges: list[Range], data: Sequence[bytes | memoryview]) -> bool:

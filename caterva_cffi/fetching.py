@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from caterva_cffi import fancy, recycling
 from caterva_cffi.buffers import address
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import Layout, layout_steps, part_steps
-from caterva_cffi.plan import WHOLE, Part, Steps, by_chunk, run, touched_share
+from caterva_cffi.plan import WHOLE, MissingError, Part, Steps, by_chunk, run, touched_share
 from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.reading import PartsReader
 from caterva_cffi.selection import Basic, Box, Fancy
@@ -107,8 +107,9 @@ class Fetching:
         ----------
         size : int, optional
             Bytes of the frame as it is stored, where they are known. Otherwise a frame that seems
-            damaged is read once more, all at once: whatever a store makes of ranges, and whatever
-            happens between two requests, cannot spoil that.
+            damaged, or a range that cannot be read, makes all be read at once: whatever a store
+            makes of ranges, such as of those behind an object's end, and whatever happens between
+            two requests, cannot spoil that.
 
         Raises
         ------
@@ -117,8 +118,9 @@ class Fetching:
         if touched_share(self.usual, fancy.boxes(self.usual, self.wanted)) <= self.policy.whole:
             try:
                 return (yield from self._part_steps(size))
-            except FormatError:
-                if size is not None:
+            except Exception as error:
+                final = isinstance(error, (MissingError, CatervaError))
+                if size is not None or (final and not isinstance(error, FormatError)):
                     raise
         [stored] = yield [WHOLE if size is None else (0, size)]
         return self.whole(stored)

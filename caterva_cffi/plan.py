@@ -22,6 +22,7 @@ from caterva_cffi.selection import Box, spans
 __all__ = [
     "HEADER",
     "WHOLE",
+    "MissingError",
     "Part",
     "Range",
     "Steps",
@@ -37,6 +38,11 @@ __all__ = [
 
 HEADER = 32
 """Bytes of a chunk's header."""
+
+
+class MissingError(KeyError):
+    """There is no such object: what the answer to steps raises."""
+
 
 _OFFSET = 4
 _FLAGS, _PLAIN = 2, 0x02

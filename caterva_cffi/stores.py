@@ -12,14 +12,13 @@ from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
 
 from caterva_cffi.errors import CatervaError
-from caterva_cffi.plan import WHOLE, Range
+from caterva_cffi.plan import WHOLE, MissingError, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 __all__ = [
-    "MissingError",
     "as_bytes",
     "identity",
     "key_of",
@@ -28,13 +27,7 @@ __all__ = [
     "policy_of",
     "read",
     "read_async",
-    "write",
-    "write_async",
 ]
-
-
-class MissingError(KeyError):
-    """The store has no such object."""
 
 
 def as_bytes(buffer: Buffer) -> memoryview:
@@ -157,21 +150,3 @@ async def _read_by_store(
         error = (rest or group).exceptions[0]
         raise MissingError(key_of(byte_getter)) if missing and rest is None else error from group
     return [_found(data, byte_getter) if data is None else data for data in found]
-
-
-def write(byte_setter: Any, data: Buffer | None) -> None:
-    """Store an object, or remove it where there are no bytes."""
-    with naming(byte_setter):
-        if data is None:
-            byte_setter.delete_sync()
-        else:
-            byte_setter.set_sync(data)
-
-
-async def write_async(byte_setter: Any, data: Buffer | None) -> None:
-    """Store an object, or remove it where there are no bytes."""
-    with naming(byte_setter):
-        if data is None:
-            await byte_setter.delete()
-        else:
-            await byte_setter.set(data)

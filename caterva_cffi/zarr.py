@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from zarr.abc.codec import (
     ArrayBytesCodec,
     ArrayBytesCodecPartialDecodeMixin,
-    ArrayBytesCodecPartialEncodeMixin,
 )
 from zarr.errors import ZarrUserWarning
 
@@ -48,7 +48,6 @@ class CatervaCodec(
     Parameters,
     ArrayBytesCodec,
     ArrayBytesCodecPartialDecodeMixin,
-    ArrayBytesCodecPartialEncodeMixin,
 ):
     """Codec that stores each chunk of a Zarr array as a Caterva frame.
 
@@ -73,6 +72,7 @@ class CatervaCodec(
     """
 
     is_fixed_size: ClassVar[bool] = False  # type: ignore[misc]
+    _beside: ClassVar[bool] = False  # other codecs, as far as is known
 
     # --- configuration ------------------------------------------------------------------------
 
@@ -153,15 +153,16 @@ class CatervaCodec(
         """Refuse: the size of a compressed chunk is not known beforehand."""
         raise NotImplementedError
 
-    # --- whole chunks: other codecs stand beside this one, or Zarr's sharding around it -------
+    # --- whole chunks: what is written, and what is read beside other codecs or in a shard -----
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        self._warn_of_neighbours()
+        self._look_for_neighbours(sys._getframe(1))
         return Chunk(self, chunk_spec).encode(chunk_data)
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        self._warn_of_neighbours()
-        return Chunk(self, chunk_spec).decode(chunk_data)
+        self._look_for_neighbours(sys._getframe(1))
+        chunk = Chunk(self, chunk_spec)
+        return chunk.decode(chunk_data) if self._beside else chunk.decode_lazily(chunk_data)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         chunk = Chunk(self, chunk_spec)
@@ -169,36 +170,39 @@ class CatervaCodec(
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         chunk = Chunk(self, chunk_spec)
+        if not self._beside:
+            return chunk.decode_lazily(chunk_data)
         return await in_thread(chunk.nbytes, partial(chunk.decode, chunk_data))
 
     async def encode(
         self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
     ) -> Iterable[Buffer | None]:
-        """Encode a batch of whole chunks; Zarr's default pipeline does so beside other codecs."""
-        self._warn()
+        """Encode a batch of whole chunks."""
+        self._look_for_neighbours(sys._getframe(1))
         return await super().encode(chunks_and_specs)
 
     async def decode(
         self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
-        """Decode a batch of whole chunks; Zarr's default pipeline does so beside other codecs."""
-        self._warn()
+        """Decode a batch of whole chunks, into which new items are merged, or for other codecs."""
+        self._look_for_neighbours(sys._getframe(1))
         return await super().decode(chunks_and_specs)
 
-    def _warn_of_neighbours(self) -> None:
-        """Warn if the caller is a chain of several codecs.
+    def _look_for_neighbours(self, caller: FrameType) -> None:
+        """Find out whether other codecs stand beside this one, and warn if so.
 
-        Zarr tells a codec nothing of the others. Its fused pipeline hands whole chunks also to a
-        codec that stands alone, inside a shard; only the caller, a `ChunkTransform`, knows.
+        They look at all items of a chunk. Zarr tells a codec nothing of the others; only the
+        caller knows, a `ChunkTransform` or a pipeline.
         """
-        chain = sys._getframe(2).f_locals.get("self")
-        if len(getattr(chain, "codecs", ())) > 1:
+        if self._beside:
+            return
+        chain = caller.f_locals.get("self")
+        codecs = getattr(chain, "codecs", chain)
+        if isinstance(codecs, Iterable) and len(list(codecs)) > 1:
+            object.__setattr__(self, "_beside", True)
             self._warn()
 
     def _warn(self) -> None:
-        if getattr(self, "_warned", False):
-            return
-        object.__setattr__(self, "_warned", True)
         warnings.warn(
             "partial reads are off: other codecs stand beside CatervaCodec, so Zarr reads and "
             "decodes whole chunks. Create the array with compressors=None and without filters; "
@@ -231,19 +235,6 @@ class CatervaCodec(
             )
         steps = chunk.read_steps(byte_getter, selection)
         return await run_async(steps, _answers_async(byte_getter, chunk_spec))
-
-    def _encode_partial_sync(
-        self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
-    ) -> None:
-        steps = Chunk(self, chunk_spec).write_steps(byte_setter, chunk_array, selection)
-        stores.write(byte_setter, run(steps, _answers(byte_setter, chunk_spec)))
-
-    async def _encode_partial_single(
-        self, byte_setter: Any, chunk_array: NDBuffer, selection: Any, chunk_spec: ArraySpec
-    ) -> None:
-        steps = Chunk(self, chunk_spec).write_steps(byte_setter, chunk_array, selection)
-        encoded = await run_async(steps, _answers_async(byte_setter, chunk_spec))
-        await stores.write_async(byte_setter, encoded)
 
 
 # --- running steps ----------------------------------------------------------------------------

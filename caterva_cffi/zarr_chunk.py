@@ -11,26 +11,28 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+from zarr.core.buffer import cpu
 
 from caterva_cffi import cache, stores
 from caterva_cffi.editing import FrameEditor
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.fetching import Fetching, kernel_of, whole_layout
 from caterva_cffi.grid import Grid
 from caterva_cffi.layout import Layout
 from caterva_cffi.numcodecs import Parameters
-from caterva_cffi.plan import WHOLE, Range
+from caterva_cffi.plan import WHOLE, MissingError, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
 from caterva_cffi.reading import stamp_of
 from caterva_cffi.selection import normalize
+from caterva_cffi.zarr_items import Assignment, LazyBuffer, LazyItems
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -91,11 +93,39 @@ class Chunk:
     # --- all of it ----------------------------------------------------------------------------
 
     def encode(self, items: NDBuffer) -> Buffer:
-        """Return the frame of all items."""
+        """Return the frame of all items.
+
+        Parameters
+        ----------
+        items : NDBuffer
+            What codecs before this one made of a chunk: items of the chunk's shape and dtype, or
+            as many bytes of others, which are stored as they are.
+
+        Raises
+        ------
+        ArgumentError
+            For another number of bytes.
+        """
+        lazy = items.lazy_items if isinstance(items, LazyBuffer) else None
+        if lazy is not None:
+            with _pointing_to_verify():
+                return self._as_buffer(lazy.edited())
+        return self._as_buffer(self.parameters.to_frame(self._stored_items(items)))
+
+    def _stored_items(self, items: NDBuffer) -> npt.NDArray[Any]:
+        """Return items in the dtype in which they are stored."""
+        array = items.as_numpy_array()
         dtype = self.dtype.newbyteorder("<")
-        return self._as_buffer(
-            self.parameters.to_frame(items.as_numpy_array().astype(dtype, copy=False))
-        )
+        if array.dtype.newbyteorder("<") == dtype and array.shape == self.spec.shape:
+            return array.astype(dtype, copy=False)
+        if array.nbytes != self.nbytes:
+            raise ArgumentError(
+                f"codec 'caterva' got {array.nbytes} bytes, of shape {array.shape} and dtype "
+                f"{array.dtype}; expected {self.nbytes}, a chunk of shape {self.spec.shape} and "
+                f"dtype {self.dtype}"
+            )
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        return np.ascontiguousarray(little).reshape(-1).view(dtype).reshape(self.spec.shape)
 
     def decode(self, stored: Buffer) -> NDBuffer:
         """Return all items of a frame.
@@ -104,11 +134,37 @@ class Chunk:
         ------
         FormatError, UnsupportedError
         """
-        return self._decode(stores.as_bytes(stored))
-
-    def _decode(self, stored: bytes | memoryview) -> NDBuffer:
         fetching = self._fetching((), get_read_policy("local"))
-        return self._as_ndbuffer(fetching.whole(stored).decode())
+        return self._as_ndbuffer(fetching.whole(stores.as_bytes(stored)).decode())
+
+    def decode_lazily(self, stored: Buffer) -> NDBuffer:
+        """Return all items of a frame, which are decoded when somebody looks at them.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        frame = stores.as_bytes(stored)
+        with _pointing_to_verify():
+            layout = whole_layout(frame)
+            self._check(layout)
+        if self.spec.prototype.nd_buffer is not cpu.NDBuffer:
+            return self.decode(stored)
+
+        def read(key: Any) -> npt.NDArray[Any]:
+            fetching = self._fetching(key, get_read_policy("local"))
+            with _pointing_to_verify():
+                return _with_dtype(fetching.whole(frame).decode(), self.dtype)
+
+        def edit(assignments: Sequence[Assignment]) -> memoryview:
+            compression = self.parameters.compression
+            editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
+            for selection, value in assignments:
+                editor.write(selection, _with_dtype(value, layout.dtype))
+            return editor.to_frame()
+
+        items = LazyItems(self.spec.shape, self.dtype, read, edit)
+        return LazyBuffer(cast("npt.NDArray[Any]", items))
 
     # --- a part of it -------------------------------------------------------------------------
 
@@ -145,70 +201,9 @@ class Chunk:
                     [stored] = yield [WHOLE]
                     whole = fetching.whole(stored)
                     items = yield Work(whole.nbytes, whole.decode)
-        except stores.MissingError:
+        except MissingError:
             return None
         return self._as_ndbuffer(items)
-
-    def write_steps(
-        self, byte_getter: Any, value: NDBuffer, selection: Any
-    ) -> Generator[Asked, Any, Buffer | None]:
-        """Return the chunk as it is to be stored with other items in a selection.
-
-        Parameters
-        ----------
-        byte_getter : ByteGetter
-            Where the chunk is.
-        value : NDBuffer
-            Of the selection's shape, perhaps without dimensions of length 1; or 0-d.
-        selection : tuple
-
-        Returns
-        -------
-        Buffer or None
-            None where only fill value is left, which is not to be stored.
-
-        Raises
-        ------
-        FormatError, UnsupportedError
-        """
-        stored = None
-        with stores.naming(byte_getter):
-            if not _is_whole(selection, self.spec.shape):
-                with suppress(stores.MissingError):
-                    [stored] = yield [WHOLE]
-            merge = partial(self._merge, stored, value, selection)
-            return (yield Work(self.nbytes, merge))  # type: ignore[no-any-return]
-
-    def _merge(self, stored: memoryview | None, value: NDBuffer, selection: Any) -> Buffer | None:
-        """Replace a selection of a frame, or of a chunk that is not stored or replaced wholly."""
-        spec = self.spec
-        items = value.as_numpy_array()
-        is_fill = value.all_equal(spec.fill_value)
-        if _is_whole(selection, spec.shape):
-            if is_fill and not spec.config.write_empty_chunks:
-                return None
-            whole = np.broadcast_to(items, spec.shape)
-            return self.encode(spec.prototype.nd_buffer.from_numpy_array(whole))
-        wanted = normalize(selection, spec.shape)
-        items = items.reshape(wanted.shape) if items.ndim else np.broadcast_to(items, wanted.shape)
-        if stored is None:
-            if is_fill and not spec.config.write_empty_chunks:
-                return None
-            chunk = spec.prototype.nd_buffer.create(
-                shape=spec.shape, dtype=self.dtype, order=spec.order, fill_value=spec.fill_value
-            )
-            chunk.as_numpy_array()[selection] = items
-            return self.encode(chunk)
-        layout = whole_layout(stored)
-        self._check(layout)
-        editor = FrameEditor(stored, layout, kernel_of(layout.grid), self.parameters.compression)
-        editor.write(wanted, _with_dtype(items, layout.dtype))
-        encoded = editor.to_frame()
-        if is_fill and not spec.config.write_empty_chunks:
-            left = self._decode(encoded)
-            if left.all_equal(spec.fill_value):
-                return None
-        return self._as_buffer(encoded)
 
     # --- what all of them share ---------------------------------------------------------------
 
@@ -249,6 +244,16 @@ class Chunk:
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
 
 
+@contextmanager
+def _pointing_to_verify() -> Iterator[None]:
+    """Say in errors how to find the chunk, which Zarr names to no codec that it hands bytes to."""
+    try:
+        yield
+    except CatervaError as error:
+        error.add_note("`python -m caterva_cffi verify` names the chunks that are damaged.")
+        raise
+
+
 @lru_cache(maxsize=256)
 def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
@@ -261,12 +266,3 @@ def _with_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
     if items.dtype.newbyteorder("=") == dtype.newbyteorder("="):
         return items.astype(dtype)
     return items.view(dtype)
-
-
-def _is_whole(selection: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a selection is all of a chunk."""
-    keys = selection if isinstance(selection, tuple) else (selection,)
-    return len(keys) == len(shape) and all(
-        isinstance(key, slice) and key.indices(length) == (0, length, 1)
-        for key, length in zip(keys, shape, strict=True)
-    )
