@@ -473,3 +473,31 @@ def test_memoryviews_in_garbage_cycles():
         cycle.append(cycle)
     del view, cycle
     gc.collect()
+
+
+# --- frames without items -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("storage", [{}, {"contiguous": True}, {"contiguous": True, "urlpath": 1}])
+def test_an_emptied_array_is_a_frame(storage, checksum, tmp_path):
+    kwargs = {"chunks": (100,), "blocks": (100,), "checksum": checksum, **storage}
+    if "urlpath" in kwargs:
+        kwargs["urlpath"] = tmp_path / "emptied"
+    made = cat.asarray(np.arange(1000), **kwargs)
+    made.vlmeta["kept"] = b"1" * 2000
+    made.resize((0,))
+    made.save(tmp_path / "a")
+    for found in (
+        cat.open(tmp_path / "a"),
+        cat.open((tmp_path / "a").as_uri()),
+        cat.from_cframe(made.to_cframe()),
+        made,
+    ):
+        assert found.shape == (0,) and found[...].size == 0
+        assert dict(found.vlmeta) == {"kept": b"1" * 2000}
+        assert len(bytes(made.to_cframe())) < 500  # and nothing of the chunks that it had
+    del found
+    made.append(np.arange(3))
+    assert cat.from_cframe(bytes(made.to_cframe()))[...].tolist() == [0, 1, 2]
+    assert len(bytes(made.to_cframe())) < 600
