@@ -43,6 +43,7 @@ _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
 _MAX_VARIABLE_METALAYERS = 8 * 1024
+_NO_VARIABLE_METALAYERS = 0xC2
 _UNQUESTIONED = 16 << 20
 """Bytes that offsets or a metalayer may decode to, however few are stored."""
 _BEST_RATIO = 1024
@@ -64,6 +65,8 @@ class FrameHeader:
     sparse : bool
         Whether chunks are files of their own.
     metalayers : dict of str to bytes
+    variable : bool
+        Whether the trailer holds metalayers of variable length.
     seal : Seal or None
         The checksums of the frame, where it has them.
     """
@@ -77,6 +80,7 @@ class FrameHeader:
     chunksize: int
     sparse: bool
     metalayers: dict[str, bytes]
+    variable: bool
     seal: Seal | None
 
     @property
@@ -153,7 +157,7 @@ class FrameHeader:
             seal.check_header(data[:header_len], places[LAYER][0])
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == 1, layers, seal,
+            kind & 0x0F == 1, layers, data[68] != _NO_VARIABLE_METALAYERS, seal,
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
