@@ -11,7 +11,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy
 from caterva_cffi._ffi import lib
 from caterva_cffi.buffers import address
-from caterva_cffi.frame import write_seal
+from caterva_cffi.frame import TRAILER_MIN, write_seal
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import Layout, encode_offsets
 from caterva_cffi.params import Compression
@@ -125,11 +125,11 @@ class FrameEditor:
             offsets[number] = cbytes
             chunks.append(chunk)
             cbytes += len(chunk)
-        tail = self._frame[header.offsets_at :]
-        behind = struct.unpack_from("<i", tail, 12)[0]
+        end = header.frame_len
+        last = self._frame[end - TRAILER_MIN : end]
+        trailer = self._frame[end - header.trailer_length(bytes(last)) : end]
         start = bytearray(self._frame[: header.header_len])
         stored_offsets = encode_offsets(offsets)
-        trailer = tail[behind:]
         size = len(start) + cbytes + len(stored_offsets) + len(trailer)
         struct.pack_into(">q", start, 16, size)
         struct.pack_into(">q", start, 39, cbytes)

@@ -23,7 +23,7 @@ def encode_frame(items: npt.NDArray[Any], **kwargs: Any) -> memoryview:
     """Return the frame that `asarray(items, contiguous=True, **kwargs).to_cframe()` gives.
 
     Chunks that are appended to a frame are copied into it. Here the first chunk, which is mostly
-    the only one, is compressed where it stays.
+    the only one, is compressed where it stays, and its offset takes no bytes if it is.
 
     Parameters
     ----------

@@ -35,11 +35,15 @@ HEADER_MIN = 87
 TRAILER_MIN = 35
 """Bytes of a trailer without metalayers."""
 
+_TRAILER_LENGTH = 22
+"""Bytes from where a trailer's length stands to the trailer's end."""
+
 _MAGIC = b"b2frame\0"
 _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
 _MAX_VARIABLE_METALAYERS = 8 * 1024
+_NO_VARIABLE_METALAYERS = 0xC2
 _UNQUESTIONED = 16 << 20
 """Bytes that offsets or a metalayer may decode to, however few are stored."""
 _BEST_RATIO = 1024
@@ -61,6 +65,8 @@ class FrameHeader:
     sparse : bool
         Whether chunks are files of their own.
     metalayers : dict of str to bytes
+    variable : bool
+        Whether the trailer holds metalayers of variable length.
     seal : Seal or None
         The checksums of the frame, where it has them.
     """
@@ -74,6 +80,7 @@ class FrameHeader:
     chunksize: int
     sparse: bool
     metalayers: dict[str, bytes]
+    variable: bool
     seal: Seal | None
 
     @property
@@ -83,8 +90,28 @@ class FrameHeader:
 
     @property
     def offsets_at(self) -> int:
-        """Where the chunk of offsets begins, in bytes from the frame's start."""
-        return self.header_len if self.sparse else self.header_len + self.cbytes
+        """Where the chunk of offsets begins, or the trailer of a frame without items."""
+        # What is left of chunks that were deleted counts as compressed bytes.
+        inside = 0 if self.sparse or not self.nbytes else self.cbytes
+        return self.header_len + inside
+
+    def trailer_length(self, end: bytes) -> int:
+        """Return how long the trailer is, which ends where the frame does.
+
+        Parameters
+        ----------
+        end : bytes
+            The frame's last bytes, `TRAILER_MIN` at least.
+
+        Raises
+        ------
+        FormatError
+        """
+        most = self.frame_len - self.offsets_at
+        size = int.from_bytes(end[-_TRAILER_LENGTH:][:4], "big") if len(end) >= TRAILER_MIN else 0
+        if not TRAILER_MIN <= size <= most:
+            raise FormatError(f"a trailer of {size} bytes; there is room for {most}")
+        return size
 
     @staticmethod
     def length_of(start: bytes) -> int:
@@ -130,12 +157,11 @@ class FrameHeader:
             seal.check_header(data[:header_len], places[LAYER][0])
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == 1, layers, seal,
+            kind & 0x0F == 1, layers, data[68] != _NO_VARIABLE_METALAYERS, seal,
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
-        # A frame without items keeps the size of the chunks that it had.
-        if nbytes and header.offsets_at > frame_len and not header.sparse:
+        if header.offsets_at > frame_len:
             raise FormatError(f"{cbytes} bytes of chunks in a frame of {frame_len}")
         return header
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.errors import FormatError
-from caterva_cffi.frame import FrameHeader, check_byte_chunk, special_of_offset
+from caterva_cffi.frame import TRAILER_MIN, FrameHeader, check_byte_chunk, special_of_offset
 from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.kernel import Kernel, special_chunk
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression
 from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, together
@@ -34,6 +34,8 @@ __all__ = [
     "read_offsets_chunk",
     "special_header",
 ]
+
+_OFFSETS = Compression(codec=Codec.BLOSCLZ)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         raise FormatError(f"blocks of {header.blocksize} bytes; their shape needs {grid.blocksize}")
     if not header.nchunks:
         return Layout(header, grid, dtype, np.empty(0, np.int64), data)
-    if header.nchunks == 1 and not header.sparse and _fills(data[length:], header.cbytes):
+    if _is_filled(header, data[length:]):
         return Layout(header, grid, dtype, np.array([length], np.int64), data)
     # The trailer lies behind, and says nothing that is needed.
     bound = HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD
@@ -158,9 +160,21 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     return Layout(header, grid, dtype, offsets, data)
 
 
-def _fills(chunk: bytes | memoryview, cbytes: int) -> bool:
-    """Whether a chunk is as long as all chunks together, so that no offset is needed to find it."""
-    return len(chunk) >= HEADER and struct.unpack_from("<i", chunk, 12)[0] == cbytes
+def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:
+    """Whether the only chunk of a frame is known to begin behind the header.
+
+    That it would fill the frame is not enough: it may have been deleted, or replaced by zeros. But
+    where the frame's length leaves no more room for the offset than a chunk without bytes takes,
+    the offset is 0; see `encode_offsets`.
+    """
+    return (
+        header.nchunks == 1
+        and not header.sparse
+        and not header.variable
+        and header.frame_len - header.offsets_at == HEADER + TRAILER_MIN
+        and len(chunk) >= HEADER
+        and struct.unpack_from("<i", chunk, 12)[0] == header.cbytes
+    )
 
 
 def part_steps(
@@ -309,9 +323,12 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
 
 def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return the chunk of offsets, which count from the end of the frame's header."""
+    if not offsets.any():
+        # C-Blosc2 would store the 0. Without it a frame's length says that there is no other one.
+        return special_chunk(_OFFSETS, Grid((1,), (1,), (1,), 8), None)
     source = np.ascontiguousarray(offsets, "<i8")
     chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
-    cparams = Compression(codec=Codec.BLOSCLZ).to_cparams(8, 0)
+    cparams = _OFFSETS.to_cparams(8, 0)
     context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)
     size = lib.blosc2_compress_ctx(
         context, ffi.from_buffer(source), source.nbytes, ffi.from_buffer(chunk), chunk.nbytes

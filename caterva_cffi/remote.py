@@ -7,7 +7,6 @@ once: first where their blocks are, then the blocks. While a group is decoded th
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
@@ -21,7 +20,7 @@ from caterva_cffi import fancy
 from caterva_cffi.buffers import address
 from caterva_cffi.cache import Cache
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
-from caterva_cffi.frame import TRAILER_MIN, parse_trailer, special_of_offset
+from caterva_cffi.frame import parse_trailer, special_of_offset
 from caterva_cffi.kernel import Kernel, Piece
 from caterva_cffi.layout import decode_plain, layout_steps, special_header
 from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, cut, exactly, run, together
@@ -151,9 +150,7 @@ class RemoteArray(ReadableArray):
         part = (max(end - _TRAILER, 0), end)
         [data] = yield [part]
         tail = bytes(exactly(data, part, "the trailer"))
-        (size,) = struct.unpack_from(">I", tail, len(tail) - 22)
-        if not TRAILER_MIN <= size <= end - self._layout.header.offsets_at:
-            raise FormatError(f"a trailer of {size} bytes in a frame of {end}")
+        size = self._layout.header.trailer_length(tail)
         if size > len(tail):
             part = (end - size, part[0])
             [data] = yield [part]

@@ -183,4 +183,4 @@ def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
         for chunk in chunks:
             schunk.append_chunk(chunk)
         VLMeta(schunk).update(array.vlmeta)
-    array._set_schunk(schunk.complete())
+    array._set_schunk(old.superseded_by(schunk))

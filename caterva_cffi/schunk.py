@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import as_bytes, export
-from caterva_cffi.checksums import LAYER
+from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
 from caterva_cffi.files import (
     INDEX_FILE,
@@ -31,7 +31,14 @@ from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
-from caterva_cffi.sealing import FileFrame, MemoryFrame, check_seal, open_seal, seal
+from caterva_cffi.sealing import (
+    FileFrame,
+    MemoryFrame,
+    check_seal,
+    open_seal,
+    read_header,
+    seal,
+)
 
 __all__ = ["Chunk", "Meta", "SChunk", "VLMeta"]
 
@@ -90,6 +97,7 @@ class SChunk:
         self._mark = None if self.path is None else Mark(self.path)
         self._sealed = bool(lib.blosc2_meta_exists(ptr, LAYER.encode()) >= 0)
         self._place: tuple[str, str] | None = None
+        self._superseded = False
 
     @classmethod
     def create(
@@ -188,6 +196,12 @@ class SChunk:
             move(self.path, place, mode)
         return SChunk.open(place, read_only=False)
 
+    def superseded_by(self, new: SChunk) -> SChunk:
+        """Let a new super-chunk take this one's place, in a change of this one; see `complete`."""
+        completed = new.complete()
+        self._superseded = True
+        return completed
+
     @classmethod
     def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
         """Return the super-chunk that is stored in a file or a sparse directory.
@@ -263,12 +277,17 @@ class SChunk:
 
     def _check_seal(self, frame: FileFrame | MemoryFrame) -> None:
         """Compare what was opened with its checksums, or close it again."""
-        if self._sealed:
-            try:
-                check_seal(frame)
-            except BaseException:
-                self.close()
-                raise
+        if not self._sealed:
+            return
+        try:
+            check_seal(frame)
+        except BaseException:
+            self.close()
+            raise
+        # C-Blosc2 writes it with each change, which makes the checksums wrong that it has read.
+        for layer in _metalayers(self._owner):
+            if _name_of(layer) == LAYER and layer.content_len == len(OPEN_SEAL):
+                ffi.memmove(layer.content, OPEN_SEAL, len(OPEN_SEAL))
 
     def _stored(self) -> FileFrame:
         """Return the file that is the frame, or the sparse frame's index."""
@@ -365,15 +384,40 @@ class SChunk:
         if self._mark is None:
             yield
             return
-        outermost = self._sealed and not self._mark.held
+        if self._mark.held:
+            yield
+            return
         with self._mark.set():
-            if outermost:
+            if self._sealed:
                 open_seal(self._stored())
             try:
                 yield
             finally:
-                if outermost and not self._mark.broken:
-                    seal(self._stored())
+                if not self._mark.broken and not self._superseded:
+                    self._finish_change()
+
+    def _finish_change(self) -> None:
+        """Compare what is stored with what C-Blosc2 meant to store, and seal it.
+
+        Raises
+        ------
+        StorageError
+            Where it was not written; the file stays marked.
+        """
+        frame, ptr = self._stored(), self._owner
+        try:
+            written = read_header(frame)
+            meant = {_name_of(each): _content_of(each) for each in _metalayers(ptr)}
+            if (written.nbytes, written.cbytes) != (ptr.nbytes, ptr.cbytes) or (
+                written.frame_len != frame.size or written.metalayers != meant
+            ):
+                # It does not look whether its header was written.
+                raise StorageError(f"{self.path!r}: what was changed could not be written")
+            if self._sealed:
+                seal(frame)
+        except BaseException:
+            cast("Mark", self._mark).broken = True
+            raise
 
     def check_whole(self) -> None:
         """Raise where somebody else changes the file, or a change was cut off.
@@ -446,6 +490,13 @@ class SChunk:
         with self.changing() as ptr:
             code = lib.blosc2_schunk_delete_chunk(ptr, number)
             self.check_change(code, f"deleting chunk {number}")
+            if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
+                # Otherwise the next chunk would come behind as many bytes of anything.
+                ptr.cbytes = 0
+                layer = ptr.metalayers[0]
+                same = _content_of(layer)
+                code = lib.blosc2_meta_update(ptr, layer.name, same, len(same))
+                self.check_change(code, f"deleting chunk {number}")
 
     def to_buffer(self) -> memoryview:
         """Return the contiguous frame: a view where it is in memory, otherwise a copy.
@@ -471,6 +522,19 @@ class SChunk:
 
     def _unexport(self, view: object) -> None:
         self._exports.discard(view)
+
+
+def _metalayers(ptr: Any) -> list[Any]:
+    return [ptr.metalayers[i] for i in range(ptr.nmetalayers)]
+
+
+def _name_of(layer: Any) -> str:
+    name: bytes = ffi.string(layer.name)
+    return name.decode(errors="surrogateescape")
+
+
+def _content_of(layer: Any) -> bytes:
+    return bytes(ffi.buffer(layer.content, layer.content_len)) if layer.content_len else b""
 
 
 def _encode_name(name: str | bytes) -> bytes:

@@ -7,10 +7,10 @@ import struct
 from typing import Any, Protocol
 
 from caterva_cffi.checksums import OPEN_SEAL, Seal
-from caterva_cffi.frame import FrameHeader, check_byte_chunk, find_seal
+from caterva_cffi.frame import TRAILER_MIN, FrameHeader, check_byte_chunk, find_seal
 from caterva_cffi.layout import read_offsets_chunk
 
-__all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "seal"]
+__all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "read_header", "seal"]
 
 
 class _Frame(Protocol):
@@ -75,9 +75,23 @@ class FileFrame:
             file.write(data)
 
 
+def _header_bytes(frame: _Frame) -> bytes:
+    return frame.read(0, FrameHeader.length_of(frame.read(0, 16)))
+
+
+def read_header(frame: _Frame) -> FrameHeader:
+    """Return a frame's header.
+
+    Raises
+    ------
+    FormatError
+    """
+    return FrameHeader.parse(_header_bytes(frame))
+
+
 def _header(frame: _Frame) -> tuple[bytearray, int | None]:
     """Return a frame's header as it is while the seal is open, and where that is."""
-    header = bytearray(frame.read(0, FrameHeader.length_of(frame.read(0, 16))))
+    header = bytearray(_header_bytes(frame))
     at = find_seal(bytes(header))
     if at is not None:
         header[at : at + len(OPEN_SEAL)] = OPEN_SEAL
@@ -117,7 +131,7 @@ def check_seal(frame: _Frame) -> None:
     ------
     FormatError
     """
-    header = FrameHeader.parse(frame.read(0, FrameHeader.length_of(frame.read(0, 16))))
+    header = read_header(frame)
     if header.seal is not None and header.seal.closed:
         offsets, trailer = _tail(frame, header)
         header.seal.check_offsets(offsets)
@@ -126,9 +140,10 @@ def check_seal(frame: _Frame) -> None:
 
 def _tail(frame: _Frame, header: FrameHeader) -> tuple[bytes, bytes]:
     """Return a frame's offsets chunk, and its trailer."""
-    offsets = b""
+    offsets, end = b"", header.frame_len
     if header.nchunks:
         chunk = read_offsets_chunk(header, frame.read, frame.size)
         check_byte_chunk(chunk, "the offsets of the chunks")
         offsets = chunk[: max(struct.unpack_from("<i", chunk, 12)[0], 0)]
-    return offsets, frame.read(header.offsets_at + len(offsets), header.frame_len)
+    size = header.trailer_length(frame.read(max(end - TRAILER_MIN, 0), end))
+    return offsets, frame.read(end - size, end)

@@ -177,6 +177,44 @@ def test_stored_arrays_are_sealed_after_each_change(contiguous, tmp_path):
         assert damage.where == str(path) and damage.chunk is None
 
 
+def masked(a):
+    a[np.arange(200) % 50 == 3] = -1
+
+
+def orthogonal(a):
+    a.oindex[[1, 110]] = -1
+
+
+CHANGES = {
+    "index array": lambda a: a.__setitem__([1, 110], -1),
+    "mask": masked,
+    "oindex": orthogonal,
+    "slice": lambda a: a.__setitem__(slice(10, 190), -1),
+    "insert": lambda a: a.insert(5, [7, 8, 9]),
+    "append": lambda a: a.append(np.zeros(30, int)),
+    "delete": lambda a: a.delete(0),
+    "shrink": lambda a: a.resize((30,)),
+    "empty": lambda a: a.resize((0,)),
+    "empty and fill": lambda a: a.resize((0,)).append([7, 8]),
+}
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changes_that_read_what_they_wrote(change, way, contiguous, tmp_path):
+    kwargs = {**way, "chunks": (50,), "blocks": (20,), "contiguous": contiguous}
+    expected = cat.asarray(np.arange(200), **kwargs)
+    array = cat.asarray(np.arange(200), checksum=True, urlpath=tmp_path / "a", **kwargs)
+    for each in (expected, array):
+        each.vlmeta["title"] = b"kept"
+        change(each)
+    for found in (array, cat.open(tmp_path / "a"), cat.from_cframe(array.to_cframe())):
+        np.testing.assert_array_equal(found[...], expected[...])
+        assert dict(found.vlmeta) == {"title": b"kept"}
+    assert cat.verify(tmp_path / "a") == []
+
+
 def test_damage_in_a_sparse_directory(tmp_path):
     path = tmp_path / "array"
     cat.asarray(ITEMS, urlpath=path, **PARTITION)

@@ -242,6 +242,15 @@ def test_a_failed_change_is_refused_or_right(contiguous, change, failing):
         array.close()
 
 
+@each_kind
+def test_a_header_that_could_not_be_written_is_noticed(contiguous):
+    array = cat.zeros((4, 4), 1, meta={"note": b"old"}, urlpath="a", contiguous=contiguous)
+    with limited(10), pytest.raises(cat.StorageError, match="could not be written"):
+        array.meta["note"] = b"new"
+    with pytest.raises(cat.StorageError, match="cut off"):
+        cat.open("a")
+
+
 # --- several handles and processes ------------------------------------------------------------
 
 
