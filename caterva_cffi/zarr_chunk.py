@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import cache, stores
+from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import FormatError
 from caterva_cffi.fetching import Fetching, kernel_of, whole_layout
@@ -93,9 +94,8 @@ class Chunk:
     def encode(self, items: NDBuffer) -> Buffer:
         """Return the frame of all items."""
         dtype = self.dtype.newbyteorder("<")
-        return self._as_buffer(
-            self.parameters.to_frame(items.as_numpy_array().astype(dtype, copy=False))
-        )
+        little = as_dtype(items.as_numpy_array(), dtype)
+        return self._as_buffer(self.parameters.to_frame(little.view(frame_dtype(dtype))))
 
     def decode(self, stored: Buffer) -> NDBuffer:
         """Return all items of a frame.
@@ -202,7 +202,7 @@ class Chunk:
         layout = whole_layout(stored)
         self._check(layout)
         editor = FrameEditor(stored, layout, kernel_of(layout.grid), self.parameters.compression)
-        editor.write(wanted, _with_dtype(items, layout.dtype))
+        editor.write(wanted, _with_dtype(items, layout.dtype, self.dtype))
         encoded = editor.to_frame()
         if is_fill and not spec.config.write_empty_chunks:
             left = self._decode(encoded)
@@ -245,7 +245,7 @@ class Chunk:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
 
     def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
-        native = _with_dtype(items, self.dtype)
+        native = _with_dtype(items, self.dtype, self.dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
 
 
@@ -254,13 +254,17 @@ def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
-def _with_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _with_dtype(
+    items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """Return items in another dtype of the same size: of a frame in the array's, or back."""
     if items.dtype == dtype:
         return items
-    if items.dtype.newbyteorder("=") == dtype.newbyteorder("="):
-        return items.astype(dtype)
-    return items.view(dtype)
+    if of_array.kind in "SV" and of_array.names is None:
+        return items.view(dtype)  # an array of bytes has those of the frame
+    # Frames that do not name their items' dtype hold them in little-endian byte order.
+    little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
+    return as_dtype(little, dtype)
 
 
 def _is_whole(selection: Any, shape: tuple[int, ...]) -> bool:
