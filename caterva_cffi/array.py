@@ -14,6 +14,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi
 from caterva_cffi.buffers import address, byte_view
+from caterva_cffi.dtypes import allocate, as_items
 from caterva_cffi.errors import ArgumentError, FormatError
 from caterva_cffi.files import write_file
 from caterva_cffi.grid import Grid
@@ -249,7 +250,7 @@ class NDArray(ReadableArray):
                 normalize(key, grid.shape)  # raises where it is out of bounds
                 start = [k % n for k, n in zip(key, grid.shape, strict=True)]
                 break
-        item = np.empty((), self._dtype)
+        item = allocate((), self._dtype)
         ones = (1,) * grid.ndim
         self._reader.read(self._kernel, grid, (start, ones, ones), address(item), ones)
         return item[()]
@@ -306,7 +307,7 @@ class NDArray(ReadableArray):
             named = isinstance(value, (np.ndarray, np.generic)) and items.dtype != self._dtype
             if named and items.dtype.itemsize == self.itemsize:
                 return byte_view(np.ascontiguousarray(items)).view(self._dtype).reshape(items.shape)
-        return np.asarray(value, self._dtype)
+        return as_items(value, self._dtype)
 
     def _write_box(self, box: Box, source: npt.NDArray[Any]) -> None:
         """Write a box; the caller holds the lock."""
@@ -340,7 +341,7 @@ class NDArray(ReadableArray):
             return
         chunk = self._kernel.update(number, compression, piece, box, items)
         if chunk is None:
-            whole = np.empty(extent, self._dtype)
+            whole = allocate(extent, self._dtype)
             self._decode_chunk(number, whole)
             within: list[Any] = [
                 slice(first, first + (n - 1) * step + 1, step)

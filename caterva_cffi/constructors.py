@@ -14,10 +14,11 @@ import numpy.typing as npt
 from caterva_cffi._ffi import ffi
 from caterva_cffi.array import NDArray
 from caterva_cffi.buffers import as_bytes
+from caterva_cffi.dtypes import as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
-from caterva_cffi.metalayers import OWN, check_dtype, encode_geometry, void_dtype
+from caterva_cffi.metalayers import OWN, encode_geometry
 from caterva_cffi.params import Compression
 from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
@@ -213,7 +214,7 @@ def full(
         if isinstance(fill_value, (bytes, bytearray)) and len(fill_value) == item_dtype.itemsize:
             value = bytes(fill_value)
         else:
-            value = np.asarray(fill_value, item_dtype).tobytes()
+            value = as_items(fill_value, item_dtype).tobytes()
             if item.ndim:
                 raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
     if any(value) and (item_dtype.itemsize > 255 or kwargs.get("checksum")):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from caterva_cffi import fancy
 from caterva_cffi._ffi import lib
 from caterva_cffi.buffers import address
+from caterva_cffi.dtypes import allocate
 from caterva_cffi.frame import TRAILER_MIN, write_seal
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layout import Layout, encode_offsets
@@ -87,7 +88,7 @@ class FrameEditor:
         dest = self._place() if grid.nchunks == 1 and not self._changed else None
         chunk = kernel.update(number, self._compression, piece, box, items, dest)
         if chunk is None:
-            whole = np.empty(grid.chunks, items.dtype)
+            whole = allocate(grid.chunks, items.dtype)
             every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
             kernel.decode(number, [piece], every, address(whole), whole.strides)
             within: list[Any] = [

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
 from caterva_cffi.constructors import chunk_items, new_array
+from caterva_cffi.dtypes import check_dtype
 from caterva_cffi.frame import FrameHeader, write_seal
 from caterva_cffi.layout import encode_offsets
-from caterva_cffi.metalayers import check_dtype
 
 __all__ = ["encode_frame"]
 

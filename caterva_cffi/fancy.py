@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.dtypes import allocate
 from caterva_cffi.grid import Grid
 from caterva_cffi.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
 
@@ -135,10 +136,10 @@ def read(
     if not selection.dims:  # a 0-d mask that is false
         return
     axes, others = selection.basic.axes, _others(selection)
-    points = np.empty((*_point_shape(selection), *(axes[d].count for d in others)), dtype)
+    points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), dtype)
     reverse = _reversal(axes, others)
     for box, local, place in _boxes(selection, (grid.chunks, grid.blocks)):
-        items = np.empty([axis.count for axis in box], dtype)
+        items = allocate([axis.count for axis in box], dtype)
         read_box(box_of(box), items)
         items = items.transpose(*selection.dims, *others)
         points[place] = items[(..., *reverse)][local]
@@ -156,11 +157,11 @@ def write(
     if not selection.dims or values.size == 0:
         return
     axes, others = selection.basic.axes, _others(selection)
-    points = np.empty((*_point_shape(selection), *(axes[d].count for d in others)), values.dtype)
+    points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), values.dtype)
     _to_result(selection, points)[...] = values
     reverse = _reversal(axes, others)
     for box, local, place in _boxes(selection, (grid.chunks, grid.chunks)):
-        items = np.empty([axis.count for axis in box], values.dtype)
+        items = allocate([axis.count for axis in box], values.dtype)
         read_box(box_of(box), items)
         view = items.transpose(*selection.dims, *others)[(..., *reverse)]
         view[local] = points[place]

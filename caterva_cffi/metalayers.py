@@ -7,17 +7,15 @@ byte that follows their range, so that a msgpack library cannot read it.
 
 from __future__ import annotations
 
-import ast
-import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from caterva_cffi.checksums import LAYER, OPEN_SEAL
+from caterva_cffi.dtypes import dtype_of_text, text_of_dtype, void_dtype
 from caterva_cffi.errors import FormatError
 from caterva_cffi.grid import CATERVA_MAX_ITEMSIZE, MAX_DIM, Grid
 
@@ -25,10 +23,9 @@ __all__ = [
     "B2ND",
     "CATERVA",
     "OWN",
-    "check_dtype",
     "decode_geometry",
     "encode_geometry",
-    "void_dtype",
+    "with_shape",
 ]
 
 CATERVA = "caterva"
@@ -40,96 +37,38 @@ _FIXARRAY, _INT32, _INT64, _STR32 = 0x90, 0xD2, 0xD3, 0xDB
 _NUMPY_FORMAT = 0
 
 
-def void_dtype(itemsize: int) -> np.dtype[Any]:
-    """Return the dtype of items about which nothing but their size is known."""
-    return np.dtype(f"S{itemsize}")
-
-
-def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """Return a dtype whose items are plain bytes.
+def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
+    """Return the metalayers of an array: `b2nd`, `caterva` where it can read the array, `crc32`.
 
     Raises
     ------
     TypeError
-        For object, variable-length and zero-size dtypes.
+        For a dtype that no text gives back.
     """
-    checked: np.dtype[Any] = np.dtype(dtype)
-    if checked.hasobject or checked.itemsize == 0 or checked.kind not in "biufcmMSUV":
-        raise TypeError(
-            f"dtype {checked} has no items of a fixed number of bytes; expected numbers, booleans, "
-            "dates, or strings, structures and bytes of a fixed length"
-        )
-    if checked.subdtype is not None:
-        raise TypeError(f"dtype {checked} is an array of items; give its base and a longer shape")
-    _dtype_to_text(checked)
-    return checked
-
-
-def _dtype_to_text(dtype: np.dtype[Any]) -> str:
-    """Return a dtype as python-blosc2 writes it: `<f4`, or the descr of a structure."""
-    if dtype.names is None:
-        return dtype.str
-    try:
-        return repr(np.lib.format.dtype_to_descr(dtype))
-    except ValueError as error:  # for fields that overlap or are out of order
-        raise TypeError(f"dtype {dtype} cannot be stored: {error}") from None
-
-
-# Python and NumPy would warn of these, to whoever opens the frame.
-_UNKNOWN_ESCAPE = re.compile(r"""\\(?![\\'"nrtxuUN])""")
-_OLD_ALIAS = re.compile(r"[<>|=]?a\d*")
-
-
-def _type_names(descr: Any) -> Iterator[str]:
-    """Yield the names of types in a descr, but not those of fields."""
-    if isinstance(descr, str):
-        yield descr
-    elif isinstance(descr, tuple) and descr:
-        yield from _type_names(descr[0])
-    elif isinstance(descr, list):
-        for field in descr:
-            if isinstance(field, tuple) and len(field) > 1:
-                yield from _type_names(field[1])
-
-
-def _text_to_dtype(text: str, itemsize: int) -> np.dtype[Any]:
-    try:
-        if _UNKNOWN_ESCAPE.search(text):
-            raise ValueError("a backslash before something else than what it escapes")
-        descr: Any = ast.literal_eval(text) if text.startswith(("[", "(", "{", "'")) else text
-        if any(map(_OLD_ALIAS.fullmatch, _type_names(descr))):
-            raise TypeError("'a' is no type any more; expected 'S'")
-        dtype = check_dtype(np.lib.format.descr_to_dtype(descr))
-        if dtype == np.dtype([("f0", f"V{dtype.itemsize}")]):
-            dtype = np.dtype(f"V{dtype.itemsize}")  # python-blosc2 wraps plain void
-    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError, KeyError) as error:
-        raise FormatError(f"metalayer 'b2nd' names the dtype {text[:80]!r}: {error}") from None
-    if dtype.itemsize != itemsize and not (itemsize == 1 and dtype.itemsize > CATERVA_MAX_ITEMSIZE):
-        raise FormatError(
-            f"metalayer 'b2nd' names the dtype {text[:80]!r} of {dtype.itemsize} bytes "
-            f"for items of {itemsize}"
-        )
-    return dtype
-
-
-def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
-    """Return the metalayers of an array: `b2nd`, `caterva` where it can read the array, `crc32`."""
-
-    def array(code: int, letter: str, values: Sequence[int]) -> bytes:
-        items = b"".join(struct.pack(f">B{letter}", code, value) for value in values)
-        return bytes([_FIXARRAY + len(values)]) + items
-
-    body = bytes([0, grid.ndim])
-    body += array(_INT64, "q", grid.shape)
-    body += array(_INT32, "i", grid.chunks) + array(_INT32, "i", grid.blocks)
+    body = bytes([0, grid.ndim]) + _array(_INT64, "q", grid.shape)
+    body += _array(_INT32, "i", grid.chunks) + _array(_INT32, "i", grid.blocks)
     layers = {}
     if grid.fits_caterva:
         layers[CATERVA] = bytes([_FIXARRAY + 5]) + body
-    text = _dtype_to_text(dtype).encode()
+    text = text_of_dtype(dtype).encode()
     tail = bytes([_NUMPY_FORMAT]) + struct.pack(">BI", _STR32, len(text)) + text
     if grid.checksums:
         layers[LAYER] = OPEN_SEAL
     return {**layers, B2ND: bytes([_FIXARRAY + 7]) + body + tail}
+
+
+def with_shape(layer: bytes, shape: Sequence[int]) -> bytes:
+    """Return `b2nd` or `caterva` with another shape of as many dimensions, and all else as it is.
+
+    Others name the same dtype by texts of other lengths, and a metalayer cannot change its length.
+    """
+    encoded = _array(_INT64, "q", shape)
+    return layer[:3] + encoded + layer[3 + len(encoded) :]
+
+
+def _array(code: int, letter: str, values: Sequence[int]) -> bytes:
+    items = b"".join(struct.pack(f">B{letter}", code, value) for value in values)
+    return bytes([_FIXARRAY + len(values)]) + items
 
 
 class _Reader:
@@ -169,9 +108,17 @@ class _Reader:
         (length,) = struct.unpack(">I", self.take(4))
         text = self.take(length)
         try:
-            return _text_to_dtype(text.decode(), itemsize)
+            dtype = dtype_of_text(text.decode())
         except UnicodeDecodeError:
             raise self.fail(f"the dtype {text[:80]!r} is no text") from None
+        except (TypeError, ValueError) as error:
+            raise self.fail(f"names the dtype {text[:80]!r}: {error}") from None
+        large = itemsize == 1 and dtype.itemsize > CATERVA_MAX_ITEMSIZE
+        if dtype.itemsize != itemsize and not large:
+            raise self.fail(
+                f"names the dtype {text[:80]!r} of {dtype.itemsize} bytes for items of {itemsize}"
+            )
+        return dtype
 
 
 def decode_geometry(

@@ -26,10 +26,10 @@ from numcodecs.compat import ensure_ndarray
 
 from caterva_cffi.array import NDArray
 from caterva_cffi.constructors import from_cframe
+from caterva_cffi.dtypes import allocate, check_dtype, check_items
 from caterva_cffi.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
-from caterva_cffi.metalayers import check_dtype
 from caterva_cffi.params import Codec, Compression, Filter
 
 __all__ = ["Caterva", "Parameters"]
@@ -294,7 +294,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         frame = from_cframe(buf)
         order = _memory_order(frame)
         if out is None:
-            run = np.empty(frame.nitems, frame.dtype)
+            run = allocate((frame.nitems,), frame.dtype)
             frame.read(out=run.reshape(frame.shape, order=order))
             return run
         target = _destination(out)
@@ -335,7 +335,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
             )
         order = _memory_order(frame)
         if out is None:
-            run = np.empty(nitems, frame.dtype)
+            run = allocate((nitems,), frame.dtype)
         else:
             run = _as_run(_destination(out), frame.dtype, nitems)
         turn = 1 if order == "C" else -1
@@ -385,7 +385,7 @@ def _as_ndarray(buffer: Any, what: str) -> npt.NDArray[Any]:
 
 def _destination(out: Any) -> npt.NDArray[Any]:
     array = _as_ndarray(out, "the destination")
-    check_dtype(array.dtype)
+    check_items(array.dtype)
     return array
 
 

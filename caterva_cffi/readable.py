@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
+from caterva_cffi.dtypes import allocate
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of
@@ -219,7 +220,7 @@ class ReadableArray(ABC):
         """Read items; the caller holds off writers, and did so when it looked at the shape."""
         self._check_open()
         if out is None:
-            out = np.empty(selection.shape, self._dtype)
+            out = allocate(selection.shape, self._dtype)
         else:
             self._check_out(out, selection.shape)
         self._fill(out, selection)

@@ -18,6 +18,8 @@ from weakref import finalize
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.dtypes import allocate
+
 __all__ = ["LEAST", "empty"]
 
 LEAST = 4 << 20
@@ -43,7 +45,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     if not LEAST <= nbytes <= _MOST or not _may_be_kept:
-        return np.empty(shape, dtype)
+        return allocate(shape, dtype)
     memory = _take(nbytes) or _map(nbytes)
     array: npt.NDArray[Any] = np.ndarray(shape, dtype, memory)  # the base of all its views
     finalize(array, _give, memory).atexit = False

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.buffers import byte_view
+from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
-from caterva_cffi.metalayers import OWN, encode_geometry
+from caterva_cffi.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.params import Compression
 from caterva_cffi.schunk import SChunk, VLMeta
 
@@ -51,10 +52,11 @@ def resize(array: NDArray, newshape: Sequence[int]) -> None:
                 else:
                     array.schunk.insert_chunk(number, zeros)
         meta = array.meta
-        for name, content in encode_geometry(new, array.dtype).items():
+        if LAYER in meta:
+            meta[LAYER] = OPEN_SEAL
+        for name in (CATERVA, B2ND):
             if name in meta:
-                # Caterva's squeeze leaves bytes behind a metalayer's end.
-                meta[name] = content.ljust(len(meta[name]), b"\0")
+                meta[name] = with_shape(meta[name], new.shape)
         array._set_grid(new)
 
 

@@ -23,9 +23,9 @@ from zarr.abc.codec import (
 from zarr.errors import ZarrUserWarning
 
 from caterva_cffi import stores
+from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import MAX_DIM
-from caterva_cffi.metalayers import check_dtype
 from caterva_cffi.numcodecs import Parameters
 from caterva_cffi.plan import run, run_async
 from caterva_cffi.reading import read_ranges
@@ -121,7 +121,7 @@ class CatervaCodec(
             For too many dimensions, or shapes with another number of them.
         """
         try:
-            check_dtype(array_spec.dtype.to_native_dtype())
+            check_items(array_spec.dtype.to_native_dtype())
         except TypeError as error:
             raise TypeError(f"codec 'caterva' cannot store {array_spec.dtype}: {error}") from None
         if array_spec.ndim > MAX_DIM:

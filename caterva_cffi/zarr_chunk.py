@@ -22,6 +22,7 @@ import numpy.typing as npt
 from zarr.core.buffer import cpu
 
 from caterva_cffi import cache, stores
+from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.fetching import Fetching, kernel_of, whole_layout
@@ -117,15 +118,15 @@ class Chunk:
         array = items.as_numpy_array()
         dtype = self.dtype.newbyteorder("<")
         if array.dtype.newbyteorder("<") == dtype and array.shape == self.spec.shape:
-            return array.astype(dtype, copy=False)
+            return as_dtype(array, dtype).view(frame_dtype(dtype))
         if array.nbytes != self.nbytes:
             raise ArgumentError(
                 f"codec 'caterva' got {array.nbytes} bytes, of shape {array.shape} and dtype "
                 f"{array.dtype}; expected {self.nbytes}, a chunk of shape {self.spec.shape} and "
                 f"dtype {self.dtype}"
             )
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        return np.ascontiguousarray(little).reshape(-1).view(dtype).reshape(self.spec.shape)
+        little = np.ascontiguousarray(as_dtype(array, array.dtype.newbyteorder("<")))
+        return little.reshape(-1).view(frame_dtype(dtype)).reshape(self.spec.shape)
 
     def decode(self, stored: Buffer) -> NDBuffer:
         """Return all items of a frame.
@@ -154,13 +155,13 @@ class Chunk:
         def read(key: Any) -> npt.NDArray[Any]:
             fetching = self._fetching(key, get_read_policy("local"))
             with _pointing_to_verify():
-                return _with_dtype(fetching.whole(frame).decode(), self.dtype)
+                return _with_dtype(fetching.whole(frame).decode(), self.dtype, self.dtype)
 
         def edit(assignments: Sequence[Assignment]) -> memoryview:
             compression = self.parameters.compression
             editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
             for selection, value in assignments:
-                editor.write(selection, _with_dtype(value, layout.dtype))
+                editor.write(selection, _with_dtype(value, layout.dtype, self.dtype))
             return editor.to_frame()
 
         items = LazyItems(self.spec.shape, self.dtype, read, edit)
@@ -240,7 +241,7 @@ class Chunk:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
 
     def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
-        native = _with_dtype(items, self.dtype)
+        native = _with_dtype(items, self.dtype, self.dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
 
 
@@ -259,10 +260,14 @@ def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
-def _with_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _with_dtype(
+    items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """Return items in another dtype of the same size: of a frame in the array's, or back."""
     if items.dtype == dtype:
         return items
-    if items.dtype.newbyteorder("=") == dtype.newbyteorder("="):
-        return items.astype(dtype)
-    return items.view(dtype)
+    if of_array.kind in "SV" and of_array.names is None:
+        return items.view(dtype)  # an array of bytes has those of the frame
+    # Frames that do not name their items' dtype hold them in little-endian byte order.
+    little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
+    return as_dtype(little, dtype)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from zarr.core.buffer import cpu
 
+from caterva_cffi.dtypes import allocate, as_dtype
 from caterva_cffi.selection import Basic, Fancy, normalize
 
 __all__ = ["Assignment", "LazyBuffer", "LazyItems"]
@@ -93,16 +94,11 @@ class LazyItems:
         """Return a value in the shape of a selection, and in the items' dtype."""
         if value.ndim and value.shape != shape:
             # NumPy judges: all items of the probe are one place in memory.
-            item = np.empty((), self.dtype)
+            item = allocate((), self.dtype)
             probe = np.lib.stride_tricks.as_strided(item, self.shape, (0,) * self.ndim)
             probe[key] = value
             value = value.reshape(value.shape[max(value.ndim - len(shape), 0) :])
-        if value.dtype != self.dtype:
-            # An assignment matches the fields of structures by their order, not by their names.
-            cast = np.empty(value.shape, self.dtype)
-            cast[...] = value
-            value = cast
-        return np.broadcast_to(value, shape)
+        return np.broadcast_to(as_dtype(value, self.dtype), shape)
 
     def _decode(self) -> npt.NDArray[Any]:
         """Return all items as they are after the assignments."""

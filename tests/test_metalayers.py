@@ -360,6 +360,16 @@ HOSTILE = [
     "{'names': ['a'], 'formats': ['O']}",
     "float",
     "i4,i4",
+    *["a4", "1i4", "a2,i2", "[('a', 'a4')]", "{'names': ['a'], 'formats': ['a4']}"],  # NumPy warns
+    *["[('\\q', '<i4')]", "[('a\\\\\\q', '<i4')]", "[('\\"],  # Python warns
+    *["{}", "{1}", "[1]", "[('a',)]", "('<i4',)", "'<i4' 'x'", "[('a', 'bfloat16')]"],
+    *["{'names': ['a']}", "{'formats': ['<i4']}", "{'names': 'a', 'formats': 4}"],
+    "{'names': ['a', 'b'], 'formats': ['<i2', '<i2'], 'offsets': [0, -2], 'itemsize': 4}",
+    "{'names': ['a'], 'formats': ['<i4'], 'offsets': [99999999999999999999], 'itemsize': 4}",
+    "{'names': ['a'], 'formats': ['<i4'], 'itemsize': 3}",
+    "{'names': ['a'], 'formats': [" + "[" * 5000,
+    "[('x', '<i4', (10**99,))]",
+    f"[('x', '<i4', ({10**99},))]",
 ]
 
 

@@ -1,4 +1,4 @@
-"""What reaches the codec when Zarr writes: no reads for nothing, and what other codecs hand over."""
+"""What reaches the codec when Zarr writes: no reads for nothing; what other codecs hand over."""
 
 from __future__ import annotations
 

@@ -1,0 +1,238 @@
+"""NumPy's dtypes: which of them items can have, the text that names one in a frame, and casts."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "allocate",
+    "as_dtype",
+    "as_items",
+    "check_dtype",
+    "check_items",
+    "dtype_of_text",
+    "frame_dtype",
+    "text_of_dtype",
+    "void_dtype",
+]
+
+
+def void_dtype(itemsize: int) -> np.dtype[Any]:
+    """Return the dtype of items about which nothing but their size is known."""
+    return np.dtype(f"S{itemsize}")
+
+
+def check_items(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return a dtype whose items are plain bytes.
+
+    Raises
+    ------
+    TypeError
+        For object, variable-length and zero-size dtypes, and those of several items.
+    """
+    checked: np.dtype[Any] = np.dtype(dtype)
+    if checked.hasobject or checked.itemsize == 0 or checked.kind in "OT":
+        raise TypeError(
+            f"dtype {checked} has no items of a fixed number of bytes; expected numbers, booleans, "
+            "dates, or strings, structures and bytes of a fixed length"
+        )
+    if checked.subdtype is not None:
+        raise TypeError(f"dtype {checked} is an array of items; give its base and a longer shape")
+    return checked
+
+
+def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return a dtype as those find it who open a frame of its items.
+
+    It is equal to the one that is given. What NumPy does not compare is not kept: metadata,
+    whether a structure was aligned, and the class of its items (`numpy.record`).
+
+    Raises
+    ------
+    TypeError
+        As for `check_items`, and for dtypes that no text gives back, which a frame could not name:
+        those of other packages, as bfloat16 of ml_dtypes, and structures with such fields.
+    """
+    return _named(check_items(dtype))[1]
+
+
+def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that a frame names for items whose dtype its reader knows anyway.
+
+    Raises
+    ------
+    TypeError
+        As for `check_items`.
+    """
+    try:
+        return check_dtype(dtype)
+    except TypeError:
+        return np.dtype(f"V{check_items(dtype).itemsize}")
+
+
+def text_of_dtype(dtype: np.dtype[Any]) -> str:
+    """Return a dtype's text as python-blosc2 writes it: `<f4`, or the descr of a structure.
+
+    Raises
+    ------
+    TypeError
+        As for `check_dtype`.
+    """
+    return _named(dtype)[0]
+
+
+@lru_cache(maxsize=256)
+def _named(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
+    """Return a dtype's text, and the dtype that is read from it."""
+    for describe in (_descr, _fields):
+        try:
+            literal = describe(dtype)
+            text = literal if isinstance(literal, str) else repr(literal)
+            found = dtype_of_text(text)
+        except (TypeError, ValueError, RecursionError, MemoryError):
+            continue
+        if found == dtype:
+            return text, found
+    raise TypeError(
+        f"dtype {_shown(dtype)} cannot be stored: NumPy has no text that gives it back; view the "
+        "items as numbers or bytes of the same size"
+    )
+
+
+def _shown(dtype: np.dtype[Any]) -> str:
+    """Return a dtype for an error, also one of a thousand fields."""
+    try:
+        text = str(dtype)
+    except RecursionError:
+        text = f"of {dtype.itemsize} bytes in deeply nested structures"
+    return text if len(text) <= 500 else f"{text[:500]}..."
+
+
+def _descr(dtype: np.dtype[Any]) -> Any:
+    """Return what names a dtype, with padding as fields without names."""
+    return dtype.str if dtype.names is None else dtype.descr
+
+
+def _fields(dtype: np.dtype[Any]) -> Any:
+    """Return what names a dtype, with the offsets of its fields."""
+    if dtype.subdtype is not None:
+        return _fields(dtype.base), dtype.shape
+    if dtype.names is None:
+        return dtype.str
+    assert dtype.fields is not None
+    fields = [dtype.fields[name] for name in dtype.names]
+    titles = [field[2] if len(field) > 2 else None for field in fields]
+    return {
+        "names": list(dtype.names),
+        "formats": [_fields(field[0]) for field in fields],
+        "offsets": [field[1] for field in fields],
+        **({"titles": titles} if any(title is not None for title in titles) else {}),
+        "itemsize": dtype.itemsize,
+    }
+
+
+# --- reading texts --------------------------------------------------------------------------------
+
+# Python and NumPy would warn of these, to whoever opens the frame.
+_UNKNOWN_ESCAPE = re.compile(r"""(?<!\\)(?:\\\\)*\\(?![\\'"nrtxuUN])""")
+_OLD_NAMES = re.compile(r"(?:^|,)\s*(?:[<>|=]?a\d*\s*(?:,|$)|\d)")  # "a3", "1i4"
+
+
+def dtype_of_text(text: str) -> np.dtype[Any]:
+    """Return the dtype that a text names: `<f4`, or what makes a structure.
+
+    Parameters
+    ----------
+    text : str
+        As this package, or python-blosc2, writes it; from strangers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a text that names none, or one whose items are not plain bytes.
+    """
+    try:
+        if not text.startswith(("[", "(", "{", "'")):
+            return check_items(_parse(text))
+        if _UNKNOWN_ESCAPE.search(text):
+            raise ValueError("a backslash before something else than what it escapes")
+        dtype = check_items(_parse(ast.literal_eval(text)))
+    except (SyntaxError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error)) from None
+    if "|" not in text and dtype == np.dtype([("f0", f"V{dtype.itemsize}")]):
+        return np.dtype(f"V{dtype.itemsize}")  # python-blosc2 wraps plain void
+    return dtype
+
+
+def _parse(literal: Any) -> np.dtype[Any]:
+    given: Any
+    if isinstance(literal, str):
+        if _OLD_NAMES.search(literal):
+            raise TypeError("no type has such a name any more")
+        return np.dtype(literal)
+    if isinstance(literal, tuple):
+        base, shape = literal
+        return _subarray(_parse(base), shape)
+    if isinstance(literal, dict):
+        given = {**literal, "formats": [_parse(each) for each in literal["formats"]]}
+        return np.dtype(given)  # type: ignore[no-any-return]
+    if not isinstance(literal, list):
+        raise TypeError(f"{literal!r} names no type")
+    names, titles, formats, offsets, itemsize = [], [], [], [], 0
+    for name, what, *shape in literal:
+        dtype = _subarray(_parse(what), *shape) if shape else _parse(what)
+        # Padding has no name; a field without a name is `V` where python-blosc2 writes it.
+        if name != "" or not isinstance(what, str) or not what.startswith("|V"):
+            title, name = name if isinstance(name, tuple) else (None, name)
+            names.append(name)
+            titles.append(title)
+            formats.append(dtype)
+            offsets.append(itemsize)
+        itemsize += dtype.itemsize
+    given = {"names": names, "titles": titles, "formats": formats, "offsets": offsets}
+    given["itemsize"] = itemsize
+    return np.dtype(given)  # type: ignore[no-any-return]
+
+
+def _subarray(base: np.dtype[Any], shape: Any) -> np.dtype[Any]:
+    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    return np.dtype((base, lengths))
+
+
+# --- casts ----------------------------------------------------------------------------------------
+
+
+def allocate(shape: Sequence[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return an array of undefined items of exactly a dtype.
+
+    `numpy.empty` takes dates without a unit for a class of dtypes, whatever their byte order.
+    """
+    return np.ndarray(shape, dtype)
+
+
+def as_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return items in exactly a dtype; the same array if they have it.
+
+    `astype` leaves dates as they are, byte order and unit, where it is asked for ones without a
+    unit.
+    """
+    if items.dtype == dtype:
+        return items
+    result = items.astype(dtype)
+    if result.dtype == dtype:
+        return result
+    exact = np.empty_like(items, f"V{dtype.itemsize}", subok=False).view(dtype)
+    exact[...] = result
+    return exact
+
+
+def as_items(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a value as an array of exactly a dtype, without a copy where it has it."""
+    return as_dtype(np.asarray(value, dtype), dtype)
