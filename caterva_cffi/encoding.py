@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
-from caterva_cffi.constructors import chunk_items, new_array
+from caterva_cffi.constructors import chunk_items
 from caterva_cffi.dtypes import check_dtype
 from caterva_cffi.frame import FrameHeader, write_seal
+from caterva_cffi.grid import Grid
+from caterva_cffi.kernel import kernel_of
 from caterva_cffi.layout import encode_offsets
+from caterva_cffi.metalayers import encode_geometry
+from caterva_cffi.params import Compression
+from caterva_cffi.schunk import SChunk
 
 __all__ = ["encode_frame"]
 
 _FLAGS = 31  # of a chunk: in its upper half the value that it repeats
 
 
-def encode_frame(items: npt.NDArray[Any], **kwargs: Any) -> memoryview:
-    """Return the frame that `asarray(items, contiguous=True, **kwargs).to_cframe()` gives.
+@lru_cache(maxsize=256)  # the many chunks of a Zarr array begin alike
+def _empty_frame(
+    grid: Grid, dtype: np.dtype[Any], compression: Compression, meta: tuple[tuple[str, bytes], ...]
+) -> bytes:
+    """Return the frame of an array whose chunks are still to come."""
+    layers = {**encode_geometry(grid, dtype, for_caterva=False), **dict(meta)}
+    schunk = SChunk.create(compression, grid.itemsize, grid.blocksize, layers, contiguous=True)
+    return bytes(schunk.to_buffer())
+
+
+def encode_frame(
+    items: npt.NDArray[Any],
+    grid: Grid,
+    compression: Compression,
+    meta: Mapping[str, bytes] = {},
+) -> memoryview:
+    """Return the frame of an array.
 
     Chunks that are appended to a frame are copied into it. Here the first chunk, which is mostly
-    the only one, is compressed where it stays, and its offset takes no bytes if it is.
+    the only one, is compressed where it stays, and its offset takes no bytes if it is. There is no
+    metalayer `caterva`, which would say once more what `b2nd` does.
 
     Parameters
     ----------
     items : ndarray
-        Of any strides.
-    **kwargs
-        As for `empty`, without those about storage.
+        Of the grid's shape and item size, and any strides.
+    grid : Grid
+    compression : Compression
+    meta : mapping of str to bytes
+        Further metalayers.
 
     Returns
     -------
@@ -39,21 +64,21 @@ def encode_frame(items: npt.NDArray[Any], **kwargs: Any) -> memoryview:
 
     Raises
     ------
-    ArgumentError, CapacityError, TypeError
-        As for `empty`.
+    ArgumentError
+        For metalayers that do not fit.
+    TypeError
+        For dtypes that a frame cannot name.
     """
-    array, compression = new_array(
-        items.shape, check_dtype(items.dtype), {**kwargs, "contiguous": True}
-    )
-    frame = array.to_cframe()  # without chunks: header and trailer
-    grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
+    dtype = check_dtype(items.dtype)
+    frame = _empty_frame(grid, dtype, compression, tuple(meta.items()))
     if not grid.nchunks:
-        return frame
-    start = FrameHeader.length_of(bytes(frame[:16]))
-    trailer = np.frombuffer(frame[start:], np.uint8)
+        return memoryview(frame)
+    kernel, parameters = kernel_of(grid), compression.to_kernel()
+    start = FrameHeader.length_of(frame)
+    trailer = np.frombuffer(frame, np.uint8, offset=start)
     behind = grid.nchunks * 8 + lib.BLOSC2_MAX_OVERHEAD + len(trailer)
     memory = np.empty(start + kernel.bound + behind, np.uint8)
-    memory[:start] = np.frombuffer(frame[:start], np.uint8)
+    memory[:start] = np.frombuffer(frame, np.uint8, start)
     offsets = np.empty(grid.nchunks, np.int64)
     parts, cbytes = [], 0
     for number, source in enumerate(chunk_items(items, grid)):

@@ -6,7 +6,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy.typing as npt
@@ -15,26 +14,20 @@ from caterva_cffi import fancy, recycling
 from caterva_cffi.buffers import address
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.kernel import kernel_of
 from caterva_cffi.layout import Layout, layout_steps, part_steps
 from caterva_cffi.plan import WHOLE, MissingError, Part, Steps, by_chunk, run, touched_share
 from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.reading import PartsReader
 from caterva_cffi.selection import Basic, Box, Fancy
 
-__all__ = ["Fetched", "Fetching", "kernel_of", "whole_layout"]
+__all__ = ["Fetched", "Fetching", "whole_layout"]
 
 _USUAL_HEADER = 512
 """Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
 
 _MOST_AT_ONCE = 1 << 20
 """A first read longer than this would often fetch more offsets than are needed."""
-
-
-@lru_cache(maxsize=256)
-def kernel_of(grid: Grid) -> Kernel:
-    """Return a kernel, which knows nothing but the grid."""
-    return Kernel(grid)
 
 
 @dataclass(frozen=True)

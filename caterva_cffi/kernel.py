@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from caterva_cffi.grid import Grid
 from caterva_cffi.params import Compression
 from caterva_cffi.selection import Box
 
-__all__ = ["Kernel", "Piece", "special_chunk"]
+__all__ = ["Kernel", "Piece", "kernel_of", "special_chunk"]
 
 Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
@@ -290,6 +291,12 @@ class Kernel:
         if size < 0:
             check(int(size), _place(number, where.block))
         return result[:size]
+
+
+@lru_cache(maxsize=256)
+def kernel_of(grid: Grid) -> Kernel:
+    """Return a kernel, which knows nothing but the grid."""
+    return Kernel(grid)
 
 
 def _place(chunk: int, block: int) -> str:

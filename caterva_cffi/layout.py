@@ -7,7 +7,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -325,7 +325,7 @@ def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return the chunk of offsets, which count from the end of the frame's header."""
     if not offsets.any():
         # C-Blosc2 would store the 0. Without it a frame's length says that there is no other one.
-        return special_chunk(_OFFSETS, Grid((1,), (1,), (1,), 8), None)
+        return _only_offset()
     source = np.ascontiguousarray(offsets, "<i8")
     chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
     cparams = _OFFSETS.to_cparams(8, 0)
@@ -334,6 +334,13 @@ def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         context, ffi.from_buffer(source), source.nbytes, ffi.from_buffer(chunk), chunk.nbytes
     )
     return chunk[: check(size, "compressing the offsets of the chunks")]
+
+
+@lru_cache(maxsize=1)
+def _only_offset() -> npt.NDArray[np.uint8]:
+    chunk = special_chunk(_OFFSETS, Grid((1,), (1,), (1,), 8), None)
+    chunk.flags.writeable = False
+    return chunk
 
 
 def special_header(grid: Grid, special: int) -> bytes:

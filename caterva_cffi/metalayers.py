@@ -37,8 +37,17 @@ _FIXARRAY, _INT32, _INT64, _STR32 = 0x90, 0xD2, 0xD3, 0xDB
 _NUMPY_FORMAT = 0
 
 
-def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
+def encode_geometry(
+    grid: Grid, dtype: np.dtype[Any], *, for_caterva: bool = True
+) -> dict[str, bytes]:
     """Return the metalayers of an array: `b2nd`, `caterva` where it can read the array, `crc32`.
+
+    Parameters
+    ----------
+    grid : Grid
+    dtype : dtype
+    for_caterva : bool
+        Whether Caterva is to read the array, which knows no `b2nd`.
 
     Raises
     ------
@@ -48,7 +57,7 @@ def encode_geometry(grid: Grid, dtype: np.dtype[Any]) -> dict[str, bytes]:
     body = bytes([0, grid.ndim]) + _array(_INT64, "q", grid.shape)
     body += _array(_INT32, "i", grid.chunks) + _array(_INT32, "i", grid.blocks)
     layers = {}
-    if grid.fits_caterva:
+    if for_caterva and grid.fits_caterva:
         layers[CATERVA] = bytes([_FIXARRAY + 5]) + body
     text = text_of_dtype(dtype).encode()
     tail = bytes([_NUMPY_FORMAT]) + struct.pack(">BI", _STR32, len(text)) + text

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from operator import index
 from typing import Any, ClassVar, Literal, cast
 
@@ -32,7 +33,7 @@ from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
 from caterva_cffi.params import Codec, Compression, Filter
 
-__all__ = ["Caterva", "Parameters"]
+__all__ = ["Caterva", "Parameters", "grid_of"]
 
 CNAMES = {
     "lz4": Codec.LZ4,
@@ -173,7 +174,7 @@ class Parameters:
                 return default_partition(shape, itemsize, None, _cut(self.block_shape, whole))
         return chunks, blocks
 
-    @property
+    @cached_property
     def compression(self) -> Compression:
         """How blocks are compressed."""
         return Compression(
@@ -194,17 +195,20 @@ class Parameters:
         memoryview
             Keeps the frame's memory alive.
         """
-        chunks, blocks = self.partition(array.shape, array.itemsize)
-        return encode_frame(
-            array,
-            chunks=chunks,
-            blocks=blocks,
-            codec=CNAMES[self.cname],
-            clevel=self.clevel,
-            filters=[SHUFFLES[self.shuffle]],
-            checksum=self.checksum,
-            meta=metalayers or None,
-        )
+        grid = grid_of(self, array.shape, array.itemsize)
+        return encode_frame(array, grid, self.compression, metalayers)
+
+
+@lru_cache(maxsize=256)
+def grid_of(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
+    """Return the partition that an array gets.
+
+    Raises
+    ------
+    ArgumentError
+        As `Parameters.partition`.
+    """
+    return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
 def _cut(shape: Sequence[int] | None, most: Sequence[int]) -> tuple[int, ...] | None:
@@ -264,7 +268,8 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         array = _as_ndarray(buf, "the source")
         check_dtype(array.dtype)
         order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-        return bytes(self.to_frame(array, **{_ORDER: order.encode()}))
+        metalayers = {_ORDER: order.encode()} if order == "F" else {}
+        return bytes(self.to_frame(array, **metalayers))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decode all items.

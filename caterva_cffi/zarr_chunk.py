@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -25,10 +25,10 @@ from caterva_cffi import cache, stores
 from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
-from caterva_cffi.fetching import Fetching, kernel_of, whole_layout
-from caterva_cffi.grid import Grid
+from caterva_cffi.fetching import Fetching, whole_layout
+from caterva_cffi.kernel import kernel_of
 from caterva_cffi.layout import Layout
-from caterva_cffi.numcodecs import Parameters
+from caterva_cffi.numcodecs import Parameters, grid_of
 from caterva_cffi.plan import WHOLE, MissingError, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
 from caterva_cffi.reading import stamp_of
@@ -210,7 +210,7 @@ class Chunk:
 
     def _fetching(self, selection: Any, policy: ReadPolicy) -> Fetching:
         shape = self.spec.shape
-        usual = _grid(self.parameters, shape, self.dtype.itemsize)
+        usual = grid_of(self.parameters, shape, self.dtype.itemsize)
         return Fetching(normalize(selection, shape), usual, policy, self._check)
 
     def _check(self, layout: Layout) -> None:
@@ -253,11 +253,6 @@ def _pointing_to_verify() -> Iterator[None]:
     except CatervaError as error:
         error.add_note("`python -m caterva_cffi verify` names the chunks that are damaged.")
         raise
-
-
-@lru_cache(maxsize=256)
-def _grid(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
-    return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
 def _with_dtype(

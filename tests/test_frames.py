@@ -19,7 +19,8 @@ import zarr
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
 from caterva_cffi.encoding import encode_frame
-from caterva_cffi.frame import FrameHeader
+from caterva_cffi.frame import TRAILER_MIN, FrameHeader
+from caterva_cffi.grid import Grid
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.reading import pieces
 from caterva_cffi.zarr import CatervaCodec
@@ -459,17 +460,19 @@ def test_pickles_of_what_is_read_only(frame):
 def test_encode_frame_gives_what_appending_gives(shape, chunks, blocks, step, clevel):
     items = np.arange(math.prod(shape), dtype="i8").reshape(shape)
     items = np.where(items % step == 0, items, 0)
-    options = {"chunks": chunks, "blocks": blocks, "clevel": clevel, "meta": {"m": b"x"}}
-    frame = encode_frame(items, **options)
-    appended = cat.asarray(items, contiguous=True, **options).to_cframe()
-    if len(frame) < len(appended):  # the offset of an only chunk is not stored
-        header = FrameHeader.parse(bytes(frame[: FrameHeader.length_of(bytes(frame[:16]))]))
-        end = header.offsets_at
-        assert header.nchunks == 1 and len(appended) - len(frame) == 8
-        assert frame[:16] == appended[:16] and frame[24:end] == appended[24:end]
-        assert frame[end + 32 :] == appended[end + 40 :]
-    else:
-        assert frame == appended
+    options = {"chunks": chunks, "blocks": blocks, "meta": {"m": b"x"}}
+    grid = Grid(shape, chunks, blocks, 8)
+    frame = encode_frame(items, grid, cat.Compression(clevel=clevel), options["meta"])
+    appended = cat.asarray(items, contiguous=True, clevel=clevel, **options).to_cframe()
+    found = []
+    for data in map(bytes, (frame, appended)):
+        header = FrameHeader.parse(data[: FrameHeader.length_of(data[:16])])
+        assert header.frame_len == len(data)
+        layers = {k: v for k, v in header.metalayers.items() if k != "caterva"}
+        chunks_end = header.header_len + header.cbytes
+        sizes = header.nbytes, header.itemsize, header.blocksize, header.chunksize
+        found.append((sizes, layers, data[header.header_len : chunks_end], data[-TRAILER_MIN:]))
+    assert found[0] == found[1]
     np.testing.assert_array_equal(cat.from_cframe(frame)[...], items)
 
 
@@ -613,7 +616,10 @@ def test_frames_that_others_left_bytes_in():
 @pytest.mark.parametrize("checksum", [True, False])
 def test_one_request_finds_the_only_chunk_of_a_new_frame(checksum):
     for items in (np.arange(1000), np.zeros(1000, int)):
-        frame, asked = bytes(encode_frame(items, checksum=checksum)), []
+        frame = bytes(
+            encode_frame(items, Grid((1000,), (1000,), (250,), 8, checksum), cat.Compression())
+        )
+        asked = []
 
         class Counting:
             def read_ranges(self, ranges, frame=frame, asked=asked):
