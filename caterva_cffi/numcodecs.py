@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import index
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,9 @@ from caterva_cffi.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
 from caterva_cffi.params import Codec, Compression, Filter
+from caterva_cffi.user_warnings import warn_user
 
-__all__ = ["Caterva", "Parameters", "grid_of"]
+__all__ = ["Caterva", "Parameters", "PartitionWarning", "grid_of"]
 
 CNAMES = {
     "lz4": Codec.LZ4,
@@ -52,6 +53,11 @@ _ORDER = "memory_order"
 """Metalayer with the letter of the order in which the encoded items lay in memory."""
 
 _Order = Literal["C", "F"]
+_Shapes: TypeAlias = list[tuple[int, ...]]
+
+
+class PartitionWarning(UserWarning):
+    """A codec's `block_shape` or `chunk_shape` does not fit what it stores: it takes another."""
 
 
 def _parse_shape(name: str, data: object) -> tuple[int, ...] | None:
@@ -87,17 +93,23 @@ class Parameters:
     Parameters
     ----------
     block_shape : sequence of int, optional
-        The blocks that decode on their own, in items. Sides are cut to the chunk's. By default
-        near-isotropic blocks that fit an L2 cache.
+        The blocks that decode on their own, in items. By default near-isotropic blocks that fit an
+        L2 cache.
     chunk_shape : sequence of int, optional
-        Caterva's chunks, in items. Sides are cut to the array's. By default one chunk, or chunks of
-        a default shape where the array is too large for one (2 GiB).
+        Caterva's chunks, in items. By default one chunk, or chunks of a default shape where the
+        array is too large for one (2 GiB).
     cname : {"lz4", "lz4hc", "blosclz", "zlib", "zstd"}
     clevel : int
         0 (no compression) to 9.
     shuffle : {"shuffle", "noshuffle", "bitshuffle"}
     checksum : bool
         Whether each block has a CRC-32, which is compared when the block is read.
+
+    Notes
+    -----
+    Shapes are wishes, because codecs are used again for other arrays: they are kept as they are
+    given, cut for each array whose sides are shorter, and replaced by the defaults for one with
+    another number of dimensions. A `PartitionWarning` says so, once for each shape of arrays.
 
     Raises
     ------
@@ -113,6 +125,7 @@ class Parameters:
     clevel: int = 5
     shuffle: str = "shuffle"
     checksum: bool = False
+    _told: ClassVar[dict[tuple[int, ...], object]]
 
     def __post_init__(self) -> None:
         blocks = _parse_shape("block_shape", self.block_shape)
@@ -131,20 +144,7 @@ class Parameters:
         object.__setattr__(self, "shuffle", _parse_choice("shuffle", self.shuffle, SHUFFLES))
         if not isinstance(self.checksum, bool):
             raise TypeError(f"checksum is {self.checksum!r}; expected True or False")
-
-    def check_ndim(self, ndim: int) -> None:
-        """Refuse arrays with another number of dimensions than the configured shapes have.
-
-        Raises
-        ------
-        ArgumentError
-        """
-        for name in ("block_shape", "chunk_shape"):
-            shape = getattr(self, name)
-            if shape is not None and len(shape) != ndim:
-                raise ArgumentError(
-                    f"{name} {shape} has {len(shape)} dimensions, the array to encode has {ndim}"
-                )
+        object.__setattr__(self, "_told", {})
 
     def partition(
         self, shape: Sequence[int], itemsize: int
@@ -157,13 +157,7 @@ class Parameters:
             In items.
         itemsize : int
             Bytes.
-
-        Raises
-        ------
-        ArgumentError
-            For configured shapes with another number of dimensions.
         """
-        self.check_ndim(len(shape))
         whole = tuple(max(length, 1) for length in shape)
         chunks = _cut(self.chunk_shape, whole) or whole
         blocks = _cut(self.block_shape, chunks) or default_blocks(chunks, itemsize)
@@ -196,23 +190,49 @@ class Parameters:
             Keeps the frame's memory alive.
         """
         grid = grid_of(self, array.shape, array.itemsize)
+        if self._unmet(grid.chunks, grid.blocks) and array.size:
+            self._warn_of_partition(array.shape, array.itemsize)
         return encode_frame(array, grid, self.compression, metalayers)
+
+    def _usual_shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], _Shapes]:
+        """Return which arrays one of this shape is among, and the shapes that most may have."""
+        return shape, [shape]
+
+    def _unmet(self, chunks: tuple[int, ...], blocks: tuple[int, ...]) -> list[str]:
+        """Return the names of the configured shapes that are not those of a partition."""
+        used = {"block_shape": blocks, "chunk_shape": chunks}
+        return [name for name in used if getattr(self, name) not in (None, used[name])]
+
+    def _warn_of_partition(self, shape: tuple[int, ...], itemsize: int) -> None:
+        """Warn once of wishes that do not fit arrays of this shape."""
+        among, usual = self._usual_shapes(shape)
+        if not all(self._unmet(*self.partition(each, itemsize)) for each in usual):
+            return
+        token = object()
+        if self._told.setdefault(among, token) is not token:  # atomic: threads encode at once
+            return
+        chunks, blocks = self.partition(usual[0], itemsize)
+        asked = " and ".join(
+            f"{name} {getattr(self, name)}" for name in self._unmet(chunks, blocks)
+        )
+        inside = "" if chunks == usual[0] else f" in chunks of {chunks}"
+        warn_user(
+            f"{asked} does not fit shape {usual[0]}: codec 'caterva' stores blocks of {blocks}"
+            f"{inside}",
+            PartitionWarning,
+        )
 
 
 @lru_cache(maxsize=256)
 def grid_of(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
-    """Return the partition that an array gets.
-
-    Raises
-    ------
-    ArgumentError
-        As `Parameters.partition`.
-    """
+    """Return the partition that an array gets."""
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
 def _cut(shape: Sequence[int] | None, most: Sequence[int]) -> tuple[int, ...] | None:
-    return None if shape is None else tuple(map(min, shape, most))
+    if shape is None or len(shape) != len(most):
+        return None
+    return tuple(map(min, shape, most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +242,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
     Parameters
     ----------
     block_shape, chunk_shape, cname, clevel, shuffle, checksum
-        As for `Parameters`. Leave the shapes out where a filter flattens the arrays.
+        As for `Parameters`. Shapes are of no use where a filter flattens the arrays.
 
     Examples
     --------
@@ -261,9 +281,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         Raises
         ------
         TypeError
-            For objects, and for what is no buffer.
-        ArgumentError
-            For configured shapes with another number of dimensions.
+            For objects, dtypes that a frame cannot name, and what is no buffer.
         """
         array = _as_ndarray(buf, "the source")
         check_dtype(array.dtype)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, permutations
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,7 +27,7 @@ from caterva_cffi import stores
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import MAX_DIM
-from caterva_cffi.numcodecs import Parameters
+from caterva_cffi.numcodecs import Parameters, PartitionWarning
 from caterva_cffi.plan import run, run_async
 from caterva_cffi.reading import read_ranges
 from caterva_cffi.turns import in_thread
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["CatervaCodec", "PartialReadsOffWarning"]
+__all__ = ["CatervaCodec", "PartialReadsOffWarning", "PartitionWarning"]
+
+_MOST_TURNS = 1000
 
 
 class PartialReadsOffWarning(ZarrUserWarning):
@@ -56,9 +59,9 @@ class CatervaCodec(
     Parameters
     ----------
     block_shape : sequence of int, optional
-        The blocks that decode on their own, in items; not larger than the Zarr chunk.
+        The blocks that decode on their own, in items: a wish, cut to Zarr's chunks.
     chunk_shape : sequence of int, optional
-        Caterva's chunks inside the Zarr chunk. By default the whole Zarr chunk.
+        Caterva's chunks inside the Zarr chunk, a wish too. By default the whole Zarr chunk.
     cname, clevel, shuffle, checksum
         As for `caterva_cffi.numcodecs.Parameters`.
 
@@ -73,6 +76,11 @@ class CatervaCodec(
 
     is_fixed_size: ClassVar[bool] = False  # type: ignore[misc]
     _beside: ClassVar[bool] = False  # other codecs, as far as is known
+    _largest: ClassVar[dict[tuple[int, ...], None]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "_largest", {})
 
     # --- configuration ------------------------------------------------------------------------
 
@@ -118,7 +126,7 @@ class CatervaCodec(
         TypeError
             For a dtype with items of variable length.
         ArgumentError
-            For too many dimensions, or shapes with another number of them.
+            For too many dimensions.
         """
         try:
             check_items(array_spec.dtype.to_native_dtype())
@@ -129,25 +137,32 @@ class CatervaCodec(
                 f"codec 'caterva' stores at most {MAX_DIM} dimensions, the array has "
                 f"{array_spec.ndim}"
             )
-        self.check_ndim(array_spec.ndim)
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Check that the configured shapes fit the array's chunks.
+        """Remember a grid whose chunks have several shapes.
 
-        Raises
-        ------
-        ArgumentError
+        Block and chunk shapes are not checked here: they are wishes, and Zarr does not say whether
+        a codec before this one turned the axes.
         """
-        self.check_ndim(len(shape))
-        chunk = getattr(chunk_grid, "chunk_shape", None)
-        if chunk is None:
-            return  # chunks of several shapes: blocks are cut to each
-        for name in ("block_shape", "chunk_shape"):
-            given = getattr(self, name)
-            # Zarr does not say whether a codec before this one turned the axes.
-            if given is not None and any(map(int.__gt__, sorted(given), sorted(chunk))):
-                raise ArgumentError(f"{name} {given} is larger than the Zarr chunk {tuple(chunk)}")
+        lengths = getattr(chunk_grid, "chunk_shapes", None)
+        if lengths is not None:
+            largest = tuple(each if isinstance(each, int) else max(each) for each in lengths)
+            self._largest[largest] = None
+
+    def _usual_shapes(
+        self, shape: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Return the largest chunk of a grid that has chunks of several shapes, and its turns.
+
+        Blocks that are cut for smaller chunks are as they must be there.
+        """
+        for largest in list(self._largest):
+            turns = dict.fromkeys(islice(permutations(largest), _MOST_TURNS))
+            usual = [each for each in turns if _is_within(shape, each)]
+            if usual:
+                return largest, usual
+        return super()._usual_shapes(shape)
 
     def compute_encoded_size(self, _input_byte_length: int, _chunk_spec: ArraySpec) -> int:
         """Refuse: the size of a compressed chunk is not known beforehand."""
@@ -235,6 +250,10 @@ class CatervaCodec(
             )
         steps = chunk.read_steps(byte_getter, selection)
         return await run_async(steps, _answers_async(byte_getter, chunk_spec))
+
+
+def _is_within(shape: Sequence[int], other: Sequence[int]) -> bool:
+    return len(shape) == len(other) and all(map(int.__le__, shape, other))
 
 
 # --- running steps ----------------------------------------------------------------------------

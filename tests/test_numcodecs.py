@@ -7,6 +7,7 @@ import copy
 import json
 import math
 import pickle
+import re
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ from numcodecs.compat import ensure_bytes
 
 import caterva_cffi as cat
 from caterva_cffi.kernel import Kernel
-from caterva_cffi.numcodecs import Caterva
+from caterva_cffi.numcodecs import Caterva, PartitionWarning
 
 RANDOM = np.random.default_rng(7)
 
@@ -142,6 +143,7 @@ def test_source_is_not_copied(order, view, monkeypatch):
     st.data(),
 )
 @settings(deadline=None)
+@pytest.mark.filterwarnings("ignore::caterva_cffi.numcodecs.PartitionWarning")
 def test_partial_is_a_part_of_the_run(source, order, data):
     source = source.copy(order=order)
     codec = Caterva(block_shape=tuple([2] * source.ndim))
@@ -193,15 +195,40 @@ def test_selection(order, selection):
 
 
 def test_shapes_reach_the_frame():
-    codec = Caterva(block_shape=(4, 4), chunk_shape=[8, 16])
-    for shape, chunks, blocks in [
-        ((20, 20), (8, 16), (4, 4)),
-        ((5, 3), (5, 3), (4, 3)),
-    ]:
-        frame = cat.from_cframe(codec.encode(np.zeros(shape)))
-        assert (frame.shape, frame.chunks, frame.blocks) == (shape, chunks, blocks)
+    frame = cat.from_cframe(
+        Caterva(block_shape=(4, 4), chunk_shape=[8, 16]).encode(np.ones((20, 20)))
+    )
+    assert (frame.shape, frame.chunks, frame.blocks) == ((20, 20), (8, 16), (4, 4))
     frame = cat.from_cframe(Caterva().encode(np.zeros((100, 100))))
     assert frame.chunks == frame.shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "blocks", "told"),
+    [
+        ((5, 3), (5, 3), (4, 3), "block_shape (4, 4) and chunk_shape (8, 16) does not fit"),
+        ((8, 9), (8, 9), (4, 4), "chunk_shape (8, 16) does not fit shape (8, 9)"),
+        ((12,), (12,), (12,), "codec 'caterva' stores blocks of (12,)"),
+        ((), (), (), "stores blocks of ()"),
+        ((7, 8, 16), (7, 8, 16), (7, 8, 16), "stores blocks of (7, 8, 16)"),
+        ((7, 99), (7, 16), (4, 4), "stores blocks of (4, 4) in chunks of (7, 16)"),
+    ],
+)
+def test_shapes_are_wishes(shape, chunks, blocks, told):
+    codec = Caterva(block_shape=(4, 4), chunk_shape=(8, 16))
+    source = np.arange(math.prod(shape), dtype="f4").reshape(shape)
+    with pytest.warns(PartitionWarning, match=re.escape(told)) as caught:
+        first = codec.encode(source)
+    assert caught[0].filename == __file__
+    for encoded in (first, codec.encode(source)):  # the second time it is silent
+        frame = cat.from_cframe(encoded)
+        assert (frame.shape, frame.chunks, frame.blocks) == (shape, chunks, blocks)
+        assert np.array_equal(codec.decode(encoded), source.reshape(-1))
+    assert codec.block_shape == (4, 4)
+
+
+def test_empty_arrays_are_not_told_of():
+    assert Caterva(block_shape=(4, 4)).encode(np.zeros((0, 2)))
 
 
 @pytest.mark.parametrize(
@@ -312,11 +339,6 @@ FRAME = Caterva().encode(np.arange(24, dtype="i4").reshape(4, 6))
 def test_sources_that_are_no_plain_bytes(source, error):
     with pytest.raises(error):
         Caterva().encode(source)
-
-
-def test_configured_shapes_of_other_dimensions():
-    with pytest.raises(ValueError, match=r"block_shape .2, 2. has 2 dimensions, .* encode has 1"):
-        Caterva(block_shape=(2, 2)).encode(bytes(8))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -21,7 +22,8 @@ from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
 
 import caterva_cffi as cat
 from caterva_cffi.kernel import Kernel
-from caterva_cffi.zarr import CatervaCodec, PartialReadsOffWarning
+from caterva_cffi.numcodecs import Caterva
+from caterva_cffi.zarr import CatervaCodec, PartialReadsOffWarning, PartitionWarning
 
 PIPELINES = ["BatchedCodecPipeline", "FusedCodecPipeline"]
 DEFAULT = {"zarr_format": 3, "compressors": None}
@@ -513,17 +515,154 @@ def test_wrong_metadata(data, match):
         CatervaCodec.from_dict(data)
 
 
-@pytest.mark.parametrize(
-    ("codec", "match"),
-    [
-        (CatervaCodec(block_shape=(2,)), "block_shape .2,. has 1 dimensions"),
-        (CatervaCodec(block_shape=(5, 2)), "block_shape .5, 2. is larger than the Zarr chunk"),
-        (CatervaCodec(chunk_shape=(4, 5)), "chunk_shape .4, 5. is larger than the Zarr chunk"),
-    ],
-)
-def test_shapes_that_do_not_fit_the_chunks(codec, match):
-    with pytest.raises(ValueError, match=match):
-        create(np.zeros((8, 8)), (4, 4), codec)
+# How arrays of chunks (6, 12) are stored for what is wished, and what of it is told.
+WISHES = {
+    "fits": ({"block_shape": (6, 4)}, (6, 12), (6, 4), None),
+    "too long": ({"block_shape": (7, 4)}, (6, 12), (6, 4), "block_shape (7, 4) does not fit"),
+    "swapped": ({"block_shape": (12, 1)}, (6, 12), (6, 1), "shape (6, 12): codec 'caterva' stores"),
+    "of another rank": ({"block_shape": (2,)}, (6, 12), (6, 12), "stores blocks of (6, 12)"),
+    "chunks fit": ({"chunk_shape": (3, 12)}, (3, 12), (3, 12), None),
+    "chunks too long": ({"chunk_shape": (3, 99)}, (3, 12), (3, 12), "chunk_shape (3, 99) does"),
+    "both": (
+        {"block_shape": (5, 2), "chunk_shape": (9, 2)},
+        (6, 2),
+        (5, 2),
+        "chunk_shape (9, 2) does not fit shape (6, 12): codec 'caterva' stores blocks of (5, 2) in",
+    ),
+}
+WAYS = {
+    "alone": {"serializer": lambda codec: codec, "chunks": (6, 12)},
+    "format 2": {"zarr_format": 2, "chunks": (6, 12)},
+    "in shards": {"serializer": lambda codec: codec, "chunks": (6, 12), "shards": (12, 12)},
+    "turned": {
+        "serializer": lambda codec: codec,
+        "chunks": (12, 6),
+        "filters": [TransposeCodec(order=(1, 0))],
+    },
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("wish", "chunks", "blocks", "told"), WISHES.values(), ids=WISHES)
+@pytest.mark.filterwarnings("ignore::caterva_cffi.zarr.PartialReadsOffWarning")
+def test_shapes_are_wishes(way, wish, chunks, blocks, told):
+    kwargs, store, data = dict(WAYS[way]), {}, np.arange(1, 577, dtype="i4").reshape(24, 24)
+    if way == "format 2":
+        kwargs["compressors"] = Caterva(**wish)
+    else:
+        kwargs |= {"serializer": CatervaCodec(**wish), "compressors": None}
+    with recorded(PartitionWarning) as caught:
+        z = zarr.create_array(store, shape=data.shape, dtype="i4", **kwargs)
+        z[...] = data
+        z[:3] = data[:3] = -1
+        z.resize((30, 24))
+        z[24:] = 5
+    assert [told in str(each.message) for each in caught] == ([True] if told else [])
+    assert all(each.filename == __file__ for each in caught)
+    again = zarr.open_array(store, mode="r")  # says nothing
+    assert np.array_equal(again[:24], data)
+    if way == "in shards":
+        return
+    (codec,) = again.compressors if way == "format 2" else again.metadata.codecs[-1:]
+    for name, shape in wish.items():
+        assert getattr(codec, name) == shape  # the wish is kept for arrays that are made from it
+    frames = [
+        cat.from_cframe(value.to_bytes()) for key, value in store.items() if key[-1].isdigit()
+    ]
+    assert {(frame.chunks, frame.blocks) for frame in frames} == {(chunks, blocks)}
+
+
+@contextmanager
+def recorded(category):
+    """Record warnings of a category; others are errors."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", category)
+        yield caught
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_codec_is_used_again(zarr_format):
+    """As xarray does with the encoding of what it opened."""
+    wish, store = {"block_shape": (5, 10, 10)}, {}
+    ours = (
+        {"compressors": Caterva(**wish)}
+        if zarr_format == 2
+        else {"serializer": CatervaCodec(**wish), "compressors": None}
+    )
+    data = np.random.default_rng(0).random((10, 20, 30))
+    z = zarr.create_array(
+        store, shape=data.shape, chunks=(10, 10, 15), dtype="f8", zarr_format=zarr_format, **ours
+    )
+    z[...] = data
+    opened = zarr.open_array(store)
+    for name in ours:
+        ours[name] = getattr(opened, name) or None
+    for part, chunks in [
+        (data[3], (20, 30)),
+        (data[:3], (3, 10, 15)),
+        (data, (2, 20, 5)),
+        (data[0, 0, 0], ()),
+    ]:
+        with pytest.warns(PartitionWarning) as caught:
+            other = zarr.create_array(
+                {}, shape=part.shape, chunks=chunks, dtype="f8", zarr_format=zarr_format, **ours
+            )
+            other[...] = part
+        assert len(caught) == 1
+        assert np.array_equal(other[...], part)
+    with pytest.warns(PartitionWarning, match="stores blocks of"):
+        copied = zarr.from_array({}, data=opened, chunks=(2, 4, 30))
+    assert np.array_equal(copied[...], data)
+
+
+if hasattr(zarr.core.metadata.v3, "RectilinearChunkGridMetadata"):
+
+    @pytest.mark.parametrize(
+        ("wish", "told"),
+        [
+            ((5, 6), None),
+            ((5, 7), "block_shape (5, 7) does not fit shape (5, 6)"),
+            ((6, 5), "block_shape (6, 5) does not fit shape (5, 6)"),
+            ((5,), "block_shape (5,) does not fit shape (5, 6)"),
+        ],
+    )
+    @pytest.mark.parametrize("turned", [False, True])
+    @pytest.mark.filterwarnings("ignore::caterva_cffi.zarr.PartialReadsOffWarning")
+    def test_chunks_of_several_shapes_are_told_of_once(wish, told, turned):
+        lengths, shape, filters = [[4, 5, 3], [6, 6, 2]], (12, 14), []
+        if turned:
+            lengths, shape, filters = lengths[::-1], shape[::-1], [TransposeCodec(order=(1, 0))]
+        codec = CatervaCodec(block_shape=wish)
+        with (
+            zarr.config.set({"array.rectilinear_chunks": True}),
+            recorded(PartitionWarning) as caught,
+        ):
+            z = zarr.create_array(
+                {},
+                shape=shape,
+                chunks=lengths,
+                dtype="i4",
+                serializer=codec,
+                filters=filters,
+                **DEFAULT,
+            )
+            z[...] = 1
+            z[:4] = 2
+        assert [told in str(each.message) for each in caught] == ([True] if told else [])
+
+
+def test_threads_are_told_once():
+    z = zarr.create_array(
+        {},
+        shape=(64, 8),
+        chunks=(4, 8),
+        dtype="i4",
+        serializer=CatervaCodec(block_shape=(9, 9)),
+        **DEFAULT,
+    )
+    with recorded(PartitionWarning) as caught, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda at: z.__setitem__(slice(at, at + 4), 1), range(0, 64, 4)))
+    assert len(caught) == 1
 
 
 def test_too_many_dimensions():

@@ -1,0 +1,63 @@
+"""Warnings that point to the line of the user's that is at work, also from another thread."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
+
+__all__ = ["warn_user"]
+
+_NOT_THE_USER = {
+    "asyncio", "caterva_cffi", "concurrent", "contextlib", "functools", "numcodecs", "threading",
+    "zarr",
+}  # fmt: skip
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Warn, and point to where the user's code is.
+
+    That is the nearest line outside this package and Zarr. Zarr works in a thread of its own for
+    synchronous calls: then it is the line that waits for it, if no other line does so too.
+
+    Parameters
+    ----------
+    message : str
+    category : type
+    """
+    frame = _users(sys._getframe(1)) or _waiting()
+    if frame is None:
+        warnings.warn(message, category, stacklevel=2)
+        return
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        frame.f_globals.get("__name__"),
+        frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _users(frame: FrameType | None) -> FrameType | None:
+    """Return the nearest frame of the user's."""
+    while frame is not None and _package(frame) in _NOT_THE_USER:
+        frame = frame.f_back
+    return frame
+
+
+def _waiting() -> FrameType | None:
+    """Return the user's frame that waits for Zarr's thread; None if several lines do."""
+    found = {}
+    for inner in sys._current_frames().values():
+        frame: FrameType | None = inner
+        while frame is not None and frame.f_globals.get("__name__") != "zarr.core.sync":
+            frame = frame.f_back
+        outer = _users(frame)
+        if frame is not None and outer is not None:
+            found[outer.f_code.co_filename, outer.f_lineno] = outer
+    return next(iter(found.values())) if len(found) == 1 else None
