@@ -114,10 +114,10 @@ class FrameEditor:
     def to_frame(self) -> memoryview:
         """Return the new frame."""
         layout, header = self._layout, self._layout.header
-        offsets = layout.offsets.copy()
+        offsets = layout.offsets.tolist()
         chunks: list[Any] = []
         cbytes = 0
-        for number, offset in enumerate(offsets.tolist()):
+        for number, offset in enumerate(offsets):
             if number not in self._changed and offset < 0:
                 continue  # a chunk of one value has no bytes
             chunk = self._changed.get(number)

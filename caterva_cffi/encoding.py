@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from caterva_cffi.constructors import chunk_items
 from caterva_cffi.dtypes import check_dtype
 from caterva_cffi.frame import FrameHeader, write_seal
 from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import kernel_of
+from caterva_cffi.kernel import Kernel, kernel_of
 from caterva_cffi.layout import encode_offsets
 from caterva_cffi.metalayers import encode_geometry
 from caterva_cffi.params import Compression
@@ -26,14 +26,39 @@ __all__ = ["encode_frame"]
 _FLAGS = 31  # of a chunk: in its upper half the value that it repeats
 
 
-@lru_cache(maxsize=256)  # the many chunks of a Zarr array begin alike
-def _empty_frame(
+class _Ends(NamedTuple):
+    """What frames of the same geometry and compression have in common.
+
+    Attributes
+    ----------
+    header : bytes
+        With all sizes but those that depend on the compressed chunks.
+    trailer : ndarray of uint8
+    kernel : Kernel
+    compression : cdata
+        The kernel's, which only reads it.
+    """
+
+    header: bytes
+    trailer: npt.NDArray[np.uint8]
+    kernel: Kernel
+    compression: Any
+
+
+@lru_cache(maxsize=256)  # the many chunks of a Zarr array begin and end alike
+def _ends(
     grid: Grid, dtype: np.dtype[Any], compression: Compression, meta: tuple[tuple[str, bytes], ...]
-) -> bytes:
-    """Return the frame of an array whose chunks are still to come."""
+) -> _Ends:
     layers = {**encode_geometry(grid, dtype, for_caterva=False), **dict(meta)}
     schunk = SChunk.create(compression, grid.itemsize, grid.blocksize, layers, contiguous=True)
-    return bytes(schunk.to_buffer())
+    frame = bytes(schunk.to_buffer())
+    start = FrameHeader.length_of(frame)
+    header = bytearray(frame[:start])
+    if grid.nchunks:
+        struct.pack_into(">q", header, 30, grid.nchunks * grid.chunk_nbytes)
+        struct.pack_into(">i", header, 58, grid.chunk_nbytes)
+    trailer = np.frombuffer(frame, np.uint8, offset=start)
+    return _Ends(bytes(header), trailer, kernel_of(grid), compression.to_kernel())
 
 
 def encode_frame(
@@ -69,42 +94,37 @@ def encode_frame(
     TypeError
         For dtypes that a frame cannot name.
     """
-    dtype = check_dtype(items.dtype)
-    frame = _empty_frame(grid, dtype, compression, tuple(meta.items()))
+    ends = _ends(grid, check_dtype(items.dtype), compression, tuple(meta.items()))
+    header, trailer, kernel = ends.header, ends.trailer, ends.kernel
     if not grid.nchunks:
-        return memoryview(frame)
-    kernel, parameters = kernel_of(grid), compression.to_kernel()
-    start = FrameHeader.length_of(frame)
-    trailer = np.frombuffer(frame, np.uint8, offset=start)
+        return memoryview(header + trailer.tobytes())
+    start = len(header)
     behind = grid.nchunks * 8 + lib.BLOSC2_MAX_OVERHEAD + len(trailer)
     memory = np.empty(start + kernel.bound + behind, np.uint8)
-    memory[:start] = np.frombuffer(frame, np.uint8, start)
-    offsets = np.empty(grid.nchunks, np.int64)
-    parts, cbytes = [], 0
-    for number, source in enumerate(chunk_items(items, grid)):
+    memory.data[:start] = header
+    sources = [items] if grid.nchunks == 1 else chunk_items(items, grid)
+    offsets, parts, cbytes = [], [], 0
+    for number, source in enumerate(sources):
         dest = memory[start : start + kernel.bound] if cbytes == 0 else None
-        chunk = kernel.encode(number, parameters, source, dest)
+        chunk = kernel.encode(number, ends.compression, source, dest)
         special = int(chunk[_FLAGS]) >> 4 & lib.BLOSC2_SPECIAL_MASK
         if special:
-            offsets[number] = (special << 56) - (1 << 63)
+            offsets.append((special << 56) - (1 << 63))
         else:
-            offsets[number] = cbytes
+            offsets.append(cbytes)
             cbytes += len(chunk)
             parts.append(chunk)
-    parts += [encode_offsets(offsets), trailer]
-    size = start + cbytes + sum(map(len, parts[-2:]))
-    for at, kind, value in (
-        (16, ">q", size),
-        (30, ">q", grid.nchunks * grid.chunk_nbytes),
-        (39, ">q", cbytes),
-        (58, ">i", grid.chunk_nbytes),
-    ):
-        struct.pack_into(kind, memory, at, value)
-    write_seal(memoryview(memory[:start]), parts[-2], trailer)
-    inside = len(parts[0]) if cbytes else 0
+    stored_offsets = encode_offsets(offsets)
+    inside = len(parts[0]) if parts else 0
+    parts += [stored_offsets, trailer]
+    size = start + cbytes + len(stored_offsets) + len(trailer)
+    struct.pack_into(">q", memory, 16, size)
+    struct.pack_into(">q", memory, 39, cbytes)
+    if grid.checksums:
+        write_seal(memoryview(memory[:start]), stored_offsets, trailer)
     if cbytes == inside:
         at = start + inside
-        memory[at:size] = np.concatenate(parts[bool(cbytes) :])
+        memory[at:size] = np.concatenate(parts[-2:])
         del parts, dest, chunk
         memory.resize(size, refcheck=False)  # gives back what was not needed
     else:

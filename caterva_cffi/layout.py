@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -321,12 +321,12 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
         raise FormatError(f"the first chunk says that it has {cbytes} bytes for {nbytes}")
 
 
-def encode_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def encode_offsets(offsets: Sequence[int]) -> npt.NDArray[np.uint8]:
     """Return the chunk of offsets, which count from the end of the frame's header."""
-    if not offsets.any():
+    if not any(offsets):
         # C-Blosc2 would store the 0. Without it a frame's length says that there is no other one.
         return _only_offset()
-    source = np.ascontiguousarray(offsets, "<i8")
+    source = np.array(offsets, "<i8")
     chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
     cparams = _OFFSETS.to_cparams(8, 0)
     context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)

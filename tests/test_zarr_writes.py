@@ -136,3 +136,17 @@ def test_another_number_of_bytes_is_refused():
     narrower = others.Quantize(digits=2, dtype="<f8", astype="<f4")  # and Zarr is not told
     with pytest.raises(ArgumentError, match=r"120 bytes.*float32.*expected 240.*\(5, 6\).*float64"):
         create(FLOATS.astype("f8"), (5, 6), filters=[narrower])
+
+
+# --- what small chunks cost -------------------------------------------------------------------
+
+
+def test_a_frame_of_one_plain_block_is_its_header_and_its_items():
+    for nitems in (1, 20):
+        store = {}
+        create(np.full(nitems, 7, "u1"), (nitems,), CatervaCodec(shuffle="noshuffle"), store)
+        frame = store["c/0"].to_bytes()
+        header_len = int.from_bytes(frame[11:15], "big")
+        assert header_len == 146
+        # Of the chunk, of its offset, and of the trailer.
+        assert len(frame) - header_len - nitems <= 32 + 32 + 35
