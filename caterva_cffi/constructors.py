@@ -14,10 +14,12 @@ import numpy.typing as npt
 from caterva_cffi._ffi import ffi
 from caterva_cffi.array import NDArray
 from caterva_cffi.buffers import as_bytes
+from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
+from caterva_cffi.keywords import check_keywords, without_ignored
 from caterva_cffi.metalayers import OWN, encode_geometry
 from caterva_cffi.params import Compression
 from caterva_cffi.ranges import RangeReader
@@ -41,6 +43,7 @@ _COMPRESSION = {
     "codec", "clevel", "filters", "filtersmeta", "nthreads", "usedict", "splitmode", "codec_meta"
 }  # fmt: skip
 _STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe", "meta", "mode"}
+_KNOWN = _COMPRESSION | _STORAGE
 
 
 def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
@@ -62,10 +65,9 @@ def new_array(
     shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
 ) -> tuple[NDArray, Compression]:
     """Return a new array whose chunks are yet to be appended."""
-    unknown = set(kwargs) - _COMPRESSION - _STORAGE
-    if unknown:
-        known = ", ".join(sorted(_COMPRESSION | _STORAGE | {"dtype"}))
-        raise TypeError(f"unknown arguments {sorted(unknown)}; expected some of {known}")
+    if not kwargs.keys() <= _KNOWN:
+        kwargs = without_ignored(kwargs)
+        check_keywords(kwargs, _KNOWN | {"dtype"})
     lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     given = {name: value for name, value in kwargs.items() if name in _COMPRESSION}
     compression = Compression(**given)
@@ -333,6 +335,11 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
         del inherited["blocks"]
     given = {name: value for name, value in kwargs.items() if value is not None}
+    if given.pop("itemsize", None) is not None:
+        warn_caller(
+            "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
+            DeprecationWarning,
+        )
     items = np.asarray(array.read(), given.pop("dtype", None))
     return _encode(items, check_dtype(items.dtype), {**inherited, **given}, dict(array.vlmeta))
 

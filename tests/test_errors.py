@@ -221,7 +221,11 @@ WRONG = {
     "codec parameter": (zeros(codec_meta=-129), A, "meta is -129"),
     "split mode": (zeros(splitmode=7), A, "splitmode is 7; expected a SplitMode"),
     "no threads": (zeros(nthreads=0), A, "nthreads is 0; expected a positive integer"),
-    "unknown argument": (zeros(chunk=(2, 2)), T, r"unknown arguments \['chunk'\]; .*chunks"),
+    "unknown argument": (
+        zeros(chunk=(2, 2)),
+        T,
+        r"unknown argument 'chunk' \(did you mean 'chunks'\?\); expected some of blocks, ",
+    ),
     # destinations
     "small destination": (
         lambda: array().read(out=np.zeros((4, 5), "<i4")),
