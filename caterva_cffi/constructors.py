@@ -15,7 +15,7 @@ from caterva_cffi._ffi import ffi
 from caterva_cffi.array import NDArray
 from caterva_cffi.buffers import as_bytes
 from caterva_cffi.callers import warn_caller
-from caterva_cffi.dtypes import as_items, check_dtype, void_dtype
+from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid, default_partition
 from caterva_cffi.kernel import special_chunk
@@ -285,7 +285,7 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     """
     if isinstance(ndarray, NDArray):
         ndarray = ndarray.read()
-    items = np.asarray(ndarray, dtype)
+    items = as_asked(ndarray, dtype)
     return _encode(items, check_dtype(items.dtype), kwargs)
 
 
@@ -340,7 +340,7 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
             "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
             DeprecationWarning,
         )
-    items = np.asarray(array.read(), given.pop("dtype", None))
+    items = as_asked(array.read(), given.pop("dtype", None))
     return _encode(items, check_dtype(items.dtype), {**inherited, **given}, dict(array.vlmeta))
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 __all__ = [
     "allocate",
+    "as_asked",
     "as_dtype",
     "as_items",
     "check_dtype",
@@ -236,3 +237,14 @@ def as_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def as_items(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return a value as an array of exactly a dtype, without a copy where it has it."""
     return as_dtype(np.asarray(value, dtype), dtype)
+
+
+def as_asked(value: Any, dtype: npt.DTypeLike | None) -> npt.NDArray[Any]:
+    """Return a value as `numpy.asarray` does, which finds units and lengths that are left out.
+
+    Byte order is as it is asked for, also that of dates without a unit.
+    """
+    items = np.asarray(value, dtype)
+    asked = items.dtype if dtype is None else np.dtype(dtype)
+    differ_in_order = items.dtype.newbyteorder("=") == asked.newbyteorder("=")
+    return as_dtype(items, asked) if differ_in_order else items

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
-from caterva_cffi.dtypes import allocate
+from caterva_cffi.dtypes import allocate, as_asked
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import InfoReporter, html_of
@@ -165,7 +165,7 @@ class ReadableArray(ABC):
         if copy is False:
             raise ValueError("compressed items cannot be had without a copy")
         items = self.read()
-        return items if dtype is None else items.astype(dtype, copy=False)
+        return as_asked(items, dtype)
 
     def __getitem__(self, key: Any) -> Any:
         """Return items, as NumPy does.

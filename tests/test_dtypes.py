@@ -99,6 +99,7 @@ def test_round_trip(dtype, contiguous):
     assert_same(array[1:4, ::-2], items[1:4, ::-2])
     assert_same(np.asarray(array), items)
     assert type(array[0, 0]) is type(items[0, 0])
+    assert dtype.names is not None or array[0, 0].tobytes() == items[0, 0].tobytes()
     frame = array.to_cframe()
     for copy in (False, True):
         again = cat.from_cframe(frame, copy=copy)
@@ -133,6 +134,45 @@ def test_constructors(dtype):
     assert cat.zeros(SHAPE, dtype.itemsize, dtype=dtype).dtype == dtype
     with pytest.raises(cat.ArgumentError, match="contradicts"):
         cat.zeros(SHAPE, dtype.itemsize + 1, dtype=dtype)
+
+
+ORDERED = ["i4", "u8", "f2", "f8", "c16", "M8", "m8", "M8[7D]", "U3", [("a", "i4"), ("b", "M8")]]
+
+
+def in_order(dtype, order):
+    return np.dtype(dtype).newbyteorder(order)
+
+
+@pytest.mark.parametrize("dtype", ORDERED, ids=str)
+@pytest.mark.parametrize("after", "<>")
+@pytest.mark.parametrize("before", "<>")
+def test_casts_to_another_byte_order(before, after, dtype):
+    items, wanted = items_of(in_order(dtype, before)), in_order(dtype, after)
+    expected = (items if before == after else items.byteswap()).view(wanted)
+    array = cat.asarray(items)
+    for found in (cat.asarray(items, dtype=wanted), array.copy(dtype=wanted)):
+        assert found.dtype == wanted
+        assert_same(found[...], expected)
+    assert_same(np.asarray(array, wanted), np.asarray(items, wanted))
+    target = cat.zeros(SHAPE, dtype=wanted, chunks=(3, 4), blocks=(2, 3))
+    target[...] = items
+    target[1] = array[1:2]
+    target[[0, 2], 1:] = items[[0, 2], 1:]
+    assert_same(target[...], expected)
+    assert_same(cat.full(SHAPE, items[1, 1], dtype=wanted)[1, 1:2], expected[1, 1:2])
+
+
+@pytest.mark.parametrize("asked", ["M8", "S", "U"])
+def test_units_and_lengths_that_are_left_out_are_found(asked):
+    items = np.array(["2020-01-01", "1999-02-03"], "M8[D]" if asked == "M8" else f"{asked}10")
+    assert cat.asarray(items, dtype=asked).dtype == items.dtype
+    assert cat.asarray(items).copy(dtype=asked).dtype == items.dtype
+
+
+def test_a_unit_is_not_dropped():
+    array = cat.zeros(2, dtype="M8")
+    with pytest.raises(ValueError, match="generic"):
+        array[...] = np.array([1, 2], "M8[s]")
 
 
 @each_dtype
