@@ -22,6 +22,7 @@ import machine
 import partitions
 import remote
 import report
+import small_chunks
 import zarr_slices
 from timing import Budget
 
@@ -46,6 +47,7 @@ PARTS = {
         ("kernel", kernel),
         ("checksums", checksums),
         ("zarr_slices", zarr_slices),
+        ("small_chunks", small_chunks),
         ("partitions", partitions),
         ("remote", remote),
     )

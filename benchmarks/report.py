@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 from partitions import Point
 from remote import Far
+from small_chunks import Small
 from timing import Spread
 from zarr_slices import OURS, Timed
 
@@ -80,7 +81,7 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point | Far) -> str:
+def line(row: Row | Timed | Point | Far | Small) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -94,6 +95,9 @@ def line(row: Row | Timed | Point | Far) -> str:
     if isinstance(row, Far):
         asked = f"{row.requests:5g} requests {size(row.sent):>9}"
         return f"{row.protocol:10} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
+    if isinstance(row, Small):
+        shown = (f"{n} {seconds(s.median)}, {row.nbytes[n]} B" for n, s in row.seconds.items())
+        return f"{row.case:24} {'; '.join(shown)}; {ratio(row.against_default)}"
     memory = "" if row.peak is None else f"{row.peak / 2**20:10.1f} MiB"
     return f"{row.way:58} {row.what:16} {row.x:4} {seconds(row.seconds.median):>8}{memory}"
 
@@ -132,6 +136,20 @@ def checksums(rows: Sequence[Row], _: Path) -> str:
     works = list(dict.fromkeys(row.work for row in rows))
     lines = [(work, *(values[work, case] for case in cases)) for work in works]
     return table(("with checksums / without", *cases), lines)
+
+
+def small_chunks(rows: Sequence[Small], _: Path) -> str:
+    """Return the time and the bytes of one chunk by each codec."""
+    names = list(rows[0].seconds)
+    lines = [
+        (
+            row.case,
+            *(f"{seconds(row.seconds[n].median)}, {row.nbytes[n]} B" for n in names),
+            ratio(row.against_default),
+        )
+        for row in rows
+    ]
+    return table(("a chunk", *names, "caterva / zarr's default"), lines)
 
 
 def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:

@@ -58,6 +58,7 @@ def split(page, part):
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
         ("checksums", ("decode a whole chunk", "change a block"), ()),
         ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
+        ("small_chunks", ("an object each", "in a shard"), ()),
         ("partitions", ("two levels", "zarr, one level"), ("axes", "selection", "chunk")),
         ("remote", ("HTTP", "S3", "zarr sharding, obstore", "python-blosc2"), ("remote",)),
     ],
