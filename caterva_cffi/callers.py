@@ -1,44 +1,63 @@
-"""Warnings that point to the line of the user who called, however deep in libraries they arise."""
+"""Warnings that point to the line of the user who called, also from another thread."""
 
 from __future__ import annotations
 
-import inspect
-import os
+import sys
 import warnings
-from collections.abc import Sequence
+from types import FrameType
 
 __all__ = ["warn_caller"]
 
-_HERE = os.path.dirname(__file__)
+_NOT_THE_USER = {
+    "asyncio", "caterva_cffi", "concurrent", "contextlib", "functools", "numcodecs", "threading",
+    "zarr",
+}  # fmt: skip
 
 
-def warn_caller(message: str, category: type[Warning], beside: Sequence[str] = ()) -> None:
-    """Warn at the innermost line that is in none of some directories.
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn, and point to where the user's code is.
+
+    That is the nearest line outside this package and Zarr. Zarr works in a thread of its own for
+    synchronous calls: then it is the line that waits for it, if no other line does so too.
 
     Parameters
     ----------
     message : str
-    category : type of Warning
-    beside : sequence of str
-        Directories whose code calls this package for users; the package's own is one always.
-        Where a thread runs nothing else, the line is the outermost one.
+    category : type
     """
-    # From Python 3.12 on, warnings.warn has skip_file_prefixes, which does the same.
-    skipped = tuple(os.path.join(place, "") for place in (_HERE, *beside))
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_back is not None:
-        if not frame.f_code.co_filename.startswith(skipped):
-            break
-        frame = frame.f_back
-    if frame is None:  # an interpreter without frames
+    frame = _outside(sys._getframe(1)) or _waiting()
+    if frame is None:
         warnings.warn(message, category, stacklevel=2)
         return
-    names = frame.f_globals
     warnings.warn_explicit(
         message,
         category,
         frame.f_code.co_filename,
         frame.f_lineno,
-        names.get("__name__"),
-        names.setdefault("__warningregistry__", {}),
+        frame.f_globals.get("__name__"),
+        frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """Return the nearest frame that is the user's, from one on outwards."""
+    while frame is not None and _package(frame) in _NOT_THE_USER:
+        frame = frame.f_back
+    return frame
+
+
+def _waiting() -> FrameType | None:
+    """Return the user's frame that waits for Zarr's thread; None if several lines do."""
+    found = {}
+    for inner in sys._current_frames().values():
+        frame: FrameType | None = inner
+        while frame is not None and frame.f_globals.get("__name__") != "zarr.core.sync":
+            frame = frame.f_back
+        outer = _outside(frame)
+        if frame is not None and outer is not None:
+            found[outer.f_code.co_filename, outer.f_lineno] = outer
+    return next(iter(found.values())) if len(found) == 1 else None

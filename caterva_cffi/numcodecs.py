@@ -26,13 +26,13 @@ from numcodecs.abc import Codec as NumcodecsCodec
 from numcodecs.compat import ensure_ndarray
 
 from caterva_cffi.array import NDArray
+from caterva_cffi.callers import warn_caller
 from caterva_cffi.constructors import from_cframe
 from caterva_cffi.dtypes import allocate, check_dtype, check_items
 from caterva_cffi.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
 from caterva_cffi.params import Codec, Compression, Filter
-from caterva_cffi.user_warnings import warn_user
 
 __all__ = ["Caterva", "Parameters", "PartitionWarning", "grid_of"]
 
@@ -216,7 +216,7 @@ class Parameters:
             f"{name} {getattr(self, name)}" for name in self._unmet(chunks, blocks)
         )
         inside = "" if chunks == usual[0] else f" in chunks of {chunks}"
-        warn_user(
+        warn_caller(
             f"{asked} does not fit shape {usual[0]}: codec 'caterva' stores blocks of {blocks}"
             f"{inside}",
             PartitionWarning,

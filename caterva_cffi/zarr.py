@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from zarr.abc.codec import (
 from zarr.errors import ZarrUserWarning
 
 from caterva_cffi import stores
+from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import MAX_DIM
@@ -218,12 +218,11 @@ class CatervaCodec(
             self._warn()
 
     def _warn(self) -> None:
-        warnings.warn(
+        warn_caller(
             "partial reads are off: other codecs stand beside CatervaCodec, so Zarr reads and "
             "decodes whole chunks. Create the array with compressors=None and without filters; "
             "CatervaCodec compresses.",
             PartialReadsOffWarning,
-            stacklevel=3,
         )
 
     # --- parts of chunks ----------------------------------------------------------------------

@@ -389,7 +389,7 @@ def test_beside_other_codecs_it_works_and_warns_once(others):
         z[3, :7] = data[3, :7] = -1
         assert np.array_equal(z[...], data)
         assert np.array_equal(z[2:9, 3], data[2:9, 3])
-    assert len(caught) == 1
+    assert [each.filename for each in caught] == [__file__]
     with pytest.warns(PartialReadsOffWarning):
         assert np.array_equal(zarr.open_array(store, mode="r")[5], data[5])
 
