@@ -16,8 +16,9 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones.
+# The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones, long for many.
 settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("long", max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
