@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 from typing import Any
 
@@ -15,16 +15,17 @@ from caterva_cffi import fancy, reshaping
 from caterva_cffi._ffi import ffi
 from caterva_cffi.buffers import address, byte_view
 from caterva_cffi.dtypes import allocate, as_items
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.files import write_file
 from caterva_cffi.grid import Grid
 from caterva_cffi.info import text_of
 from caterva_cffi.kernel import Kernel
+from caterva_cffi.layers import Meta, VLMeta
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression, Filter
 from caterva_cffi.readable import OrthogonalReads, ReadableArray
-from caterva_cffi.reading import reader_of
-from caterva_cffi.schunk import Meta, SChunk, VLMeta
+from caterva_cffi.reading import check_geometry, reader_of
+from caterva_cffi.schunk import SChunk
 from caterva_cffi.selection import (
     Basic,
     Box,
@@ -53,8 +54,19 @@ class OIndex(OrthogonalReads):
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write the items; see `NDArray.oindex`."""
         items = self._array._as_items(value)
-        with self._array.schunk.changing():
-            self._array._set(normalize_orthogonal(key, self._array.shape), items)
+        with self._array._changing():
+            self._array._set(normalize_orthogonal(key, self._array._grid.shape), items)
+
+
+def _geometry_of(schunk: SChunk) -> tuple[Grid, np.dtype[Any]]:
+    """Return the geometry of a super-chunk as it was when it was read."""
+    ptr = schunk.ptr
+    grid, dtype = decode_geometry(schunk.metalayers(), schunk.itemsize, ptr.nchunks)
+    # C-Blosc2 divides by the size of a chunk.
+    size = ptr.chunksize
+    if grid.nchunks and size != grid.chunk_nbytes:
+        raise FormatError(f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}")
+    return grid, dtype
 
 
 class NDArray(ReadableArray):
@@ -77,18 +89,14 @@ class NDArray(ReadableArray):
     """
 
     def __init__(self, schunk: SChunk, nthreads: int | None = None) -> None:
-        grid, dtype = decode_geometry(Meta(schunk), schunk.itemsize, schunk.nchunks)
-        # C-Blosc2 divides by the size of a chunk.
-        size = schunk.ptr.chunksize
-        if grid.nchunks and size != grid.chunk_nbytes:
-            raise FormatError(f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}")
-        self._init(schunk, grid, dtype, nthreads)
+        self._init(schunk, *_geometry_of(schunk), nthreads)
 
     def _init(self, schunk: SChunk, grid: Grid, dtype: np.dtype[Any], nthreads: int | None) -> None:
         self.schunk = schunk
         self._dtype = dtype
         self._nthreads = nthreads or 0
-        self._reader = reader_of(schunk)
+        self._reader = reader_of(schunk, self._dtype)
+        self._generation = schunk.generation
         self._set_grid(grid)
 
     @classmethod
@@ -108,8 +116,9 @@ class NDArray(ReadableArray):
         """Take another super-chunk, of any geometry but the same dtype."""
         schunk.lock = self.schunk.lock  # threads that wait for it then see the new one
         self.schunk = schunk
-        self._reader = reader_of(schunk)
-        self._set_grid(decode_geometry(Meta(schunk), schunk.itemsize)[0])
+        self._reader = reader_of(schunk, self._dtype)
+        self._generation = schunk.generation
+        self._set_grid(_geometry_of(schunk)[0])
 
     def _chunk_bytes(self, number: int) -> bytes:
         chunk = self.schunk.chunk(number)
@@ -119,6 +128,38 @@ class NDArray(ReadableArray):
 
     def _reading(self) -> AbstractContextManager[None]:
         return self.schunk.lock.reading()
+
+    def _check_current(self) -> None:
+        stored = self.schunk.stored
+        if stored is not None and not stored.held:
+            with self.schunk.lock.reading():
+                if not self._closed:
+                    self._reader.check(self._grid)
+
+    def _changing(self) -> AbstractContextManager[Any]:
+        """Hold off readers and other writers, if what is stored is of this geometry."""
+        return self.schunk.changing() if self.schunk.stored is None else self._changing_stored()
+
+    @contextmanager
+    def _changing_stored(self) -> Iterator[Any]:
+        schunk = self.schunk
+        with schunk.changing() as ptr:
+            if self._generation != schunk.generation and schunk.stored is not None:
+                found, known = _geometry_of(schunk), (self._grid, self._dtype)
+                check_geometry(schunk.stored, found, known)
+                self._generation = schunk.generation
+            yield ptr
+
+    @contextmanager
+    def _one_state(self) -> Iterator[None]:
+        """Hold off writers; raise where something else changes what is stored meanwhile."""
+        with self.schunk.reading():
+            if self.schunk.stored is None:
+                yield
+            else:
+                with self.schunk.stored.unchanged():
+                    self._check_current()
+                    yield
 
     @property
     def _closed(self) -> bool:
@@ -132,26 +173,28 @@ class NDArray(ReadableArray):
     @property
     def clevel(self) -> int:
         """Compression level."""
-        return int(self.schunk.ptr.clevel)
+        with self.schunk.reading() as ptr:
+            return int(ptr.clevel)
 
     @property
     def codec(self) -> Codec | int:
         """Codec of new chunks; a number where the user registered it."""
-        code = int(self.schunk.ptr.compcode)
+        with self.schunk.reading() as ptr:
+            code = int(ptr.compcode)
         return Codec(code) if code in Codec._value2member_map_ else code
 
     @property
     def filters(self) -> list[Filter | int]:
         """Filters of new chunks, in all six slots."""
-        return [
-            Filter(code) if code in Filter._value2member_map_ else code
-            for code in self.schunk.ptr.filters
-        ]
+        with self.schunk.reading() as ptr:
+            codes = list(ptr.filters)
+        return [Filter(code) if code in Filter._value2member_map_ else code for code in codes]
 
     @property
     def filtersmeta(self) -> list[int]:
         """Parameters of the filters, in all six slots, from 0 to 255."""
-        return list(self.schunk.ptr.filters_meta)
+        with self.schunk.reading() as ptr:
+            return list(ptr.filters_meta)
 
     @property
     def urlpath(self) -> str | None:
@@ -200,28 +243,31 @@ class NDArray(ReadableArray):
         ]
 
     def __repr__(self) -> str:
-        return "<caterva_cffi.NDArray, closed>" if self._closed else text_of(self)
+        if self._closed:
+            return "<caterva_cffi.NDArray, closed>"
+        try:
+            return text_of(self)
+        except CatervaError as error:  # something else has changed it
+            return f"<caterva_cffi.NDArray, {error}>"
 
     def __reduce__(self) -> Any:
         from caterva_cffi import constructors
 
         self._check_open()
-        if self.urlpath is not None:
-            path = os.path.abspath(self.urlpath)
-            return constructors.open, (path, "r" if self.read_only else "a")
+        stored = self.schunk.stored
+        if stored is not None:
+            with self._one_state():
+                return constructors.open, (stored.place, "r" if self.read_only else "a")
         return constructors._unpickle, (bytes(self.to_cframe()), self.contiguous, self.read_only)
 
     # --- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
         """Return items, as NumPy does; see `ReadableArray`. One item takes a shorter way."""
-        with self.schunk.lock.reading():
-            if (
-                type(key) is tuple
-                and len(key) == self._grid.ndim
-                and _INTEGERS.issuperset(map(type, key))
-            ):
-                return self._item(key)
+        if type(key) is tuple and _INTEGERS.issuperset(map(type, key)):
+            with self._reading():
+                if len(key) == self._grid.ndim:
+                    return self._item(key)
         return super().__getitem__(key)
 
     @property
@@ -233,6 +279,8 @@ class NDArray(ReadableArray):
         self.schunk.ptr  # noqa: B018, a closed array raises
 
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+        if not out.size:
+            self._check_current()
         fancy.read(self._grid, self._read_box, self._dtype, selection, out)
 
     def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
@@ -247,7 +295,7 @@ class NDArray(ReadableArray):
         start: Sequence[int] = key
         for k, n in zip(key, grid.shape, strict=True):
             if not 0 <= k < n:
-                normalize(key, grid.shape)  # raises where it is out of bounds
+                self._select(normalize, key)  # raises where it is out of bounds
                 start = [k % n for k, n in zip(key, grid.shape, strict=True)]
                 break
         item = allocate((), self._dtype)
@@ -276,8 +324,8 @@ class NDArray(ReadableArray):
             For a value that cannot be broadcast.
         """
         items = self._as_items(value)
-        with self.schunk.changing():
-            self._set(normalize(key, self.shape), items)
+        with self._changing():
+            self._set(normalize(key, self._grid.shape), items)
 
     def _set(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
         """Write items; the caller holds the lock, under which it looked at the shape."""
@@ -300,12 +348,12 @@ class NDArray(ReadableArray):
         if isinstance(value, NDArray):
             value = value.read()
         if self._dtype.kind == "S":
-            many = isinstance(value, bytes) and len(value) > self.itemsize
+            many = isinstance(value, bytes) and len(value) > self._grid.itemsize
             if many or isinstance(value, (bytearray, memoryview)):
                 return np.frombuffer(value, self._dtype)
             items = np.asarray(value)
             named = isinstance(value, (np.ndarray, np.generic)) and items.dtype != self._dtype
-            if named and items.dtype.itemsize == self.itemsize:
+            if named and items.dtype.itemsize == self._grid.itemsize:
                 return byte_view(np.ascontiguousarray(items)).view(self._dtype).reshape(items.shape)
         return as_items(value, self._dtype)
 
@@ -355,7 +403,11 @@ class NDArray(ReadableArray):
         self, number: int, dest: npt.NDArray[Any], start: Sequence[int] | None = None
     ) -> None:
         """Decode items of a chunk, as many as the destination holds, from the first one on."""
-        box = ((0,) * self.ndim if start is None else start, dest.shape, (1,) * self.ndim)
+        box = (
+            (0,) * self._grid.ndim if start is None else start,
+            dest.shape,
+            (1,) * self._grid.ndim,
+        )
         self._reader.read_chunk(self._kernel, self._grid, number, box, address(dest), dest.strides)
 
     # --- changing the shape -------------------------------------------------------------------
@@ -456,8 +508,8 @@ class NDArray(ReadableArray):
         """
         from caterva_cffi import constructors
 
-        with self.schunk.lock.reading():
-            selection = normalize(key, self.shape)
+        with self._reading():
+            selection = self._select(normalize, key)
             items = self._get(selection)
         if isinstance(selection, Basic) and len(selection.layout) < self.ndim:
             for name in ("chunks", "blocks"):

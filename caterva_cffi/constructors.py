@@ -328,7 +328,9 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     -------
     NDArray
     """
-    meta = {n: content for n, content in array.meta.items() if n not in OWN}
+    with array._one_state():
+        meta = {n: content for n, content in array.meta.to_dict().items() if n not in OWN}
+        vlmeta, items = array.vlmeta.to_dict(), array.read()
     inherited = {
         "chunks": array.chunks, "blocks": array.blocks, "checksum": array.checksum, "meta": meta
     }  # fmt: skip
@@ -340,8 +342,8 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
             "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
             DeprecationWarning,
         )
-    items = as_asked(array.read(), given.pop("dtype", None))
-    return _encode(items, check_dtype(items.dtype), {**inherited, **given}, dict(array.vlmeta))
+    items = as_asked(items, given.pop("dtype", None))
+    return _encode(items, check_dtype(items.dtype), {**inherited, **given}, vlmeta)
 
 
 @overload

@@ -1,8 +1,6 @@
-"""Files and directories of arrays: new ones appear complete, cut-off changes are noticed.
+"""Files and directories of arrays that are written as a whole.
 
-What is written as a whole is written beside its place and then renamed, so that a crash leaves
-the old or the new. What is changed in place has a mark beside it meanwhile; one that is left
-behind says that the data cannot be trusted.
+They are written beside their place and then renamed, so that a crash leaves the old or the new.
 
 Modules that take long to import, and that few calls need, are imported by those.
 """
@@ -10,18 +8,16 @@ Modules that take long to import, and that few calls need, are imported by those
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.marks import check_idle, forget_mark, mark_of
 
 __all__ = [
     "INDEX_FILE",
-    "Mark",
     "beside",
     "check_free",
-    "check_unmarked",
     "fs_path",
     "move",
     "remove",
@@ -60,16 +56,23 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     ------
     IsADirectoryError
         For a directory that holds other things than an array.
+    StorageError
+        For an array that is being changed.
     """
     path = fs_path(urlpath)
     _check_removable(path)
+    check_idle(path)
+    _discard(path)
+
+
+def _discard(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         import shutil
 
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.remove(path)
-        _forget_mark(path)
+        forget_mark(mark_of(path))
 
 
 def _check_removable(path: str) -> None:
@@ -98,16 +101,13 @@ def check_free(path: str, mode: str) -> None:
     _check_removable(path)
 
 
-# --- written as a whole -----------------------------------------------------------------------
-
-
 def beside(path: str) -> str:
     """Return a path for something that is written before it takes the given one."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(folder, f".{name[:32]}.{os.urandom(8).hex()}")
 
 
-def move(temporary: str, path: str, mode: str) -> None:
+def move(temporary: str, path: str, mode: str, *, mine: bool = False) -> None:
     """Let what was written beside a path take it, once it is on the disk.
 
     Parameters
@@ -117,17 +117,29 @@ def move(temporary: str, path: str, mode: str) -> None:
     path : str
     mode : {"x", "w"}
         Whether something that exists is an error or is replaced.
+    mine : bool
+        Whether it is the caller who is changing what exists.
+
+    Raises
+    ------
+    FileExistsError, FileNotFoundError
+    StorageError
+        Where another handle is changing what exists.
     """
     _synchronize(temporary)
     check_free(path, mode)
+    if not mine:
+        check_idle(path)
     path = os.path.abspath(path)  # of a directory, without the slash behind it
+    marks = [] if os.path.islink(path) else [mark_of(path)]
     if os.path.isdir(temporary) or (os.path.isdir(path) and not os.path.islink(path)):
         _move_directory(temporary, path)
     elif mode == "x":
         _move_exclusively(temporary, path)
     else:
         os.replace(temporary, path)
-        _forget_mark(path)
+    for mark in (*marks, mark_of(path)):
+        forget_mark(mark)
     with suppress(OSError):  # directories that cannot be opened; the rename is complete without it
         _synchronize_one(os.path.dirname(path))
 
@@ -143,20 +155,18 @@ def _move_exclusively(temporary: str, path: str) -> None:
         os.replace(temporary, path)
     else:
         os.unlink(temporary)
-    _forget_mark(path)
 
 
 def _move_directory(temporary: str, path: str) -> None:
     if not os.path.lexists(path):
         os.rename(temporary, path)
     elif _exchange(temporary, path):
-        remove(temporary)
+        _discard(temporary)
     else:
         old = beside(path)
         os.rename(path, old)
         os.rename(temporary, path)
-        remove(old)
-    _forget_mark(path)
+        _discard(old)
 
 
 def _exchange(first: str, second: str) -> bool:
@@ -214,81 +224,3 @@ def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
         with suppress(FileNotFoundError):
             remove(temporary)
         raise
-
-
-# --- changed in place -------------------------------------------------------------------------
-
-
-def _mark_of(path: str) -> str:
-    """Return the path of the mark, which a directory takes with it where it is moved."""
-    return os.path.join(path, "changing") if os.path.isdir(path) else f"{path}.changing"
-
-
-def _forget_mark(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(_mark_of(path))
-
-
-def check_unmarked(path: str) -> None:
-    """Raise where an array is being changed, or a change of it was cut off.
-
-    Raises
-    ------
-    StorageError
-    """
-    mark = _mark_of(path)
-    if os.path.lexists(mark):
-        raise StorageError(
-            f"{path!r} is being changed, or a change was cut off and its data may be damaged: "
-            f"then write it anew, or remove {mark!r} to read what there is"
-        )
-
-
-class Mark:
-    """What stands beside an array while it is changed in place.
-
-    Parameters
-    ----------
-    path : str
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._depth = 0
-        self.broken = False
-        """Whether a change failed on its way; the mark then stays."""
-
-    @property
-    def held(self) -> bool:
-        """Whether a change is going on, in this process."""
-        return self._depth > 0
-
-    @contextmanager
-    def set(self) -> Iterator[None]:
-        """Stand beside the array for the time of a change.
-
-        Raises
-        ------
-        StorageError
-            For a mark of another change, or an array that is gone.
-        """
-        if self._depth == 0:
-            self._create()
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0 and not self.broken:
-                _forget_mark(self.path)
-
-    def _create(self) -> None:
-        if not os.path.exists(self.path):
-            raise StorageError(f"{self.path!r} is gone")
-        try:
-            os.close(os.open(_mark_of(self.path), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        except FileExistsError:
-            check_unmarked(self.path)
-            raise
-        except OSError as error:
-            raise StorageError(f"{self.path!r} cannot be changed: {error}") from error

@@ -20,6 +20,7 @@ from caterva_cffi.errors import FormatError, UnsupportedError
 __all__ = [
     "HEADER_MIN",
     "TRAILER_MIN",
+    "UNQUESTIONED",
     "FrameHeader",
     "check_byte_chunk",
     "check_offsets_chunk",
@@ -44,7 +45,7 @@ _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
 _MAX_VARIABLE_METALAYERS = 8 * 1024
 _NO_VARIABLE_METALAYERS = 0xC2
-_UNQUESTIONED = 16 << 20
+UNQUESTIONED = 16 << 20
 """Bytes that offsets or a metalayer may decode to, however few are stored."""
 _BEST_RATIO = 1024
 """Of what is larger. C-Blosc2 compresses the offsets of chunks of zeros 183 times."""
@@ -279,7 +280,7 @@ def check_byte_chunk(chunk: bytes | memoryview, what: str, size: int | None = No
         raise FormatError(f"{what}: a codec, filter or flag that such a chunk cannot have")
     nbytes, _, cbytes = struct.unpack_from("<iii", chunk, 4)
     stored = min(cbytes, len(chunk) if size is None else size)
-    if nbytes > _UNQUESTIONED + _BEST_RATIO * stored:
+    if nbytes > UNQUESTIONED + _BEST_RATIO * stored:
         raise FormatError(f"{what}: {stored} bytes that would decode to {nbytes}")
 
 

@@ -124,6 +124,11 @@ class ReadWriteLock:
     def _write(self, me: int) -> None:
         self._writer = me
 
+    def is_read_here(self) -> bool:
+        """Whether this thread reads, and so cannot write."""
+        me = threading.get_ident()
+        return me in self._readers and self._writer != me
+
     def reading(self) -> _Reading:
         """Hold off writers of other threads."""
         return self._reading

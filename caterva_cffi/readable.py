@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -33,7 +34,7 @@ class OrthogonalReads:
     def __getitem__(self, key: Any) -> Any:
         """Return the items; see the array's `oindex`."""
         with self._array._reading():
-            result = self._array._get(normalize_orthogonal(key, self._array.shape))
+            result = self._array._get(self._array._select(normalize_orthogonal, key))
         return result if result.shape else result[()]
 
 
@@ -55,6 +56,10 @@ class ReadableArray(ABC):
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         """Read items into an array that fits while nobody changes this one."""
 
+    @abstractmethod
+    def _check_current(self) -> None:
+        """Raise where it is noticed that what is stored is of another geometry now."""
+
     @property
     @abstractmethod
     def cbytes(self) -> int:
@@ -73,69 +78,75 @@ class ReadableArray(ABC):
     # --- what it is ---------------------------------------------------------------------------
 
     @property
+    def _current_grid(self) -> Grid:
+        self._check_current()
+        return self._grid
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape, in items."""
-        return self._grid.shape
+        return self._current_grid.shape
 
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunk shape, in items."""
-        return self._grid.chunks
+        return self._current_grid.chunks
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """Block shape, in items."""
-        return self._grid.blocks
+        return self._current_grid.blocks
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self._grid.ndim
+        return self._current_grid.ndim
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the items; `S{itemsize}` where nothing named one."""
+        self._check_current()
         return self._dtype
 
     @property
     def itemsize(self) -> int:
         """Bytes of an item."""
-        return self._grid.itemsize
+        return self._current_grid.itemsize
 
     @property
     def size(self) -> int:
         """Bytes of all items, as in python-caterva; `nitems` counts them."""
-        return self._grid.nbytes
+        return self._current_grid.nbytes
 
     @property
     def nbytes(self) -> int:
         """Bytes of all items."""
-        return self._grid.nbytes
+        return self._current_grid.nbytes
 
     @property
     def nitems(self) -> int:
         """Number of items."""
-        return self._grid.nbytes // self._grid.itemsize
+        return self._current_grid.nbytes // self._grid.itemsize
 
     @property
     def nchunks(self) -> int:
         """Number of chunks."""
-        return self._grid.nchunks
+        return self._current_grid.nchunks
 
     @property
     def chunksize(self) -> int:
         """Bytes of a chunk's items."""
-        return self._grid.chunksize
+        return self._current_grid.chunksize
 
     @property
     def checksum(self) -> bool:
         """Whether each block has a checksum, which is compared when the block is read."""
-        return self._grid.checksums
+        return self._current_grid.checksums
 
     @property
     def blocksize(self) -> int:
         """Bytes of a block's items."""
-        return self._grid.blocksize
+        return self._current_grid.blocksize
 
     @property
     def cratio(self) -> float:
@@ -152,9 +163,10 @@ class ReadableArray(ABC):
         return html_of(self)
 
     def __len__(self) -> int:
-        if not self.shape:
+        shape = self.shape
+        if not shape:
             raise TypeError("len() of a 0-d array")
-        return self.shape[0]
+        return shape[0]
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -212,7 +224,17 @@ class ReadableArray(ABC):
         IndexError
         """
         with self._reading():
-            return self._get(normalize(selection, self.shape), out)
+            return self._get(self._select(normalize, selection), out)
+
+    def _select(
+        self, normalized: Callable[[Any, Sequence[int]], Basic | Fancy], key: Any
+    ) -> Basic | Fancy:
+        """Return a selection; the caller holds off writers."""
+        try:
+            return normalized(key, self._grid.shape)
+        except Exception:
+            self._check_current()  # which would explain it
+            raise
 
     def _get(
         self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
@@ -229,7 +251,7 @@ class ReadableArray(ABC):
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
-        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self.itemsize
+        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self._grid.itemsize
         if out.shape != shape or (out.dtype != self._dtype and not untyped) or out.dtype.hasobject:
             raise ArgumentError(
                 f"out has shape {out.shape} and dtype {out.dtype}; "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import mul
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,36 +23,32 @@ from caterva_cffi.plan import Part, Range, chunk_steps, cut, run
 from caterva_cffi.policy import get_read_policy
 from caterva_cffi.schunk import SChunk
 from caterva_cffi.selection import Box
+from caterva_cffi.stored import Stored, Version, stamp_of
 
 __all__ = [
     "DiskReader",
     "MemoryReader",
     "PartsReader",
     "Reader",
+    "check_geometry",
     "pieces",
     "read_ranges",
     "reader_of",
     "stamp_of",
 ]
 
-_RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
-
-
-def stamp_of(status: os.stat_result) -> tuple[int, ...] | None:
-    """Return what differs once a file was changed; None while its times may stand still."""
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY:
-        return None
-    return _version_of(status)
-
-
-def _version_of(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
-    )  # fmt: skip
-
 
 class Reader(Protocol):
     """Reads boxes of an array from where its chunks are; the caller keeps writers away."""
+
+    def check(self, grid: Grid) -> None:
+        """Raise where what is stored now is of another geometry.
+
+        Raises
+        ------
+        StorageError
+        FormatError
+        """
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array.
@@ -92,6 +87,9 @@ class MemoryReader:
     def __init__(self, schunk: SChunk) -> None:
         self._schunk = schunk
 
+    def check(self, grid: Grid) -> None:
+        """Do nothing; see `Reader`."""
+
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
         kernel.read(self._schunk.ptr, box, dest, strides)
@@ -110,9 +108,9 @@ class MemoryReader:
         kernel.decode(number, [(0, chunk.size, chunk.pointer)], box, dest, strides)
 
 
-def reader_of(schunk: SChunk) -> Reader:
-    """Return the reader for where a super-chunk is stored."""
-    return MemoryReader(schunk) if schunk.path is None else DiskReader(schunk, schunk.path)
+def reader_of(schunk: SChunk, dtype: np.dtype[Any]) -> Reader:
+    """Return the reader for where the super-chunk of an array is stored."""
+    return MemoryReader(schunk) if schunk.stored is None else DiskReader(schunk.stored, dtype)
 
 
 class DiskReader:
@@ -123,50 +121,49 @@ class DiskReader:
 
     Parameters
     ----------
-    schunk : SChunk
-        Whose changes are noticed even where the file's time stands still.
-    path : str
+    stored : Stored
+    dtype : dtype
+        Of the array.
     """
 
-    def __init__(self, schunk: SChunk, path: str) -> None:
-        self._schunk = schunk
-        self._path = path
-        self._sparse = os.path.isdir(path)
-        self._index = os.path.join(path, "chunks.b2frame") if self._sparse else path
+    def __init__(self, stored: Stored, dtype: np.dtype[Any]) -> None:
+        self._stored = stored
+        self._dtype = dtype
         self._lock = threading.Lock()
-        self._stamp: tuple[int, tuple[int, ...]] | None = None
+        self._version: Version | None = None
         self._layout: Layout | None = None
 
-    def layout(self) -> Layout:
-        """Return where the frame's chunks are, as they are on disk now.
+    def check(self, grid: Grid) -> None:
+        """Raise where what is stored now is of another geometry; see `Reader`."""
+        stored = self._stored
+        if not stored.held:  # otherwise the geometry is changing
+            self._check(self._layout_of(stored.status()), grid)
 
-        Raises
-        ------
-        StorageError
-            For a file that is gone or cannot be read.
-        FormatError
-        """
-        return self._layout_of(self._status())
-
-    def _status(self) -> os.stat_result:
-        try:
-            return os.stat(self._index)
-        except OSError as error:
-            raise StorageError(f"{self._path!r} cannot be read: {error.strerror}") from error
+    def _check(self, layout: Layout, grid: Grid) -> None:
+        check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
     def _layout_of(self, status: os.stat_result) -> Layout:
-        unchanged = stamp_of(status)
-        stamp = None if unchanged is None else (self._schunk.changes, unchanged)
+        """Return where the frame's chunks are, if that is still what it was, or read it anew."""
+        version = stamp_of(status)
         with self._lock:
-            if stamp is None or stamp != self._stamp or self._layout is None:
-                self._schunk.check_whole()
-                with open(self._index, "rb") as file:
-                    read = partial(read_ranges, file.fileno())
-                    self._layout = run(
-                        layout_steps(get_read_policy("local").first, status.st_size), read
-                    )
-                self._stamp = stamp
+            if version is None or version != self._version or self._layout is None:
+                self._version = None
+                self._layout = self._read_layout(status)
+                self._version = version
             return self._layout
+
+    def _read_layout(self, status: os.stat_result) -> Layout:
+        stored = self._stored
+        stored.check_unmarked(status)
+        try:
+            with open(stored.index, "rb", buffering=0) as file:
+                steps = layout_steps(get_read_policy("local").first, status.st_size)
+                return run(steps, partial(read_ranges, file.fileno()))
+        except FormatError:
+            stored.check_unchanged(status)  # which would explain it
+            raise
+        except OSError as error:
+            raise stored.unreadable(error) from error
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
@@ -197,28 +194,26 @@ class DiskReader:
         StorageError
             For what somebody else changed meanwhile: what was read may be of several states.
         """
-        status = self._status()
+        stored = self._stored
+        status = stored.status()
         layout = self._layout_of(status)
-        if layout.grid != grid:
-            raise StorageError(
-                f"{self._path!r} has shape {layout.grid.shape} now instead of {grid.shape}: "
-                "something else changed it; open it again"
-            )
-        descriptor = -1 if self._sparse else os.open(self._path, os.O_RDONLY | _O_BINARY)
+        self._check(layout, grid)
+        descriptor = -1 if stored.sparse else self._open()
         try:
             yield partial(self._fetch, layout, descriptor)
         except FormatError:
-            self._check_unchanged(status)  # which would explain it
+            stored.check_unchanged(status)  # which would explain it
             raise
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._check_unchanged(status)
+        stored.check_unchanged(status)
 
-    def _check_unchanged(self, status: os.stat_result) -> None:
-        if _version_of(self._status()) != _version_of(status):
-            raise StorageError(f"{self._path!r} was changed while it was read; read it again")
-        self._schunk.check_whole()
+    def _open(self) -> int:
+        try:
+            return os.open(self._stored.index, os.O_RDONLY | _O_BINARY)
+        except OSError as error:
+            raise self._stored.unreadable(error) from error
 
     def _fetch(
         self, layout: Layout, descriptor: int, kernel: Kernel, number: int, box: Box
@@ -226,16 +221,42 @@ class DiskReader:
         offset = int(layout.offsets[number])
         if offset < 0:
             return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
-        if not self._sparse:
+        if not self._stored.sparse:
             where = (offset, layout.end_of(number))
             return pieces(_run_chunk(kernel, number, where, box, descriptor))
-        path = os.path.join(self._path, f"{offset:08X}.chunk")
+        folder = os.path.dirname(self._stored.index)
+        path = os.path.join(folder, f"{offset:08X}.chunk")
         try:
             with open(path, "rb") as file:
                 where = (0, os.fstat(file.fileno()).st_size)
                 return pieces(_run_chunk(kernel, number, where, box, file.fileno()))
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
+
+
+def check_geometry(
+    stored: Stored, found: tuple[Grid, np.dtype[Any]], expected: tuple[Grid, np.dtype[Any]]
+) -> None:
+    """Raise where what is stored is of another geometry than an array.
+
+    Raises
+    ------
+    StorageError
+    """
+    (grid, dtype), (old_grid, old_dtype) = found, expected
+    if grid is old_grid and dtype == old_dtype:
+        return
+    for name, now, before in (
+        ("shape", grid.shape, old_grid.shape),
+        ("dtype", dtype, old_dtype),
+        ("partition", (grid.chunks, grid.blocks), (old_grid.chunks, old_grid.blocks)),
+        ("geometry", grid, old_grid),
+    ):
+        if now != before:
+            raise StorageError(
+                f"{stored.path!r} has {name} {now} now instead of {before}: something else "
+                "changed it; open it again"
+            )
 
 
 def _run_chunk(kernel: Kernel, number: int, where: Range, box: Box, descriptor: int) -> list[Part]:

@@ -101,6 +101,9 @@ class RemoteArray(ReadableArray):
     def _reading(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def _check_current(self) -> None:
+        """Notice nothing: the object is asked where it is read."""
+
     @property
     def _closed(self) -> bool:
         return self._is_closed

@@ -18,9 +18,10 @@ from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
+from caterva_cffi.layers import VLMeta
 from caterva_cffi.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.params import Compression
-from caterva_cffi.schunk import SChunk, VLMeta
+from caterva_cffi.schunk import SChunk
 
 if TYPE_CHECKING:
     from caterva_cffi.array import NDArray
@@ -34,7 +35,7 @@ def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
 
 def resize(array: NDArray, newshape: Sequence[int]) -> None:
     """Change the shape; items keep their positions, new ones are zeros."""
-    with array.schunk.changing() as ptr, array.schunk.whole_change():
+    with array._changing() as ptr, array.schunk.whole_change():
         old = array._grid
         if len(newshape) != old.ndim:
             raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
@@ -105,7 +106,7 @@ def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
 def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
     """Insert items before a position of a dimension, or at its end for None."""
     axis = _check_axis(array, axis)
-    with array.schunk.changing(), array.schunk.whole_change():
+    with array._changing(), array.schunk.whole_change():
         length = array.shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
@@ -126,7 +127,7 @@ def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int
 def delete(array: NDArray, start: int, count: int, axis: int) -> None:
     """Delete `count` items along a dimension from `start` on."""
     axis = _check_axis(array, axis)
-    with array.schunk.changing(), array.schunk.whole_change():
+    with array._changing(), array.schunk.whole_change():
         length = array.shape[axis]
         first = start + length if start < 0 else start
         if first < 0 or count < 0 or first + count > length:
@@ -142,19 +143,27 @@ def delete(array: NDArray, start: int, count: int, axis: int) -> None:
 
 def squeeze(array: NDArray) -> None:
     """Remove dimensions of length 1."""
-    old = array._grid
-    kept = [d for d, length in enumerate(old.shape) if length != 1]
+    with array.schunk.lock.writing():  # until the new super-chunk is there
+        old = array.schunk
+        new = _squeezed(array)
+        if new is not None:
+            array._set_schunk(new.successor(old))
 
-    def pick(lengths: Sequence[int]) -> tuple[int, ...]:
-        return tuple(lengths[d] for d in kept)
 
-    with array.schunk.changing() as ptr:
+def _squeezed(array: NDArray) -> SChunk | None:
+    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    with array._changing() as ptr:
+        old = array._grid
+        kept = [d for d, length in enumerate(old.shape) if length != 1]
+
+        def pick(lengths: Sequence[int]) -> tuple[int, ...]:
+            return tuple(lengths[d] for d in kept)
+
         if len(kept) == old.ndim:
-            return
+            return None
         new = replace(old, shape=pick(old.shape), chunks=pick(old.chunks), blocks=pick(old.blocks))
         if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
-            _rebuild(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
-            return
+            return _rebuilt(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
         # A chunk with more places than the array has items along a dimension that goes.
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
 
@@ -165,24 +174,25 @@ def squeeze(array: NDArray) -> None:
                 array._decode_chunk(number, items)
                 yield kernel.encode(number, parameters, items.reshape(pick(items.shape)))
 
-        _rebuild(array, new, encoded())
+        return _rebuilt(array, new, encoded())
 
 
-def _rebuild(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> None:
-    """Replace the super-chunk by one of another geometry, whose metalayers have other lengths."""
+def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
+    """Return a super-chunk of another geometry, whose metalayers have other lengths."""
     old = array.schunk
-    user_meta = {n: content for n, content in array.meta.items() if n not in OWN}
+    user_meta = {n: content for n, content in old.metalayers().items() if n not in OWN}
     schunk = SChunk.create(
         Compression.of(old.ptr),
         grid.itemsize,
         grid.blocksize,
-        {**encode_geometry(grid, array.dtype), **user_meta},
+        {**encode_geometry(grid, array._dtype), **user_meta},
         contiguous=old.contiguous,
-        urlpath=old.path,
+        urlpath=None if old.stored is None else old.stored.real,
         mode="w",
     )
     with schunk.discarded_on_error():
         for chunk in chunks:
             schunk.append_chunk(chunk)
-        VLMeta(schunk).update(array.vlmeta)
-    array._set_schunk(old.superseded_by(schunk))
+        VLMeta(schunk).update(array.vlmeta.to_dict())
+        schunk.supersede(old)
+    return schunk

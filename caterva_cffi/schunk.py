@@ -8,26 +8,25 @@ knows nothing of shapes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.buffers import as_bytes, export
 from caterva_cffi.checksums import LAYER, OPEN_SEAL
-from caterva_cffi.errors import ArgumentError, ClosedError, FormatError, ReadOnlyError, StorageError
-from caterva_cffi.files import (
-    INDEX_FILE,
-    Mark,
-    beside,
-    check_free,
-    check_unmarked,
-    fs_path,
-    move,
-    remove,
+from caterva_cffi.errors import (
+    ArgumentError,
+    CatervaError,
+    ClosedError,
+    FormatError,
+    ReadOnlyError,
+    StorageError,
 )
-from caterva_cffi.frame import check_byte_chunk, check_offsets_chunk
+from caterva_cffi.files import INDEX_FILE, beside, check_free, fs_path, move, remove
+from caterva_cffi.frame import HEADER_MIN, check_offsets_chunk
+from caterva_cffi.layers import check_name, content_of, layers_of
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
@@ -39,10 +38,11 @@ from caterva_cffi.sealing import (
     read_header,
     seal,
 )
+from caterva_cffi.stored import Stored, Version, stamp_of, version_of
 
-__all__ = ["Chunk", "Meta", "SChunk", "VLMeta"]
+__all__ = ["Chunk", "SChunk"]
 
-_CHUNK_HEADER = 32
+_NBYTES, _CBYTES = slice(30, 38), 39  # in a frame's header
 
 
 class Chunk:
@@ -69,35 +69,61 @@ class Chunk:
 class SChunk:
     """Owner of a `blosc2_schunk`.
 
+    Of a stored one C-Blosc2 has header, metalayers and offsets in memory. They are read anew where
+    something else has changed the file, before they are used.
+
+    Parameters
+    ----------
+    owner : cdata
+        The `blosc2_schunk *`, which is freed with it.
+    read_only : bool
+    path : str, optional
+        Where it is stored, or going to be.
+    stored : Stored, optional
+        What is at its place.
+    version : Version, optional
+        Of the file that was read; None where that may be another one now.
+    keep : object, optional
+        What keeps its memory alive.
+
     Attributes
     ----------
-    ptr : cdata
-        The `blosc2_schunk *`, for use with `lib`; valid as long as this object is open.
     path : str or None
         Where it is stored; None in memory.
+    stored : Stored or None
+        What is at that place.
     contiguous : bool
         Whether it is one frame.
     read_only : bool
-    changes : int
-        How often it was changed through this object.
+    generation : int
+        How often it was read anew.
     """
 
-    def __init__(self, ptr: Any, *, read_only: bool, keep: Any = None) -> None:
-        self._owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+    def __init__(
+        self,
+        owner: Any,
+        *,
+        read_only: bool,
+        path: str | None = None,
+        stored: Stored | None = None,
+        version: Version | None = None,
+        keep: Any = None,
+    ) -> None:
+        self._owner = owner
         self._keep = keep
         self._exports: set[object] = set()  # of views; they die in any thread
         self._mixed = False
+        self._cut_off = False
         self._writes = 0
-        self.changes = 0
         self.lock = ReadWriteLock()
-        storage = ptr.storage
         self.read_only = read_only
-        self.contiguous = bool(storage.contiguous)
-        self.path = os.fsdecode(ffi.string(storage.urlpath)) if storage.urlpath else None
-        self._mark = None if self.path is None else Mark(self.path)
-        self._sealed = bool(lib.blosc2_meta_exists(ptr, LAYER.encode()) >= 0)
+        self.contiguous = bool(owner.storage.contiguous)
+        self.path = path
+        self.stored = stored
+        self.generation = 0
+        self._version = version
+        self._sealed = LAYER in layers_of(owner)
         self._place: tuple[str, str] | None = None
-        self._superseded = False
 
     @classmethod
     def create(
@@ -134,7 +160,7 @@ class SChunk:
             For metalayers that do not fit.
         """
         # Before anything is created that an error would leave behind.
-        names = {name: _check_name(name) for name in meta}
+        names = {name: check_name(name) for name in meta}
         contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
         if len(meta) > lib.BLOSC2_MAX_METALAYERS:
             raise ArgumentError(
@@ -156,10 +182,11 @@ class SChunk:
                 raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
             remove(temporary)
             raise StorageError(f"{path!r} cannot be created")
-        schunk = cls(ptr, read_only=False)
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        schunk = cls(owner, read_only=False, path=None if urlpath is None else temporary)
         schunk._sealed = LAYER in meta
         if urlpath is not None:
-            schunk._mark, schunk._place = None, (path, mode)
+            schunk._place = (path, mode)
         with schunk.discarded_on_error():
             for key, data in contents.items():
                 code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
@@ -186,21 +213,47 @@ class SChunk:
         ------
         FileExistsError, StorageError
         """
-        if self._place is None or self.path is None:
+        if self._place is None:
             return self
+        self._take_place(mine=False)
+        place, _ = self._place
+        stored = Stored(place)
+        stored.stamp(stored.status())
+        return SChunk._opened(stored, read_only=False)
+
+    def supersede(self, old: SChunk) -> None:
+        """Let a new super-chunk take the place of one that is being changed.
+
+        Raises
+        ------
+        StorageError
+        """
+        if old.stored is None:
+            return
+        if old.stored.status().st_nlink > 1:
+            raise StorageError(
+                f"{old.path!r} has several names (hard links), of which only one would be changed: "
+                "change a copy"
+            )
+        self._take_place(mine=True)
+        old.stored.superseded = True
+
+    def successor(self, old: SChunk) -> SChunk:
+        """Return what has superseded a super-chunk, after the change of that."""
+        if old.stored is None:
+            return self
+        return SChunk._opened(old.stored, read_only=False)
+
+    def _take_place(self, mine: bool) -> None:
+        place, mode = cast("tuple[str, str]", self._place)
+        temporary = cast("str", self.path)
         with self.discarded_on_error():
             self.close()
-            place, mode = self._place
             if self._sealed:
-                seal(self._stored())
-            move(self.path, place, mode)
-        return SChunk.open(place, read_only=False)
-
-    def superseded_by(self, new: SChunk) -> SChunk:
-        """Let a new super-chunk take this one's place, in a change of this one; see `complete`."""
-        completed = new.complete()
-        self._superseded = True
-        return completed
+                index = temporary if self.contiguous else os.path.join(temporary, INDEX_FILE)
+                with open(index, "rb+", buffering=0) as file:
+                    seal(FileFrame(file))
+            move(temporary, place, mode, mine=mine)
 
     @classmethod
     def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
@@ -211,28 +264,20 @@ class SChunk:
         FileNotFoundError, IsADirectoryError, PermissionError
         FormatError
             For a file that is no frame.
+        StorageError
+            Where it is being changed, or a change was cut off.
         """
         path = fs_path(urlpath)
         index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
-        with open(index, "rb" if read_only else "rb+") as file:
-            check_unmarked(path)
+        with open(index, "rb" if read_only else "rb+"):
+            return cls._opened(Stored(path), read_only=read_only)
 
-            def read(start: int, stop: int) -> bytes:
-                file.seek(start)
-                return file.read(stop - start)
-
-            try:
-                check_stored(read, os.fstat(file.fileno()).st_size, path)
-            except FormatError as error:
-                raise FormatError(f"{path!r} is no Blosc2 frame: {error}") from None
-        ptr = lib.blosc2_schunk_open(os.fsencode(path))
-        if ptr == ffi.NULL:
-            raise FormatError(f"{path!r} is no Blosc2 frame")
-        schunk = cls(ptr, read_only=read_only)
-        schunk._check_seal(schunk._stored())
-        return schunk
+    @classmethod
+    def _opened(cls, stored: Stored, *, read_only: bool) -> SChunk:
+        owner, version = _open_stored(stored)
+        return cls(owner, read_only=read_only, path=stored.path, stored=stored, version=version)
 
     @classmethod
     def from_buffer(cls, buffer: Any, *, copy: bool) -> SChunk:
@@ -262,6 +307,9 @@ class SChunk:
                 raise MemoryError(f"no memory for a frame of {size} bytes")
             ffi.memmove(pointer, data, size)
             pointer = ffi.cast("uint8_t *", pointer)
+            if size >= HEADER_MIN and not any(view[_NBYTES]):
+                # What chunks had that are gone would be left free before the next one.
+                ffi.memmove(pointer + _CBYTES, bytes(8), 8)
         else:
             pointer = data
         ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
@@ -271,44 +319,97 @@ class SChunk:
             raise FormatError(f"{size} bytes that are no Blosc2 frame")
         # A frame in memory of our own may grow; one in the user's memory must be left alone.
         lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
-        schunk = cls(ptr, read_only=not copy, keep=None if copy else data)
-        schunk._check_seal(MemoryFrame(view))
-        return schunk
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        _unseal(owner, MemoryFrame(view))
+        return cls(owner, read_only=not copy, keep=None if copy else data)
 
-    def _check_seal(self, frame: FileFrame | MemoryFrame) -> None:
-        """Compare what was opened with its checksums, or close it again."""
-        if not self._sealed:
-            return
-        try:
-            check_seal(frame)
-        except BaseException:
-            self.close()
-            raise
-        # C-Blosc2 writes it with each change, which makes the checksums wrong that it has read.
-        for layer in _metalayers(self._owner):
-            if _name_of(layer) == LAYER and layer.content_len == len(OPEN_SEAL):
-                ffi.memmove(layer.content, OPEN_SEAL, len(OPEN_SEAL))
-
-    def _stored(self) -> FileFrame:
-        """Return the file that is the frame, or the sparse frame's index."""
-        path = cast("str", self.path)
-        return FileFrame(path if self.contiguous else os.path.join(path, INDEX_FILE))
+    # --- using it -----------------------------------------------------------------------------
 
     @property
     def ptr(self) -> Any:
-        """The `blosc2_schunk *`.
+        """The `blosc2_schunk *`, for use with `lib`; of a stored one as it was when it was read.
 
         Raises
         ------
         ClosedError
         FormatError
             For chunks of several sizes, by which C-Blosc2 divides.
+        StorageError
+            Where a change was cut off.
         """
         if self._owner is None:
             raise ClosedError("the array is closed")
         if self._mixed:
             raise FormatError("chunks differ in size: the array was damaged before it was changed")
+        if self._cut_off:
+            raise StorageError(
+                "a change of the array was cut off: its items are not where they were"
+            )
         return self._owner
+
+    @contextmanager
+    def reading(self) -> Iterator[Any]:
+        """Hold off writers; give the pointer to what is stored now.
+
+        Raises
+        ------
+        ClosedError
+        StorageError
+            Where something else changes it, or a change was cut off.
+        FormatError
+        """
+        with self.lock.reading():
+            ptr = self.ptr
+            if self._is_current():
+                yield ptr
+                return
+        if self.lock.is_read_here():
+            raise StorageError(f"{self.path!r} was changed while it was read; read it again")
+        with self._alone() as ptr:
+            yield ptr
+
+    def _is_current(self) -> bool:
+        """Whether nothing else has changed what is stored; the caller holds the lock."""
+        stored = self.stored
+        if stored is None or stored.held:
+            return True
+        status = stored.status()
+        stored.check_unmarked(status)
+        return version_of(status) == self._version
+
+    @contextmanager
+    def _alone(self) -> Iterator[Any]:
+        """Hold off everybody while C-Blosc2 reads what is stored now; give the pointer.
+
+        Raises
+        ------
+        StorageError
+            Where something else has changed it meanwhile.
+        """
+        with self.lock.writing():
+            ptr, stored = self.ptr, self.stored
+            if stored is None or stored.held:
+                yield ptr
+                return
+            try:
+                with stored.unchanged() as status:
+                    if version_of(status) != self._version:
+                        self._load(stored)
+                    yield self.ptr
+            except BaseException:
+                self._version = None  # C-Blosc2 may have seen some of it
+                raise
+
+    def _load(self, stored: Stored) -> None:
+        """Read header, metalayers and offsets anew; the caller has the lock alone."""
+        self._version = None
+        self._owner, self._version = _open_stored(stored)
+        self._sealed = LAYER in layers_of(self._owner)
+        self.generation += 1
+
+    def metalayers(self) -> dict[str, bytes]:
+        """Return the metalayers of fixed length as they were when they were read."""
+        return _contents(self.ptr)
 
     @property
     def closed(self) -> bool:
@@ -318,12 +419,14 @@ class SChunk:
     @property
     def nchunks(self) -> int:
         """Number of chunks."""
-        return int(self.ptr.nchunks)
+        with self.reading() as ptr:
+            return int(ptr.nchunks)
 
     @property
     def cbytes(self) -> int:
         """Bytes of the compressed chunks."""
-        return int(self.ptr.cbytes)
+        with self.reading() as ptr:
+            return int(ptr.cbytes)
 
     @property
     def itemsize(self) -> int:
@@ -351,6 +454,8 @@ class SChunk:
                 f"{len(self._exports)} views of the frame are alive; delete them before changing it"
             )
 
+    # --- changing it --------------------------------------------------------------------------
+
     @contextmanager
     def changing(self) -> Iterator[Any]:
         """Hold off readers; give the pointer, if the super-chunk may be changed.
@@ -364,16 +469,16 @@ class SChunk:
             Where another handle changes it, or a change was cut off.
         """
         with self.lock.writing():
-            ptr = self.ptr
+            self.ptr  # noqa: B018, raises
             if self.read_only:
                 where = f"{self.path!r}" if self.path else "the frame"
                 raise ReadOnlyError(f"{where} was opened for reading")
             self._check_exports()
             with self._marked():
+                ptr = self.ptr
                 try:
                     yield ptr
                 finally:
-                    self.changes += 1
                     self._mixed = ptr.nchunks > 0 and ptr.chunksize == 0
             if self._mixed:
                 self.ptr  # noqa: B018, raises
@@ -381,22 +486,27 @@ class SChunk:
     @contextmanager
     def _marked(self) -> Iterator[None]:
         """Mark a stored array for the time of a change, and seal it afterwards."""
-        if self._mark is None:
+        stored = self.stored
+        if stored is None or stored.held:
             yield
             return
-        if self._mark.held:
-            yield
-            return
-        with self._mark.set():
-            if self._sealed:
-                open_seal(self._stored())
+        with stored.changing() as status, ExitStack() as stack:
+            with _writing(stored):
+                file = stack.enter_context(open(stored.index, "rb+", buffering=0))
+                frame = FileFrame(file)
+                if version_of(status) != self._version:
+                    self._load(stored)
+                if self._sealed:
+                    open_seal(frame)
             try:
                 yield
             finally:
-                if not self._mark.broken and not self._superseded:
-                    self._finish_change()
+                if stored.broken or stored.superseded:
+                    self._version = None
+                else:
+                    self._finish_change(stored, frame, status)
 
-    def _finish_change(self) -> None:
+    def _finish_change(self, stored: Stored, frame: FileFrame, before: os.stat_result) -> None:
         """Compare what is stored with what C-Blosc2 meant to store, and seal it.
 
         Raises
@@ -404,63 +514,68 @@ class SChunk:
         StorageError
             Where it was not written; the file stays marked.
         """
-        frame, ptr = self._stored(), self._owner
+        self._version = None
+        ptr = self._owner
         try:
-            written = read_header(frame)
-            meant = {_name_of(each): _content_of(each) for each in _metalayers(ptr)}
-            if (written.nbytes, written.cbytes) != (ptr.nbytes, ptr.cbytes) or (
-                written.frame_len != frame.size or written.metalayers != meant
-            ):
-                # It does not look whether its header was written.
-                raise StorageError(f"{self.path!r}: what was changed could not be written")
-            if self._sealed:
-                seal(frame)
+            with _writing(stored):
+                written = read_header(frame)
+                if (written.frame_len, written.nbytes, written.cbytes, written.metalayers) != (
+                    frame.size, ptr.nbytes, ptr.cbytes, _contents(ptr)
+                ):  # fmt: skip
+                    # C-Blosc2 does not look whether its header was written.
+                    raise StorageError(f"{self.path!r}: what was changed could not be written")
+                if self._sealed:
+                    seal(frame)
+                version, now = stored.stamp(before), stored.status()
+                if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+                    raise StorageError(f"{self.path!r} was replaced while it was changed")
+                self._version = version
         except BaseException:
-            cast("Mark", self._mark).broken = True
+            stored.broken = True
             raise
-
-    def check_whole(self) -> None:
-        """Raise where somebody else changes the file, or a change was cut off.
-
-        Raises
-        ------
-        StorageError
-        """
-        if self._mark is not None and not self._mark.held:
-            check_unmarked(self._mark.path)
 
     def check_change(self, code: int, what: str) -> int:
         """Return the result of a C function that writes, or raise and leave the file marked."""
         self._writes += 1
-        if code < 0 and self._mark is not None:
-            self._mark.broken = True
+        if code < 0 and self.stored is not None:
+            self.stored.broken = True
         return self.check(code, what)
 
     @contextmanager
     def whole_change(self) -> Iterator[None]:
-        """Leave the file marked where several writes that belong together are cut off."""
+        """Refuse the array where several writes that belong together are cut off."""
         before = self._writes
         try:
             yield
         except BaseException:
-            if self._mark is not None and self._writes != before:
-                self._mark.broken = True
+            if self._writes != before and self.stored is not None:
+                self.stored.broken = True
+            elif self._writes != before:
+                self._cut_off = True
             raise
 
     def check(self, code: int, what: str) -> int:
         """Return a C function's result, or raise; a file that is gone explains any error."""
-        if code < 0 and self.path is not None and not os.path.exists(self.path):
-            raise StorageError(f"{what}: {self.path!r} is gone", code)
+        if code < 0 and self.stored is not None:
+            self.stored.status()
         return check(code, what)
+
+    # --- chunks -------------------------------------------------------------------------------
 
     def chunk(self, number: int) -> Chunk:
         """Return a chunk's bytes, without a copy where they are in memory.
 
-        The caller holds the lock for as long as it uses them.
+        The caller then holds the lock for as long as it uses them.
         """
+        if self.stored is None or self.stored.held:
+            return self._chunk(self.ptr, number)
+        with self._alone() as ptr:
+            return self._chunk(ptr, number)
+
+    def _chunk(self, ptr: Any, number: int) -> Chunk:
         chunk = ffi.new("uint8_t **")
         needs_free = ffi.new("bool *")
-        size = lib.blosc2_schunk_get_chunk(self.ptr, number, chunk, needs_free)
+        size = lib.blosc2_schunk_get_chunk(ptr, number, chunk, needs_free)
         self.check(size, f"reading chunk {number}")
         owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
         return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
@@ -494,22 +609,31 @@ class SChunk:
                 # Otherwise the next chunk would come behind as many bytes of anything.
                 ptr.cbytes = 0
                 layer = ptr.metalayers[0]
-                same = _content_of(layer)
+                same = content_of(layer)
                 code = lib.blosc2_meta_update(ptr, layer.name, same, len(same))
                 self.check_change(code, f"deleting chunk {number}")
+
+    # --- the frame ----------------------------------------------------------------------------
 
     def to_buffer(self) -> memoryview:
         """Return the contiguous frame: a view where it is in memory, otherwise a copy.
 
         While a view is alive the super-chunk cannot be changed.
+
+        Raises
+        ------
+        StorageError
+            Where something else has changed what is stored meanwhile.
         """
-        if self.path is not None and self.contiguous:
-            with self.lock.reading(), open(self.path, "rb") as file:
-                return memoryview(file.read())
-        with self.lock.writing():
+        if self.stored is not None and self.contiguous:
+            with self.lock.reading():
+                self.ptr  # noqa: B018, raises
+                with self.stored.unchanged(), open(self.stored.index, "rb") as file:
+                    return memoryview(file.read())
+        with self._alone() as ptr:
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
-            size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+            size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
             self.check(size, "writing the frame")
             if self._sealed and (needs_free[0] or not self.read_only):
                 seal(MemoryFrame(ffi.buffer(pointer[0], size)))
@@ -524,141 +648,55 @@ class SChunk:
         self._exports.discard(view)
 
 
-def _metalayers(ptr: Any) -> list[Any]:
-    return [ptr.metalayers[i] for i in range(ptr.nmetalayers)]
+def _contents(ptr: Any) -> dict[str, bytes]:
+    return {name: content_of(layer) for name, layer in layers_of(ptr).items()}
 
 
-def _name_of(layer: Any) -> str:
-    name: bytes = ffi.string(layer.name)
-    return name.decode(errors="surrogateescape")
+@contextmanager
+def _writing(stored: Stored) -> Iterator[None]:
+    """Turn errors of the system into ours."""
+    try:
+        yield
+    except CatervaError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{stored.path!r} cannot be changed: {error}") from error
 
 
-def _content_of(layer: Any) -> bytes:
-    return bytes(ffi.buffer(layer.content, layer.content_len)) if layer.content_len else b""
+def _open_stored(stored: Stored) -> tuple[Any, Version | None]:
+    """Return a `blosc2_schunk *` for what is stored now, and the file's version.
+
+    Raises
+    ------
+    FormatError
+        For a file that is no frame.
+    StorageError
+        For one that cannot be read, or was changed meanwhile.
+    """
+    with stored.unchanged() as status, open(stored.index, "rb", buffering=0) as file:
+        frame, path = FileFrame(file), stored.real
+        try:
+            check_stored(frame.read, frame.size, path)
+        except FormatError as error:
+            raise FormatError(f"{stored.path!r} is no Blosc2 frame: {error}") from None
+        ptr = lib.blosc2_schunk_open(os.fsencode(path))
+        if ptr == ffi.NULL:
+            raise FormatError(f"{stored.path!r} is no Blosc2 frame")
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        _unseal(owner, frame)
+    return owner, stamp_of(status)
 
 
-def _encode_name(name: str | bytes) -> bytes:
-    return name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
+def _unseal(ptr: Any, frame: FileFrame | MemoryFrame) -> None:
+    """Compare a frame that was opened with its checksums, and open them in C-Blosc2's copy.
 
+    It writes that copy with each change, which makes the checksums wrong that it has read.
 
-def _check_name(name: str | bytes) -> bytes:
-    if not isinstance(name, (str, bytes)):
-        raise TypeError(f"metalayer name is {name!r}; expected str or bytes")
-    encoded = _encode_name(name)
-    if not 0 < len(encoded) <= lib.BLOSC2_METALAYER_NAME_MAXLEN or b"\0" in encoded:
-        raise ArgumentError(
-            f"metalayer name {name!r}; expected 1 to {lib.BLOSC2_METALAYER_NAME_MAXLEN} bytes "
-            "without NUL"
-        )
-    return encoded
-
-
-class _Layers(Mapping[str, bytes]):
-    """What fixed and variable-length metalayers share; values are bytes, usually msgpack."""
-
-    def __init__(self, schunk: SChunk) -> None:
-        self._schunk = schunk
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict(self)!r})"
-
-    def _check(self, name: str | bytes) -> None:
-        """Raise where C-Blosc2 must not be given what is stored under a name."""
-
-    def _get(self, name: str | bytes, get: Any) -> bytes:
-        content = ffi.new("uint8_t **")
-        size = ffi.new("int32_t *")
-        with self._schunk.lock.reading():
-            if name not in self:
-                raise KeyError(name)
-            self._check(name)
-            check(get(self._schunk.ptr, _encode_name(name), content, size), f"metalayer {name!r}")
-            data = ffi.gc(content[0], lib.free)
-            return bytes(ffi.buffer(data, size[0]))
-
-
-class Meta(_Layers):
-    """The metalayers of an array: bytes by name, of a length that is fixed at creation."""
-
-    def __contains__(self, name: object) -> bool:
-        if not isinstance(name, (str, bytes)) or b"\0" in _encode_name(name):
-            return False
-        return bool(lib.blosc2_meta_exists(self._schunk.ptr, _encode_name(name)) >= 0)
-
-    def __iter__(self) -> Iterator[str]:
-        ptr = self._schunk.ptr
-        for i in range(ptr.nmetalayers):
-            yield ffi.string(ptr.metalayers[i].name).decode(errors="surrogateescape")
-
-    def __getitem__(self, name: str | bytes) -> bytes:
-        return self._get(name, lib.blosc2_meta_get)
-
-    def __setitem__(self, name: str | bytes, content: Any) -> None:
-        """Replace a metalayer by one of the same length.
-
-        Raises
-        ------
-        KeyError
-            For a name that was not given at creation.
-        ValueError
-            For another length.
-        """
-        data = as_bytes(content, f"metalayer {name!r}")
-        with self._schunk.changing() as ptr:
-            old = len(self[name])
-            if len(data) != old:
-                raise ArgumentError(
-                    f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
-                    "the length of a metalayer cannot change"
-                )
-            code = lib.blosc2_meta_update(ptr, _encode_name(name), data, len(data))
-            self._schunk.check_change(code, f"writing metalayer {name!r}")
-
-
-class VLMeta(_Layers, MutableMapping[str, bytes]):
-    """The variable-length metalayers of an array: bytes by name, added and changed at any time."""
-
-    def __contains__(self, name: object) -> bool:
-        if not isinstance(name, (str, bytes)) or b"\0" in _encode_name(name):
-            return False
-        return bool(lib.blosc2_vlmeta_exists(self._schunk.ptr, _encode_name(name)) >= 0)
-
-    def __iter__(self) -> Iterator[str]:
-        ptr = self._schunk.ptr
-        # Getting one reads them anew where the file was changed meanwhile.
-        layers = [ptr.vlmetalayers[i] for i in range(ptr.nvlmetalayers)]
-        names = [ffi.string(layer.name) for layer in layers]
-        return iter([name.decode(errors="surrogateescape") for name in names])
-
-    def __getitem__(self, name: str | bytes) -> bytes:
-        return self._get(name, lib.blosc2_vlmeta_get)
-
-    def _check(self, name: str | bytes) -> None:
-        ptr = self._schunk.ptr
-        number = lib.blosc2_vlmeta_exists(ptr, _encode_name(name))
-        layer = ptr.vlmetalayers[check(number, f"metalayer {name!r}")]
-        content = ffi.buffer(layer.content, min(layer.content_len, _CHUNK_HEADER))[:]
-        check_byte_chunk(content, f"metalayer {name!r}", layer.content_len)
-
-    def __setitem__(self, name: str | bytes, content: Any) -> None:
-        data = as_bytes(content, f"metalayer {name!r}")
-        key = _check_name(name)
-        cparams = Compression().to_cparams(1, 0)
-        with self._schunk.changing() as ptr:
-            write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
-            # C-Blosc2 takes thousands, but writes at most these to a frame.
-            most = lib.BLOSC2_MAX_METALAYERS
-            if name not in self and ptr.nvlmetalayers >= most:
-                raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
-            code = write(ptr, key, data, len(data), cparams)
-            self._schunk.check_change(code, f"writing metalayer {name!r}")
-
-    def __delitem__(self, name: str | bytes) -> None:
-        with self._schunk.changing() as ptr:
-            if name not in self:
-                raise KeyError(name)
-            code = lib.blosc2_vlmeta_delete(ptr, _encode_name(name))
-            self._schunk.check_change(code, f"deleting metalayer {name!r}")
+    Raises
+    ------
+    FormatError
+    """
+    layer = layers_of(ptr).get(LAYER)
+    if layer is not None:
+        check_seal(frame)
+        ffi.memmove(layer.content, OPEN_SEAL, min(layer.content_len, len(OPEN_SEAL)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+from io import FileIO
 from typing import Any, Protocol
 
 from caterva_cffi.checksums import OPEN_SEAL, Seal
@@ -46,33 +48,38 @@ class MemoryFrame:
 
 
 class FileFrame:
-    """A frame in a file.
+    """A frame in a file, or the index of a sparse one.
 
     Parameters
     ----------
-    path : str
-        Of the file, or of the index in a sparse directory.
+    file : file object
+        Open, without a buffer.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return os.path.getsize(self._path)
+        return os.fstat(self._file.fileno()).st_size
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from a position to another."""
-        with open(self._path, "rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
+        """Return the bytes from a position to another; fewer where the file ends."""
+        self._file.seek(start)
+        data = b""
+        while len(data) < stop - start:
+            more = self._file.read(stop - start - len(data))
+            if not more:
+                break
+            data += more
+        return data
 
     def write(self, at: int, data: bytes) -> None:
         """Replace bytes."""
-        with open(self._path, "rb+") as file:
-            file.seek(at)
-            file.write(data)
+        self._file.seek(at)
+        if self._file.write(data) != len(data):
+            raise OSError(errno.EIO, "only a part could be written")
 
 
 def _header_bytes(frame: _Frame) -> bytes:

@@ -140,7 +140,7 @@ def verify_array(array: NDArray, where: str) -> Iterator[Damage]:
         except CatervaError:
             yield from _damaged_blocks(array, number, chunk, where)
     try:
-        dict(array.vlmeta)
+        array.vlmeta.to_dict()
     except CatervaError as error:
         yield Damage(where, None, None, str(error))
 
