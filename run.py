@@ -4,6 +4,7 @@
     python3 run.py demo [DATASET]    the comparison on real data (--help: its options)
     python3 run.py test [OPTIONS]    the tests, with pytest's options
     python3 run.py lowest [OPTIONS]  tests with the lowest versions that are supported
+    python3 run.py peers [NAME ...]  tests of zarr and others with our codecs (--fast, --help)
     python3 run.py lint              ruff and mypy
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
@@ -442,6 +443,11 @@ def lowest(arguments: list[str]) -> int:
     return run([python, "-m", "pytest", "-m", "not build", *tests, *arguments], nginx)
 
 
+def peers(arguments: list[str]) -> int:
+    """Run other packages' tests with our codecs; the environments are made there."""
+    return run([sys.executable, ROOT / "tools" / "peers.py", *arguments], {})
+
+
 def lint(arguments: list[str]) -> int:
     """Check style and types."""
     with only_one():
@@ -483,6 +489,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench,
     "test": test,
     "lowest": lowest,
+    "peers": peers,
     "lint": lint,
     "wheel": wheel,
     "which": which,

@@ -146,6 +146,14 @@ def test_unpacks_what_the_manifest_names(project):
     assert "int a" not in licenses
 
 
+def test_a_part_may_be_the_whole_archive(project):
+    text = project.manifest.read_text().replace('subtree = "lib/b"', 'subtree = ""')
+    project.manifest.write_text(text)
+    assert project.run("b") == 0
+    expected = {name.removeprefix("demo-1.0/") for name in SOURCES}
+    assert expected <= set(files(project.dest / "b"))
+
+
 def test_unpacks_only_the_parts_that_were_named(project, capsys):
     assert project.run("b") == 0
     assert project.parts() == ["b"]

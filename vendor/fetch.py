@@ -457,9 +457,10 @@ def unpack(archive: Archive, path: Path, parts: list[Part], work: Path) -> None:
                     continue
                 inner = member.name.removeprefix("./").partition("/")[2]
                 for part in parts:
-                    relative = inner.removeprefix(part.subtree + "/")
+                    prefix = f"{part.subtree}/" if part.subtree else ""
+                    relative = inner.removeprefix(prefix)
                     is_license = inner in wanted[part]
-                    is_source = relative != inner and selectors[part](relative)
+                    is_source = inner.startswith(prefix) and selectors[part](relative)
                     if not (is_license or is_source):
                         continue
                     stream = tar.extractfile(member)
