@@ -79,7 +79,9 @@ def _regions(array: zarr.Array[Any]) -> Iterator[Damage]:
         try:
             array[tuple(map(slice, start, stop))]
         except Exception as error:
-            if isinstance(error, OSError) and not isinstance(error, CatervaError):
+            # What gzip raises for damage is an OSError that the system knows nothing of.
+            is_systems = isinstance(error, OSError) and error.errno is not None
+            if is_systems and not isinstance(error, CatervaError):
                 raise
             # Codecs of others raise what they like.
             message = f"{type(error).__name__}: {error}"
