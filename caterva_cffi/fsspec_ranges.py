@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from caterva_cffi.errors import ArgumentError, CatervaError, StorageError, UnsupportedError
 from caterva_cffi.plan import Range
 from caterva_cffi.ranges import Source
+from caterva_cffi.url_secrets import hide, without_secrets
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system", "without_secrets"]
+__all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system"]
 
 MOST_WHOLE = 64 << 20
 """Bytes of the longest object that is read whole from a server that ignores ranges."""
@@ -52,7 +53,18 @@ class Stored(Source):
         return self._fs
 
     def to_arguments(self) -> tuple[Any, ...]:
-        """Return what `open` needs to open it again."""
+        """Return what `open` needs to open it again.
+
+        Raises
+        ------
+        UnsupportedError
+            For a URL with a user, a query or a fragment, which a pickle would show.
+        """
+        if without_secrets(self._url) != self._url:
+            raise UnsupportedError(
+                f"{self.name} cannot be pickled: the pickle would show what its URL hides. Open it "
+                "where it is used, or give users and passwords as storage_options"
+            )
         return self._url, "r", self._options
 
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
@@ -68,21 +80,29 @@ class Stored(Source):
         """Do something with the file system, and tell what went wrong as errors of this package."""
         try:
             return action()
-        except CatervaError:
-            raise
-        except FileNotFoundError as error:
-            if self._opened:
-                raise self._changed("it is gone") from error
-            if self._is_directory():
-                raise self._directory() from error
-            raise FileNotFoundError(errno.ENOENT, "no such object", self.name) from error
-        except PermissionError as error:
-            raise PermissionError(errno.EACCES, f"not allowed: {error}", self.name) from error
+        except CatervaError as error:
+            told: Exception = error
         except Exception as error:  # each file system has exceptions of its own
-            told = str(error) or "no reason given"
-            raise StorageError(
-                f"{self.name} cannot be read: {type(error).__name__}: {told}"
-            ) from error
+            told = self._tell(error)
+        # What it came from may hold the URL; tracebacks and logs show that too.
+        told.__cause__ = told.__context__ = None
+        raise told
+
+    def _tell(self, error: Exception) -> Exception:
+        if isinstance(error, FileNotFoundError):
+            if self._opened:
+                return self._changed("it is gone")
+            if self._is_directory():
+                return self._directory()
+            return FileNotFoundError(errno.ENOENT, "no such object", self.name)
+        reason = self._shown(str(error) or "no reason given")
+        if isinstance(error, PermissionError):
+            return PermissionError(errno.EACCES, f"not allowed: {reason}", self.name)
+        return StorageError(f"{self.name} cannot be read: {type(error).__name__}: {reason}")
+
+    def _shown(self, text: str) -> str:
+        """Return what another library or the server told, without secrets."""
+        return hide(text, self._url)
 
     def _is_directory(self) -> bool:
         try:
@@ -206,7 +226,9 @@ class Versioned(Stored):
             return await self._accept_whole(answer)
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.content_range)
         if not found:
-            raise StorageError(f"{self.name}: the answer's range is {answer.content_range!r}")
+            raise StorageError(
+                f"{self.name}: the answer's range is {self._shown(answer.content_range)!r}"
+            )
         start, stop = int(found[1]), int(found[2]) + 1
         size = self.size if found[3] == "*" else int(found[3])
         self._check_version(answer.version, size)
@@ -239,30 +261,33 @@ class Versioned(Stored):
         if not self._opened:
             self._version, self.size, self.identified = version, size, any(version)
         elif version != self._version:
-            raise self._changed(f"it is version {version} instead of {self._version}")
+            raise self._changed(self._shown(f"it is version {version} instead of {self._version}"))
         elif size != self.size:
             raise self._changed(f"it has {size} bytes instead of {self.size}")
 
 
 def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """Return fsspec's file system for a URL, and the object's path in it."""
+    name = without_secrets(url)
     try:
         fsspec = importlib.import_module("fsspec.core")
     except ImportError as error:
         raise ImportError(
-            f"to open {without_secrets(url)!r}, install fsspec: pip install 'caterva-cffi[remote]'"
+            f"to open {name!r}, install fsspec: pip install 'caterva-cffi[remote]'"
         ) from error
+    told: Exception
     try:
         fs, path = fsspec.url_to_fs(url, **options)
     except ImportError as error:
-        raise ImportError(f"to open {without_secrets(url)!r}: {error}") from error
+        told = ImportError(f"to open {name!r}: {hide(str(error), url)}")
     except ValueError as error:
-        raise ArgumentError(f"{without_secrets(url)!r} cannot be opened: {error}") from error
-    return fs, path
-
-
-def without_secrets(url: str) -> str:
-    """Return a URL without user, password, and query, in which signatures are."""
-    shown = re.sub(r"://[^/@]*@", "://", url)
-    base, mark, _ = shown.partition("?")
-    return f"{base}?..." if mark else base
+        told = ArgumentError(f"{name!r} cannot be opened: {hide(str(error), url)}")
+    except TypeError:  # options that the file system does not have
+        raise
+    except Exception as error:  # some connect at once
+        told = StorageError(
+            f"{name!r} cannot be opened: {type(error).__name__}: {hide(str(error), url)}"
+        )
+    else:
+        return fs, path
+    raise told  # not from the other error, which may hold the URL

@@ -51,7 +51,8 @@ class RemoteArray(ReadableArray):
     Made by `open`. Opening reads the frame's beginning and where its chunks are: two requests, and
     a few kilobytes whatever the array's size. A selection costs two rounds of requests (one if it
     was near an earlier one), and the compressed blocks that it touches. Many threads may read one
-    array. A process that was forked connects anew, as does a pickled array where it is loaded.
+    array. A process that was forked connects anew, as does a pickled array where it is loaded;
+    one whose URL has a user, a query or a fragment is not pickled.
 
     All items that a selection returns are of the version of the object that was opened; if the
     object has changed, reading raises `StorageError`. Answers of HTTP servers and S3 are checked

@@ -631,11 +631,14 @@ class Misbehaving(Server):
         Contents by path, such as "c/0/0".
     behaviour : callable
         Makes each answer to a GET of an object whose path `concerns`; others get honest ones.
+    headers : list of dict
+        Those of each request.
     """
 
     def __init__(self, url: str, objects: dict[str, bytes], behaviour: Behaviour) -> None:
         super().__init__(url)
         self.objects, self.behaviour = objects, behaviour
+        self.headers: list[dict[str, str]] = []
         self._found: list[Request] = []
         self._lock = threading.Lock()
         self._number = 0
@@ -696,6 +699,7 @@ def misbehaving(
             answer = server.answer(self.command, path, asked_range)
             length = len(answer.body) if answer.promised is None else answer.promised
             body = b"" if self.command == "HEAD" else answer.body
+            server.headers.append(dict(self.headers))
             server.record(Request(self.command, path, asked_range or "-", answer.status, len(body)))
             if not answer.status:
                 self.close_connection = True

@@ -22,7 +22,7 @@ from servers import from_number, honest
 from test_golden import check_array, every_file
 
 import caterva_cffi as cat
-from caterva_cffi import fsspec_ranges, http_ranges, remote
+from caterva_cffi import fsspec_ranges, http_ranges, remote, url_secrets
 from caterva_cffi.kernel import Kernel
 
 ITEMS = np.random.default_rng(1).integers(0, 99, (64, 64, 64)).astype("f4")
@@ -340,9 +340,109 @@ def test_what_is_asked_wrongly(address, tmp_path):
         cat.open((tmp_path / "sparse" / "chunks.b2frame").as_uri())
 
 
-def test_secrets_are_not_shown():
-    hidden = "https://user:secret@host/a.b2?Signature=secret"
-    assert fsspec_ranges.without_secrets(hidden) == "https://host/a.b2?..."
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    {
+        "https://host/a.b2": "https://host/a.b2",
+        "https://host:80/dir@v1": "https://...@v1",
+        "https://host/dir@v1/a": "https://host/dir@v1/a",
+        "https://user:secret@host/a.b2?Signature=secret": "https://...@host/a.b2?...",
+        "https://user:s@cr/et@host/a": "https://...@host/a",
+        "https://user:1/secret@host/a": "https://...@host/a",
+        "https://secret@host/a#secret": "https://...@host/a#...",
+        "https://user:sec?ret@host/a": "https://...",
+        "https://user:sec#ret@host/a": "https://...",
+        "https://u:12?secret@host/a": "https://...",
+        "https://u@secret?more@host/a": "https://...",
+        "https://host/a?mail=me@secret": "https://host/a?...",
+        "zip://a::https://u:secret@host/b?secret::secret": "zip://a::https://...@host/b?...::...",
+    }.items(),
+)
+def test_secrets_of_urls_are_not_shown(url, shown):
+    assert url_secrets.without_secrets(url) == shown
+
+
+def test_secrets_in_the_words_of_others_are_not_shown():
+    url = "https://user:pa%20ss@host/a?Signature=abc%2Fdef"
+    for text in ("no 'abc/def'", "no abc%252Fdef", "GET /b?pa%20ss", "no user:pa ss", "no pa+ss"):
+        shown = url_secrets.hide(text, url)
+        assert not any(secret in shown for secret in ("abc", "def", "ss ", "pa+", "pa%"))
+    for text in ("https://u:other@x/a?other.", "at /a?other", "'s3://b#other'", "/a#other"):
+        assert "other" not in url_secrets.hide(text, url)
+    assert url_secrets.hide("Cannot connect to host x:443", url) == "Cannot connect to host x:443"
+
+
+def redirects(where):
+    return lambda asked: servers.Answer(302, b"", {"Location": where})
+
+
+def lasting(answer):
+    return lambda asked: answer
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        servers.fails(500),
+        servers.fails(404),
+        servers.fails(403),
+        servers.fails(1000),
+        servers.hangs_up,
+        redirects("/a?again=hushhush"),
+        redirects("http://x:hushhush@127.0.0.1:1/a?b#hushhush"),
+        redirects("http://[hushhush"),
+        redirects("gopher://hushhush"),
+        lasting(servers.Answer(206, b"1", {"Content-Range": "/a?hushhush"})),
+        lasting(servers.Answer(206, b"1", {"Content-Encoding": "hushhush"})),
+        from_number(1, servers.serves(OTHER)),
+    ],
+)
+def test_secrets_are_in_no_error(misbehaving, impatient, behaviour, caplog):
+    caplog.set_level("DEBUG")
+    server = misbehaving({"a": FRAME}, behaviour)
+    host = server.url.removeprefix("http://")
+    with pytest.raises((cat.StorageError, OSError)) as caught:
+        cat.open(f"http://hushhush:hushhush@{host}/a?b=hushhush#hushhush")[40:]
+    error = caught.value
+    assert error.__cause__ is error.__context__ is None
+    shown = [str(error), repr(error), repr(vars(error)), pickle.dumps(error).decode("latin1")]
+    assert "hushhush" not in "".join((*shown, caplog.text))
+    assert "/a?..." in str(error)
+
+
+@pytest.mark.parametrize("url", ["no-such://u:hushhush@x", "https://h/a?b=1::hushhush"])
+def test_secrets_are_in_no_error_of_opening(url):
+    with pytest.raises(cat.ArgumentError) as caught:
+        cat.open(url)
+    assert "hushhush" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+def test_secrets_are_not_pickled(misbehaving):
+    array = cat.open(f"{misbehaving({'a': FRAME}).url}/a?b=hushhush")
+    assert "hushhush" not in f"{array!r} {array.info} {array.urlpath}"
+    with pytest.raises(cat.UnsupportedError, match="cannot be pickled"):
+        pickle.dumps(array)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["another host", "the first host"])
+def test_headers_are_for_the_first_host(misbehaving, back):
+    def answer(asked):
+        return redirects(f"{(first if back else second).url}/b")(asked)
+
+    first, second = misbehaving({"a": FRAME, "b": FRAME}), misbehaving({"b": FRAME})
+    first.restart(lambda asked: honest(asked) if asked.number % 2 and back else answer(asked))
+    array = cat.open(
+        first.url.replace("://", "://me:hushhush@") + "/a",
+        storage_options={
+            "headers": {"X-Token": "hushhush", "Cookie": "c=hushhush"},
+            "client_kwargs": {"headers": {"X-More": "hushhush"}, "cookies": {"d": "hushhush"}},
+        },
+    )
+    np.testing.assert_array_equal(array[40:], ITEMS[40:])
+    mine = {"X-Token", "X-More", "Authorization", "Cookie"}
+    assert all(mine <= headers.keys() for headers in first.headers)
+    assert bool(second.headers) != back
+    assert "hushhush" not in repr(second.headers)
 
 
 @pytest.mark.parametrize(
