@@ -100,9 +100,8 @@ def new_array(
 def _filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
     """Return the array with its chunks, at its place on the disk."""
     with array.schunk.discarded_on_error():
-        for chunk in chunks:
-            array.schunk.append_chunk(chunk)
         array.vlmeta.update(vlmeta)
+        array.schunk.fill(chunks, array._grid.nchunks)
     if array.urlpath is not None:
         array._set_schunk(array.schunk.complete())
     return array

@@ -191,8 +191,7 @@ def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
         mode="w",
     )
     with schunk.discarded_on_error():
-        for chunk in chunks:
-            schunk.append_chunk(chunk)
         VLMeta(schunk).update(array.vlmeta.to_dict())
+        schunk.fill(chunks, grid.nchunks)
         schunk.supersede(old)
     return schunk

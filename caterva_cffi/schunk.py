@@ -8,12 +8,13 @@ knows nothing of shapes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
+from caterva_cffi.assembly import frame_of, write_directory, write_file_frame
 from caterva_cffi.buffers import as_bytes, export
 from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import (
@@ -26,7 +27,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.files import INDEX_FILE, beside, check_free, fs_path, move, remove
 from caterva_cffi.frame import HEADER_MIN, check_offsets_chunk
-from caterva_cffi.layers import check_name, content_of, layers_of
+from caterva_cffi.layers import VLMeta, check_name, content_of, layers_of
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
@@ -43,6 +44,9 @@ from caterva_cffi.stored import Stored, Version, stamp_of, version_of
 __all__ = ["Chunk", "SChunk"]
 
 _NBYTES, _CBYTES = slice(30, 38), 39  # in a frame's header
+
+_FEW = 64
+"""Chunks that are appended one by one; more make a new frame."""
 
 
 class Chunk:
@@ -301,24 +305,9 @@ class SChunk:
             check_offsets_chunk(lambda start, stop: view[start:stop], size)
         except FormatError as error:
             raise FormatError(f"{size} bytes that are no Blosc2 frame: {error}") from None
-        if copy:
-            pointer = lib.malloc(max(size, 1))
-            if pointer == ffi.NULL:
-                raise MemoryError(f"no memory for a frame of {size} bytes")
-            ffi.memmove(pointer, data, size)
-            pointer = ffi.cast("uint8_t *", pointer)
-            if size >= HEADER_MIN and not any(view[_NBYTES]):
-                # What chunks had that are gone would be left free before the next one.
-                ffi.memmove(pointer + _CBYTES, bytes(8), 8)
-        else:
-            pointer = data
-        ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
+        ptr = _from_frame(data, size, copy=copy)
         if ptr == ffi.NULL:
-            if copy:
-                lib.free(pointer)
             raise FormatError(f"{size} bytes that are no Blosc2 frame")
-        # A frame in memory of our own may grow; one in the user's memory must be left alone.
-        lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
         owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         _unseal(owner, MemoryFrame(view))
         return cls(owner, read_only=not copy, keep=None if copy else data)
@@ -586,6 +575,39 @@ class SChunk:
             data = as_bytes(chunk, "the chunk")
             self.check_change(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
 
+    def fill(self, chunks: Iterable[Any], nchunks: int) -> None:
+        """Append all chunks to a new super-chunk; they are copied.
+
+        Parameters
+        ----------
+        chunks : iterable of buffer
+            Compressed chunks, each made when it is asked for.
+        nchunks : int
+        """
+        if nchunks <= _FEW or (self.path is None and not self.contiguous):
+            for chunk in chunks:
+                self.append_chunk(chunk)
+            return
+        if self.path is None:
+            pointer, needs_free = ffi.new("uint8_t **"), ffi.new("bool *")
+            size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+            self.check(size, "writing the frame")
+            frame = frame_of(ffi.buffer(pointer[0], size)[:], chunks)
+            self._replace(_from_frame(ffi.from_buffer("uint8_t[]", frame), len(frame), copy=True))
+            return
+        write = write_file_frame if self.contiguous else write_directory
+        write(self.path, chunks)
+        self._replace(lib.blosc2_schunk_open(os.fsencode(self.path)))
+
+    def _replace(self, new: Any) -> None:
+        """Take another C object for the same array, which knows what frames do not say."""
+        if new == ffi.NULL:
+            raise StorageError("the chunks that were written cannot be opened")
+        old = self._owner
+        new.clevel, new.splitmode, new.use_dict = old.clevel, old.splitmode, old.use_dict
+        self._owner = ffi.gc(new, lib.blosc2_schunk_free)
+        ffi.release(old)
+
     def insert_chunk(self, number: int, chunk: Any) -> None:
         """Insert a compressed chunk, which is copied, before another."""
         with self.changing() as ptr:
@@ -631,6 +653,8 @@ class SChunk:
                 with self.stored.unchanged(), open(self.stored.index, "rb") as file:
                     return memoryview(file.read())
         with self._alone() as ptr:
+            if not self.contiguous and ptr.nchunks > _FEW:
+                return self._in_one_frame(ptr).to_buffer()
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
@@ -644,8 +668,43 @@ class SChunk:
             self._exports.add(view)
         return export(pointer[0], size, partial(self._unexport, view))
 
+    def _in_one_frame(self, ptr: Any) -> SChunk:
+        """Return a contiguous super-chunk in memory with the same chunks and metalayers."""
+
+        def chunks() -> Iterator[memoryview]:
+            for number in range(ptr.nchunks):
+                chunk = self._chunk(ptr, number)
+                yield memoryview(ffi.buffer(chunk.pointer, chunk.size)).cast("B")
+
+        compression, meta = Compression.of(ptr), _contents(ptr)
+        new = SChunk.create(compression, ptr.typesize, ptr.blocksize, meta, contiguous=True)
+        VLMeta(new).update(VLMeta(self).to_dict())
+        new.fill(chunks(), ptr.nchunks)
+        return new
+
     def _unexport(self, view: object) -> None:
         self._exports.discard(view)
+
+
+def _from_frame(data: Any, size: int, *, copy: bool) -> Any:
+    """Return the `blosc2_schunk *` in a frame; NULL where it is none."""
+    pointer = data
+    if copy:
+        memory = lib.malloc(max(size, 1))
+        if memory == ffi.NULL:
+            raise MemoryError(f"no memory for a frame of {size} bytes")
+        ffi.memmove(memory, data, size)
+        pointer = ffi.cast("uint8_t *", memory)
+        if size >= HEADER_MIN and not any(ffi.buffer(pointer, size)[_NBYTES]):
+            # What chunks had that are gone would be left free before the next one.
+            ffi.memmove(pointer + _CBYTES, bytes(8), 8)
+    ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
+    if ptr != ffi.NULL:
+        # A frame in memory of our own may grow; one in the user's memory must be left alone.
+        lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
+    elif copy:
+        lib.free(pointer)
+    return ptr
 
 
 def _contents(ptr: Any) -> dict[str, bytes]:
