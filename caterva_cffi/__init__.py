@@ -37,7 +37,7 @@ from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.ranges import RangeReader
 from caterva_cffi.remote import RemoteArray
 from caterva_cffi.threads import get_nthreads, set_nthreads
-from caterva_cffi.verification import Damage, verify
+from caterva_cffi.verification import Counts, Damage, Unchecked, Verification, verify
 
 __all__ = [
     "ArgumentError",
@@ -46,6 +46,7 @@ __all__ = [
     "ClosedError",
     "Codec",
     "Compression",
+    "Counts",
     "Damage",
     "Filter",
     "FormatError",
@@ -56,7 +57,9 @@ __all__ = [
     "RemoteArray",
     "SplitMode",
     "StorageError",
+    "Unchecked",
     "UnsupportedError",
+    "Verification",
     "Versions",
     "__version__",
     "asarray",

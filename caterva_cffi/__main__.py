@@ -12,6 +12,8 @@ from caterva_cffi.verification import verify
 
 __all__ = ["main"]
 
+_DAMAGED, _UNREADABLE = 1, 2
+
 
 def _print_versions(options: argparse.Namespace) -> int:
     print(versions())
@@ -22,15 +24,16 @@ def _verify(options: argparse.Namespace) -> int:
     worst = 0
     for path in options.paths:
         try:
-            damages = verify(path)
-        except (CatervaError, ImportError, OSError) as error:
-            print(f"{path}: {error}", file=sys.stderr)
-            worst = 2
+            found = verify(path)
+        except Exception as error:  # also of zarr and of its stores, for the next path's sake
+            known = isinstance(error, (CatervaError, ImportError, OSError))
+            said = str(error) if known else f"{type(error).__name__}: {error}"
+            print(f"{path}: {said}", file=sys.stderr)
+            worst = _UNREADABLE
             continue
-        for damage in damages:
-            print(damage)
-        print(f"{path}: {f'damaged in {len(damages)} places' if damages else 'whole'}")
-        worst = max(worst, int(bool(damages)))
+        print(found)
+        code = _UNREADABLE if found.unreadable else _DAMAGED if found.damages else 0
+        worst = max(worst, code)
     return worst
 
 
@@ -42,9 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("versions", help="print versions (also without a command)")
     verifying = commands.add_parser(
         "verify",
-        help="read arrays, and list what is damaged",
-        description="Read frames, sparse directories, Zarr arrays and groups, and list what is "
-        "damaged. Exits with 0 where all are whole, 1 for damage, 2 for what cannot be read.",
+        help="read arrays, say what was checked, and list what is damaged",
+        description="Read frames, sparse directories, and Zarr arrays, groups and zip files whole. "
+        "Say what was checked and what was passed over, which of it has checksums, and what is "
+        "damaged. 'whole' means that all of it has checksums, which agree; 'decodes', that nothing "
+        "is known to be damaged. Exits with 0 for these, with 1 for damage, and with 2 where "
+        "something cannot be read: it is no array, a file is not there, ...",
     )
     verifying.add_argument("paths", nargs="+", metavar="PATH")
     verifying.set_defaults(run=_verify)

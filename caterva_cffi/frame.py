@@ -22,9 +22,11 @@ __all__ = [
     "TRAILER_MIN",
     "UNQUESTIONED",
     "FrameHeader",
+    "begins_as_frame",
     "check_byte_chunk",
     "check_offsets_chunk",
     "find_seal",
+    "length_error",
     "parse_trailer",
     "special_of_offset",
     "write_seal",
@@ -40,6 +42,8 @@ _TRAILER_LENGTH = 22
 """Bytes from where a trailer's length stands to the trailer's end."""
 
 _MAGIC = b"b2frame\0"
+_BEGINNING = b"\x9e\xa8" + _MAGIC + b"\xd2"  # msgpack: 14 fields, a string of 8, an int32
+_LENGTH_AT = 16
 _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
@@ -83,6 +87,11 @@ class FrameHeader:
     metalayers: dict[str, bytes]
     variable: bool
     seal: Seal | None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the frame has checksums of its own that are up to date."""
+        return self.seal is not None and self.seal.closed
 
     @property
     def nchunks(self) -> int:
@@ -199,6 +208,43 @@ class FrameHeader:
                 f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
             )
         return np.where(offsets < 0, offsets, offsets + self.header_len)
+
+
+def begins_as_frame(start: bytes) -> bool:
+    """Whether bytes are those with which a frame begins, or would be but for some that are damaged.
+
+    Parameters
+    ----------
+    start : bytes
+        The first eleven bytes; fewer where there are no more.
+    """
+    expected = _BEGINNING[: len(start)]
+    wrong = sum(found != right for found, right in zip(start, expected, strict=False))
+    return bool(start) and wrong <= len(expected) // 4
+
+
+def length_error(start: bytes, size: int) -> str | None:
+    """Return what is wrong with a frame's length; None where nothing is, or it is no frame.
+
+    Parameters
+    ----------
+    start : bytes
+        The first 24 bytes; fewer where there are no more.
+    size : int
+        Bytes that there are.
+    """
+    if not begins_as_frame(start[: len(_BEGINNING)]):
+        return None
+    if len(start) < _LENGTH_AT + 8:
+        return f"{size} bytes of a frame, which is cut off"
+    (length,) = struct.unpack_from(">q", start, _LENGTH_AT)
+    if not length >= HEADER_MIN:
+        return None
+    if size < length:
+        return f"{size} bytes of a frame that has {length}: it is cut off"
+    if size > length:
+        return f"a frame of {length} bytes, and {size - length} bytes behind it"
+    return None
 
 
 def find_seal(header: bytes) -> int | None:

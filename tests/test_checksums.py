@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import blosc2
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import GzipCodec
 
 import caterva_cffi as cat
-from caterva_cffi.__main__ import main
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 
@@ -118,7 +113,7 @@ def test_arrays_with_checksums_are_arrays(data):
     again = cat.asarray(items, checksum=True, nthreads=1, **kwargs)
     for number in range(again.nchunks):
         assert threaded._chunk_bytes(number) == again._chunk_bytes(number)
-    assert cat.verify(frame) == []
+    assert cat.verify(frame).whole
     if items.ndim and items.size:
         theirs = blosc2.ndarray_from_cframe(frame)[...]
         assert np.ascontiguousarray(theirs).tobytes() == plain[...].tobytes()
@@ -133,9 +128,9 @@ def test_damage_stays_when_other_blocks_change():
     assert before.chunk == 0 and before.block is not None
     row = 4 * ((before.block + 3) % 15)
     array[row : row + 4] = 0
-    assert cat.verify(bytes(array.to_cframe())) == [before]
+    assert list(cat.verify(bytes(array.to_cframe()))) == [before]
     array[4 * before.block : 4 * before.block + 4] = 0
-    assert cat.verify(bytes(array.to_cframe())) == []
+    assert cat.verify(bytes(array.to_cframe())).whole
 
 
 @pytest.mark.parametrize("contiguous", [True, False])
@@ -144,7 +139,7 @@ def test_stored_arrays_are_sealed_after_each_change(contiguous, tmp_path):
     array = cat.asarray(ITEMS, urlpath=path, contiguous=contiguous, **PARTITION)
 
     def check(expected):
-        assert cat.verify(path) == []
+        assert cat.verify(path).whole
         np.testing.assert_array_equal(cat.open(path, mode="r")[...], expected)
         np.testing.assert_array_equal(array[...], expected)
 
@@ -212,7 +207,7 @@ def test_changes_that_read_what_they_wrote(change, way, contiguous, tmp_path):
     for found in (array, cat.open(tmp_path / "a"), cat.from_cframe(array.to_cframe())):
         np.testing.assert_array_equal(found[...], expected[...])
         assert dict(found.vlmeta) == {"title": b"kept"}
-    assert cat.verify(tmp_path / "a") == []
+    assert cat.verify(tmp_path / "a").whole
 
 
 def test_damage_in_a_sparse_directory(tmp_path):
@@ -225,8 +220,7 @@ def test_damage_in_a_sparse_directory(tmp_path):
             assert {damage.chunk for damage in cat.verify(path)} == {number}
         chunk.unlink()
         [damage] = cat.verify(path)
-        # C-Blosc2 does not open an array whose first chunk is gone.
-        assert damage.chunk == (number or None)
+        assert damage.chunk == number and ".chunk" in damage.message
         chunk.write_bytes(whole)
 
 
@@ -288,12 +282,12 @@ def test_a_chunk_without_checksums_is_refused():
 def test_one_value_is_checked_too():
     array = cat.full((60, 8), 7, dtype="<i4", contiguous=True, **PARTITION)
     frame = bytes(array.to_cframe())
-    assert cat.verify(frame) == []
+    assert cat.verify(frame).whole
     for at in range(header_length(frame), len(frame)):
         assert cat.verify(flipped(frame, at))
     zeros = cat.zeros((60, 8), dtype="<i4", contiguous=True, **PARTITION)
     zeros[17:20] = 3
-    assert cat.verify(bytes(zeros.to_cframe())) == []
+    assert cat.verify(bytes(zeros.to_cframe())).whole
 
 
 def test_limits():
@@ -345,7 +339,7 @@ def test_partial_reads_check_what_they_read(tmp_path):
     expected = ITEMS.copy()
     expected[5, 3:6] = 9
     np.testing.assert_array_equal(array[...], expected)
-    assert cat.verify(path) == cat.verify(array) == []
+    assert cat.verify(path).whole and cat.verify(array).whole
     chunk = path / "c" / "1" / "0"
     frame = chunk.read_bytes()
     chunk.write_bytes(flipped(frame, len(frame) - 200))
@@ -361,52 +355,3 @@ def test_partial_reads_check_what_they_read(tmp_path):
     chunk.write_bytes(frame.replace(b"crc32", b"crc33"))
     with pytest.raises(cat.FormatError, match="has no checksums, which the array's codec writes"):
         array[25, 3]
-
-
-@pytest.mark.filterwarnings("ignore:partial reads are off")
-@pytest.mark.parametrize("options", [{"shards": (40, 8)}, {"compressors": GzipCodec()}])
-def test_verify_reads_through_other_codecs(options, tmp_path):
-    path = tmp_path / "a.zarr"
-    zarr_array(path, **options)
-    assert cat.verify(path) == []
-    stored = path / "c" / "0" / "0"
-    data = stored.read_bytes()
-    stored.write_bytes(flipped(data, len(data) // 2))
-    damages = cat.verify(path)
-    assert 1 <= len(damages) <= 2
-    assert all("[" in damage.where and damage.message for damage in damages)
-
-
-def test_the_command(tmp_path, capsys):
-    whole, damaged, other = tmp_path / "whole.b2nd", tmp_path / "damaged.b2nd", tmp_path / "x"
-    frame = frame_of()
-    whole.write_bytes(frame)
-    damaged.write_bytes(flipped(frame, header_length(frame) + 200))
-    zarr_array(tmp_path / "group" / "a.zarr")
-    group = tmp_path / "group"
-    zarr.open_group(str(group), mode="a").create_array("plain", shape=3, dtype="i4")
-    assert main(["verify", str(whole), str(group)]) == 0
-    assert capsys.readouterr().out == f"{whole}: whole\n{group}: whole\n"
-    assert main(["verify", str(damaged), str(whole)]) == 1
-    out, _ = capsys.readouterr()
-    assert out.startswith(f"{damaged}: chunk 0, block ") and "damaged in 1 places" in out
-    assert main(["verify", str(other), str(damaged)]) == 2
-    assert "x" in capsys.readouterr().err
-    other.mkdir()
-    assert main(["verify", str(other)]) == 2
-    assert "without a sparse frame or a Zarr array" in capsys.readouterr().err
-    command = [sys.executable, "-m", "caterva_cffi", "verify", str(whole)]
-    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
-
-
-def test_verify_without_checksums():
-    frame = frame_of(checksum=False, codec=cat.Codec.ZSTD)
-    assert cat.verify(frame) == []
-    found = [cat.verify(flipped(frame, at)) for at in range(header_length(frame), len(frame), 7)]
-    assert sum(map(bool, found)) > len(found) / 4
-    with pytest.raises(TypeError):
-        cat.verify(3)
-    with pytest.raises(FileNotFoundError):
-        cat.verify("nothing")
-    with pytest.raises(cat.ArgumentError, match="is a URL"):
-        cat.verify("s3://bucket/a")
