@@ -27,7 +27,7 @@ DTYPES = [
     ("<M8[s]", np.datetime64("NaT", "s"), 5),
     ("|S3", b"ab", b"abc"),
     ("<U2", "", "xy"),
-    ([("a", "<i2"), ("b", ">f4")], (1, 2.0), (0, 0.5)),
+    ([("a", "<i2"), ("b", "<f4")], (1, 2.0), (0, 0.5)),
 ]
 
 
@@ -191,7 +191,7 @@ class Assignments(RuleBasedStateMachine):
         kind = data.draw(st.sampled_from(["random", "fill", "value"]))
         value = self.items(data.draw(st.sampled_from(shapes)), kind)
         if self.dtype.names and data.draw(st.booleans()):
-            value = value.view([("c", "<i2"), ("d", ">f4")])  # other names, the same bytes
+            value = value.view([("c", "<i2"), ("d", "<f4")])  # other names, the same bytes
         return value
 
     @rule(data=st.data())
