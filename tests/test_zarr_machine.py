@@ -19,6 +19,9 @@ from zarr.storage import MemoryStore
 from caterva_cffi.zarr import CatervaCodec
 
 PIPELINES = [n for n in ("BatchedCodecPipeline", "FusedCodecPipeline") if hasattr(pipelines, n)]
+LAYOUTS = ["chunks", "shards"]
+if zarr.config.get("array.rectilinear_chunks", None) is not None:
+    LAYOUTS.append("rectilinear")
 DTYPES = [
     ("<i4", 0, 7),
     ("u1", 3, 3),
@@ -73,7 +76,7 @@ class Assignments(RuleBasedStateMachine):
         pipeline=st.sampled_from(PIPELINES),
         ndim=st.integers(0, 3),
         dtype=st.sampled_from(DTYPES),
-        layout=st.sampled_from(["chunks", "shards", "rectilinear"]),
+        layout=st.sampled_from(LAYOUTS),
         store=st.sampled_from([MemoryStore, Asynchronous]),
     )
     def create(self, data, pipeline, ndim, dtype, layout, store):
