@@ -7,17 +7,23 @@ Modules that take long to import, and that few calls need, are imported by those
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, StorageError
 from caterva_cffi.marks import check_idle, forget_mark, mark_of
+from caterva_cffi.url_secrets import without_secrets
 
 __all__ = [
     "INDEX_FILE",
     "beside",
+    "check_descriptors",
     "check_free",
+    "discard",
+    "disk_errors",
     "fs_path",
     "move",
     "remove",
@@ -27,6 +33,8 @@ __all__ = [
 INDEX_FILE = "chunks.b2frame"  # what a sparse directory must have
 
 _AT_ONCE = 16  # files that are waited for
+_FOR_A_FILE = 3  # descriptors
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 def fs_path(urlpath: Any) -> str:
@@ -35,14 +43,33 @@ def fs_path(urlpath: Any) -> str:
     Raises
     ------
     ArgumentError
-        For a path with an embedded NUL.
+        For a path with an embedded NUL, or a URL.
     TypeError
         For something that is no path.
     """
     path = os.fsdecode(urlpath)
     if "\0" in path:
         raise ArgumentError(f"path {path!r} has an embedded NUL")
+    if "://" in path:
+        raise ArgumentError(f"{without_secrets(path)!r} is a URL; expected a local path")
     return path
+
+
+@contextmanager
+def disk_errors(path: str, what: str) -> Iterator[None]:
+    """Raise errors of the system that Python has no class for as errors of this package.
+
+    Raises
+    ------
+    StorageError
+        For EIO, ENOSPC, EMFILE, ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if type(error) is not OSError or error.errno is None:
+            raise
+        raise StorageError(f"{path!r} cannot be {what}: {error}") from error
 
 
 def remove(urlpath: str | os.PathLike[str]) -> None:
@@ -62,7 +89,42 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     path = fs_path(urlpath)
     _check_removable(path)
     check_idle(path)
-    _discard(path)
+    with disk_errors(path, "removed"):
+        _discard(path)
+
+
+def discard(path: str, nchunks: int) -> None:
+    """Remove an array that was not completed, even where no descriptor is left to list it.
+
+    Parameters
+    ----------
+    path : str
+    nchunks : int
+        How many chunks were added.
+    """
+    try:
+        _discard(path)
+    except OSError as error:
+        if error.errno not in _NO_DESCRIPTOR:
+            raise
+        for name in (INDEX_FILE, *(f"{number:08X}.chunk" for number in range(nchunks + 1))):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+
+
+def check_descriptors(path: str, what: str) -> None:
+    """Raise where there are fewer descriptors than C-Blosc2 takes for a file.
+
+    Failing in the middle of a new one, it would leave those open that it has.
+
+    Raises
+    ------
+    StorageError
+    """
+    with ExitStack() as stack, disk_errors(path, what):
+        for _ in range(_FOR_A_FILE):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
 def _discard(path: str) -> None:
@@ -76,8 +138,11 @@ def _discard(path: str) -> None:
 
 
 def _check_removable(path: str) -> None:
-    if not os.path.isdir(path) or os.path.islink(path) or not os.listdir(path):
+    if not os.path.isdir(path) or os.path.islink(path):
         return
+    with disk_errors(path, "read"):
+        if not os.listdir(path):
+            return
     if not os.path.exists(os.path.join(path, INDEX_FILE)):
         raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it; kept")
 
@@ -188,8 +253,15 @@ def _synchronize(path: str) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         # File systems write what is waited for at the same time in one go.
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(_synchronize_one, (entry.path for entry in os.scandir(path))))
+        names = [os.path.join(path, name) for name in os.listdir(path)]
+        try:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(_synchronize_one, names))
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR:
+                raise
+            for name in names:
+                _synchronize_one(name)
     if os.name == "posix" or not os.path.isdir(path):
         _synchronize_one(path)
 
@@ -215,12 +287,13 @@ def write_file(urlpath: str | os.PathLike[str], frame: Any, mode: str) -> None:
     path = fs_path(urlpath)
     check_free(path, mode)
     temporary = beside(path)
-    file = open(temporary, "xb")  # noqa: SIM115, closed below
-    try:
-        with file:
-            file.write(frame)
-        move(temporary, path, mode)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            remove(temporary)
-        raise
+    with disk_errors(path, "written"):
+        file = open(temporary, "xb")  # noqa: SIM115, closed below
+        try:
+            with file:
+                file.write(frame)
+            move(temporary, path, mode)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                remove(temporary)
+            raise

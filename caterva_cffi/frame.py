@@ -6,6 +6,7 @@ count from the end of the header, and a frame without items has no offsets chunk
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "FrameHeader",
     "begins_as_frame",
     "check_byte_chunk",
+    "check_header_room",
     "check_offsets_chunk",
     "find_seal",
     "length_error",
@@ -245,6 +247,25 @@ def length_error(start: bytes, size: int) -> str | None:
     if size > length:
         return f"a frame of {length} bytes, and {size - length} bytes behind it"
     return None
+
+
+def check_header_room(start: bytes, status: os.stat_result) -> None:
+    """Refuse a header that is longer than what is stored of a file with holes.
+
+    Parameters
+    ----------
+    start : bytes
+        The frame's first 16 bytes.
+    status : os.stat_result
+        Of the file. Some systems do not say what is stored.
+
+    Raises
+    ------
+    FormatError
+    """
+    length, blocks = FrameHeader.length_of(start), getattr(status, "st_blocks", None)
+    if blocks is not None and length > UNQUESTIONED + _BEST_RATIO * 512 * blocks:
+        raise FormatError(f"a frame header of {length} bytes in {512 * blocks} stored ones")
 
 
 def find_seal(header: bytes) -> int | None:

@@ -223,7 +223,10 @@ class DiskReader:
             return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
         if not self._stored.sparse:
             where = (offset, layout.end_of(number))
-            return pieces(_run_chunk(kernel, number, where, box, descriptor))
+            try:
+                return pieces(_run_chunk(kernel, number, where, box, descriptor))
+            except OSError as error:
+                raise self._stored.unreadable(error) from error
         folder = os.path.dirname(self._stored.index)
         path = os.path.join(folder, f"{offset:08X}.chunk")
         try:

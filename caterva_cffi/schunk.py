@@ -25,8 +25,17 @@ from caterva_cffi.errors import (
     ReadOnlyError,
     StorageError,
 )
-from caterva_cffi.files import INDEX_FILE, beside, check_free, fs_path, move, remove
-from caterva_cffi.frame import HEADER_MIN, check_offsets_chunk
+from caterva_cffi.files import (
+    INDEX_FILE,
+    beside,
+    check_descriptors,
+    check_free,
+    discard,
+    disk_errors,
+    fs_path,
+    move,
+)
+from caterva_cffi.frame import HEADER_MIN, check_header_room, check_offsets_chunk
 from caterva_cffi.layers import VLMeta, check_name, content_of, layers_of
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
@@ -180,11 +189,12 @@ class SChunk:
             temporary = beside(path)
             name = ffi.new("char[]", os.fsencode(temporary))
             storage.urlpath = name
+            check_descriptors(path, "created")
         ptr = lib.blosc2_schunk_new(storage)
         if ptr == ffi.NULL:
             if urlpath is None:
                 raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
-            remove(temporary)
+            discard(temporary, 0)
             raise StorageError(f"{path!r} cannot be created")
         owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         schunk = cls(owner, read_only=False, path=None if urlpath is None else temporary)
@@ -204,8 +214,9 @@ class SChunk:
             yield
         except BaseException:
             if self._place is not None and self.path is not None:
+                nchunks = self._owner.nchunks if self._owner is not None else 0
                 self.close()
-                remove(self.path)
+                discard(self.path, nchunks)
             raise
 
     def complete(self) -> SChunk:
@@ -251,7 +262,7 @@ class SChunk:
     def _take_place(self, mine: bool) -> None:
         place, mode = cast("tuple[str, str]", self._place)
         temporary = cast("str", self.path)
-        with self.discarded_on_error():
+        with disk_errors(place, "written"), self.discarded_on_error():
             self.close()
             if self._sealed:
                 index = temporary if self.contiguous else os.path.join(temporary, INDEX_FILE)
@@ -275,7 +286,7 @@ class SChunk:
         index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
-        with open(index, "rb" if read_only else "rb+"):
+        with disk_errors(path, "opened"), open(index, "rb" if read_only else "rb+"):
             return cls._opened(Stored(path), read_only=read_only)
 
     @classmethod
@@ -658,6 +669,8 @@ class SChunk:
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
+            if size < 0 and self.path is not None:
+                check_descriptors(self.path, "read")  # which would explain it
             self.check(size, "writing the frame")
             if self._sealed and (needs_free[0] or not self.read_only):
                 seal(MemoryFrame(ffi.buffer(pointer[0], size)))
@@ -735,11 +748,13 @@ def _open_stored(stored: Stored) -> tuple[Any, Version | None]:
     with stored.unchanged() as status, open(stored.index, "rb", buffering=0) as file:
         frame, path = FileFrame(file), stored.real
         try:
+            check_header_room(frame.read(0, 16), status)
             check_stored(frame.read, frame.size, path)
         except FormatError as error:
             raise FormatError(f"{stored.path!r} is no Blosc2 frame: {error}") from None
         ptr = lib.blosc2_schunk_open(os.fsencode(path))
         if ptr == ffi.NULL:
+            check_descriptors(path, "opened")  # which would explain it
             raise FormatError(f"{stored.path!r} is no Blosc2 frame")
         owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         _unseal(owner, frame)

@@ -156,7 +156,9 @@ def _integer(key: Any, length: int, dim: int) -> Axis:
 def _slice(key: slice, length: int) -> Axis:
     start, stop, step = key.indices(length)
     count = stop - start if step == 1 else len(range(start, stop, step))
-    return Axis(start, count, step) if count > 0 else Axis(0, 0, 1)
+    if count > 1:
+        return Axis(start, count, step)
+    return Axis(start, 1) if count == 1 else Axis(0, 0)  # C has no room for any step
 
 
 def _as_array(key: Any) -> npt.NDArray[Any]:

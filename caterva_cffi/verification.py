@@ -37,6 +37,7 @@ from caterva_cffi.params import Filter
 from caterva_cffi.plan import run
 from caterva_cffi.readable import ReadableArray
 from caterva_cffi.remote import RemoteArray
+from caterva_cffi.url_secrets import without_secrets
 
 __all__ = [
     "Counts",
@@ -283,8 +284,8 @@ def _zarr_verification() -> ModuleType:
 def _check_path(found: Verification, path: str) -> None:
     if "://" in path:
         raise ArgumentError(
-            f"{path!r} is a URL; expected a path, or what was opened: the array that `open` "
-            "returns, or an array or group of zarr"
+            f"{without_secrets(path)!r} is a URL; expected a path, or what was opened: the array "
+            "that `open` returns, or an array or group of zarr"
         )
     if os.path.isdir(path):
         names = os.listdir(path)

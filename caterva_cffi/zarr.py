@@ -26,6 +26,7 @@ from caterva_cffi import stores
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
+from caterva_cffi.files import disk_errors
 from caterva_cffi.grid import MAX_DIM
 from caterva_cffi.numcodecs import Parameters, PartitionWarning
 from caterva_cffi.plan import run, run_async
@@ -284,14 +285,16 @@ def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Await
 def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
     """Read from a file, which stays the same one even if it is replaced meanwhile."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        with disk_errors(path, "read"):
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
     def answer(asked: Asked) -> Any:
         if isinstance(asked, Work):
             return asked.action()
-        return read_ranges(descriptor, asked)
+        with disk_errors(path, "read"):
+            return read_ranges(descriptor, asked)
 
     try:
         return run(chunk.read_steps(byte_getter, selection, os.fstat(descriptor)), answer)

@@ -1,6 +1,10 @@
 """Every C error code has an exception, and every wrong argument a clear one."""
 
+import contextlib
+import errno
+import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -354,6 +358,95 @@ def test_an_error_changes_nothing(change, contiguous, tmp_path):
     assert changed.shape == ITEMS.shape
     assert (changed[...] == ITEMS).all()
     assert bytes(changed.to_cframe()) == before
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+@pytest.mark.parametrize("broken", ["pread", "preadv", "fsync", "open", "link"])
+def test_a_failing_disk_is_an_error_of_ours(broken, contiguous, tmp_path, monkeypatch):
+    stored = array(urlpath=tmp_path / "a", contiguous=contiguous)
+    noise = np.random.default_rng(0).bytes(1 << 20)
+    large = cat.asarray(np.frombuffer(noise, "u1"), urlpath=tmp_path / "b", contiguous=contiguous)
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, broken, fail)
+    monkeypatch.setattr("caterva_cffi.recycling.LEAST", 1 << 14)
+    if broken == "open":
+        monkeypatch.setattr("builtins.open", fail)
+    failed = 0
+    for use in (
+        lambda: stored[1, 1],
+        lambda: large[...],
+        lambda: cat.open(tmp_path / "a"),
+        lambda: stored.save(tmp_path / "c"),
+        lambda: array(urlpath=tmp_path / "d", contiguous=contiguous),
+    ):
+        try:
+            use()
+        except cat.StorageError as error:
+            failed += 1
+            assert "Input/output error" in str(error)
+    assert failed or broken == "link"
+    monkeypatch.undo()
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted in /proc")
+@pytest.mark.parametrize("contiguous", [True, False])
+@pytest.mark.parametrize("spare", range(6))
+def test_nothing_is_left_where_descriptors_run_out(spare, contiguous, tmp_path):
+    resource = pytest.importorskip("resource")
+    old = array(urlpath=tmp_path / "old", contiguous=contiguous)
+    before = {*os.listdir("/proc/self/fd")}
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, before)) + 9
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+    held = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(spare):
+            os.close(held.pop())
+        for use in (
+            lambda: array(urlpath=tmp_path / "a", contiguous=contiguous),
+            lambda: array(urlpath=tmp_path / "old", mode="w", contiguous=contiguous),
+            lambda: old.save(tmp_path / "c"),
+            lambda: cat.open(tmp_path / "old")[...],
+            lambda: old.resize((9, 9)),
+        ):
+            with contextlib.suppress(cat.StorageError):
+                use()
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len({*os.listdir("/proc/self/fd")} - before) <= 1  # that of the listing
+    assert {*os.listdir(tmp_path)} <= {"old", "a", "c"}
+
+
+def test_a_file_with_holes_is_not_read_into_memory(tmp_path):
+    path = tmp_path / "a"
+    array(urlpath=path, contiguous=True)
+    with open(path, "rb+") as file:
+        for at, size in ((11, 4), (16, 8)):
+            file.seek(at)
+            file.write((500 << 20).to_bytes(size, "big"))
+        file.truncate(500 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(cat.FormatError, match="a frame header of 524288000 bytes"):
+            cat.open(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_urls_are_not_taken_for_paths():
+    for use in (cat.remove, array().save, lambda url: array(urlpath=url)):
+        with pytest.raises(cat.ArgumentError, match=r"'https://h/a\?\.\.\.' is a URL"):
+            use("https://h/a?secret")
 
 
 def test_the_other_byte_order_is_kept():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import caterva_cffi as cat
 from caterva_cffi.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal
 
 LAW = settings(deadline=None, max_examples=100)
@@ -109,6 +110,33 @@ def test_where_index_arrays_stand_in_the_result(key):
             normalize(key, shape)
     else:
         assert normalize(key, shape).shape == expected
+
+
+@pytest.mark.parametrize("n", [10**20, 2**63, 2**63 - 1, 2**62, 2**31])
+def test_slices_beyond_every_array(n):
+    items = np.arange(24).reshape(4, 6)
+    array = cat.asarray(items, chunks=(3, 4), blocks=(2, 3))
+    far = cat.open(Reader(array.to_cframe()))
+    for key in (np.s_[::n], np.s_[1::n], np.s_[::-n], np.s_[-n:n:2], np.s_[n:-n:-1], np.s_[-n::-n]):
+        for a in (array, far):
+            for k in (key, (key, key), (..., key), (key, [1, 0])):
+                np.testing.assert_array_equal(a[k], items[k], strict=True)
+            np.testing.assert_array_equal(a.oindex[key, [5, 0]], items[key][:, [5, 0]])
+        changed = array.copy()
+        changed[key] = -1
+        expected = items.copy()
+        expected[key] = -1
+        np.testing.assert_array_equal(changed[...], expected)
+    with pytest.raises(IndexError):
+        array[n]
+
+
+class Reader:
+    def __init__(self, frame):
+        self.frame = bytes(frame)
+
+    def read_ranges(self, ranges):
+        return [self.frame[start:stop] for start, stop in ranges]
 
 
 def test_axes_of_slices():
