@@ -11,17 +11,23 @@ import importlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from caterva_cffi.errors import ArgumentError, CatervaError, StorageError, UnsupportedError
+from caterva_cffi.interrupts import ask_often
 from caterva_cffi.plan import Range
 from caterva_cffi.ranges import Source
 from caterva_cffi.url_secrets import hide, without_secrets
 
 if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
     from typing_extensions import Buffer
+
+_T = TypeVar("_T")
 
 __all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system"]
 
@@ -66,15 +72,6 @@ class Stored(Source):
                 "where it is used, or give users and passwords as storage_options"
             )
         return self._url, "r", self._options
-
-    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
-        got: Sequence[Buffer] = self._told(lambda: self._fetch(ranges, concurrency))
-        self._opened = True
-        return got
-
-    @abstractmethod
-    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
-        """Read ranges; errors may be of any kind."""
 
     def _told(self, action: Callable[[], Any]) -> Any:
         """Do something with the file system, and tell what went wrong as errors of this package."""
@@ -129,7 +126,12 @@ class Files(Stored):
         self._identity = _identity(info)
         self.identified = self._identity.keys() > {"size"}
 
-    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
+    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
+        got: Sequence[Buffer] = self._told(lambda: self._fetch(ranges))
+        self._opened = True
+        return got
+
+    def _fetch(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
         starts, stops = map(list, zip(*ranges, strict=True))
         got = self.fs.cat_ranges([self._path] * len(ranges), starts, stops, on_error="return")
         for data in got:
@@ -184,12 +186,13 @@ class Versioned(Stored):
     _version: tuple[str, ...] = ()
     _whole: bytes | None = None
 
-    def _fetch(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
+    def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         if self._whole is None:
-            sync = importlib.import_module("fsspec.asyn").sync
-            got: Sequence[Buffer] = sync(
-                self.fs.loop, self._fetch_together, self.fs, ranges, concurrency
-            )
+            fs = self.fs
+            # What a handler raises meanwhile is no error of the file system.
+            answer = _run(fs.loop, self._fetch_together(fs, ranges, concurrency))
+            got: Sequence[Buffer] = self._told(answer.result)
+            self._opened = True
             if self._whole is None:
                 return got
         whole = memoryview(self._whole)
@@ -264,6 +267,23 @@ class Versioned(Stored):
             raise self._changed(self._shown(f"it is version {version} instead of {self._version}"))
         elif size != self.size:
             raise self._changed(f"it has {size} bytes instead of {self.size}")
+
+
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+    """Wait until fsspec's loop has done something; give it up where a signal's handler raises."""
+    import asyncio
+    from concurrent.futures import wait
+
+    # Of the loop itself this would wait for ever.
+    if asyncio._get_running_loop() is loop:
+        work.close()
+        raise RuntimeError("arrays cannot be read in the event loop of fsspec")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        ask_often(lambda seconds: not wait([future], seconds).not_done)
+    finally:
+        future.cancel()
+    return future
 
 
 def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from caterva_cffi._libcaterva import ffi, lib
 
-__all__ = ["raise_interrupt"]
+__all__ = ["ask_often", "raise_interrupt"]
+
+_SECONDS = 0.05
 
 _raised: list[BaseException] = []
 
@@ -30,6 +33,18 @@ def _ask() -> int:
 def raise_interrupt() -> None:
     """Raise what a signal handler raised during a call that was interrupted."""
     raise _raised.pop() if _raised else KeyboardInterrupt
+
+
+def ask_often(wait: Callable[[float], bool]) -> None:
+    """Wait, with an occasion for handlers every 50 ms, also where nothing interrupts a wait.
+
+    Parameters
+    ----------
+    wait : callable
+        Waits for so many seconds at most; returns whether there is nothing left to wait for.
+    """
+    while not wait(_SECONDS):
+        pass
 
 
 def _set_main_thread() -> None:

@@ -25,7 +25,8 @@ class RangeReader(Protocol):
     The bytes must not change while the array is in use. An attribute `size`, the number of all
     bytes, is used where there is one: a frame of another length is refused, and so are reads after
     it changed. Several threads read at once if they share the array; a large selection is read in
-    several calls, also from a thread of this package, one at a time.
+    several calls, also from a thread of this package, one at a time; but one that an error or a
+    signal has made useless is not waited for.
     """
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:

@@ -7,12 +7,13 @@ once: first where their blocks are, then the blocks. While a group is decoded th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property, partial
 from operator import mul
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
@@ -21,6 +22,7 @@ from caterva_cffi.buffers import address
 from caterva_cffi.cache import Cache
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
 from caterva_cffi.frame import parse_trailer, special_of_offset
+from caterva_cffi.interrupts import ask_often
 from caterva_cffi.kernel import Kernel, Piece
 from caterva_cffi.layout import decode_plain, layout_steps, special_header
 from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, cut, exactly, run, together
@@ -29,9 +31,6 @@ from caterva_cffi.ranges import Source
 from caterva_cffi.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.reading import pieces
 from caterva_cffi.selection import Basic, Box, Fancy
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["GROUP_BYTES", "RemoteArray"]
 
@@ -299,6 +298,40 @@ class RemoteArray(ReadableArray):
         return parts
 
 
+class _Coming:
+    """What a thread of its own fetches, which nobody waits for at the interpreter's end.
+
+    Parameters
+    ----------
+    fetch : callable
+        Gives the result.
+    """
+
+    def __init__(self, fetch: Callable[[], dict[int, list[Part]]]) -> None:
+        self._fetch = fetch
+        self._parts: dict[int, list[Part]] = {}
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._parts = self._fetch()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> dict[int, list[Part]]:
+        """Wait for the result, and return it or raise its error."""
+        ask_often(self._wait)
+        if self._error is not None:
+            raise self._error
+        return self._parts
+
+    def _wait(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+
 class _Groups:
     """Reads boxes of an array in their order, a group of chunks at a time.
 
@@ -322,16 +355,15 @@ class _Groups:
         self._next = next(self._coming, None)
         self._left = 0
         self._pieces: dict[int, list[Piece]] = {}
-        self._thread: ThreadPoolExecutor | None = None
-        self._ahead: tuple[int, Future[dict[int, list[Part]]]] | None = None
+        self._ahead: tuple[int, _Coming] | None = None
         self.have_read = False
 
     def __enter__(self) -> _Groups:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+        # What is on its way is not waited for: a signal's handler may have ended this.
+        self._ahead = None
 
     def read(self, box: Box, dest: npt.NDArray[Any]) -> None:
         """Read a box into an array of its shape."""
@@ -358,11 +390,8 @@ class _Groups:
         self._pieces = {number: pieces(given) for number, given in parts.items()}
         self.have_read = True
         if self._next is not None:
-            from concurrent.futures import ThreadPoolExecutor  # not for small selections
-
-            self._thread = self._thread or ThreadPoolExecutor(1)
             count, wanted = self._next_group()
-            self._ahead = count, self._thread.submit(self._array._fetch_parts, wanted)
+            self._ahead = count, _Coming(partial(self._array._fetch_parts, wanted))
 
     def _next_group(self) -> tuple[int, dict[int, list[Box]]]:
         """Return how many boxes of chunks the next group has, and which, by the chunks' numbers."""

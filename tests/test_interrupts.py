@@ -9,8 +9,10 @@ import threading
 
 import numpy as np
 import pytest
+from servers import honest
 
 import caterva_cffi as cat
+from caterva_cffi import remote
 
 LONG = 30  # seconds; what does not end sooner was not interrupted
 
@@ -95,6 +97,69 @@ def test_a_handler_runs_in_the_middle_of_a_call_and_may_return(large):
         signal.signal(signal.SIGALRM, before)
     assert len(seen) > 3
     assert (array[...] == large).all()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("kind", "number"), [*(("http", number) for number in range(5)), ("reader", 0)]
+)
+def test_a_handler_ends_a_read_whose_answer_does_not_come(misbehaving, monkeypatch, kind, number):
+    items = np.random.default_rng(0).integers(0, 99, (64, 256, 64))
+    frame = bytes(cat.asarray(items, chunks=(16, 256, 64), blocks=(4, 64, 64)).to_cframe())
+    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    released = threading.Event()
+
+    def wait_at(asked):
+        if asked == number:
+            # Sent once the request is there, to the main thread, which waits for the answer.
+            timer = threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGALRM))
+            timer.start()
+            released.wait(LONG)
+            assert released.is_set()
+
+    def slowly(asked):
+        wait_at(asked.number)
+        return honest(asked)
+
+    class Slow:
+        size = len(frame)
+
+        def read_ranges(self, ranges):
+            if threading.current_thread() is not threading.main_thread():
+                wait_at(number)
+            return [frame[start:stop] for start, stop in ranges]
+
+    main = threading.main_thread().ident
+    where = f"{misbehaving({'a': frame}, slowly).url}/a" if kind == "http" else Slow()
+    before = signal.signal(signal.SIGALRM, raise_wanted)
+    try:
+        with pytest.raises(Wanted):
+            cat.open(where)[...]
+        assert not released.is_set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        released.set()
+
+
+@posix
+def test_an_interpreter_ends_whose_reader_waits():
+    done = run(
+        """
+        from caterva_cffi import remote
+        remote.GROUP_BYTES = 1
+        items = np.random.default_rng(0).random(1 << 16)
+        frame = bytes(cat.asarray(items, chunks=(1 << 12,)).to_cframe())
+        class Slow:
+            def read_ranges(self, ranges):
+                if threading.current_thread() is not threading.main_thread():
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(1000)
+                return [frame[start:stop] for start, stop in ranges]
+        cat.open(Slow())[...]
+        """
+    )
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 @posix
