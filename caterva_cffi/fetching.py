@@ -6,22 +6,24 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy.typing as npt
 
 from caterva_cffi import fancy, recycling
 from caterva_cffi.buffers import address
+from caterva_cffi.crowds import MANY, crowd_steps, is_crowd
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import kernel_of
-from caterva_cffi.layout import Layout, layout_steps, part_steps
+from caterva_cffi.layout import Layout, layout_steps, part_steps, slices, whole_layout
 from caterva_cffi.plan import WHOLE, MissingError, Part, Steps, by_chunk, run, touched_share
-from caterva_cffi.policy import ReadPolicy
+from caterva_cffi.policy import ReadPolicy, get_read_policy
 from caterva_cffi.reading import PartsReader
-from caterva_cffi.selection import Basic, Box, Fancy
+from caterva_cffi.selection import Basic, Box, Fancy, lay
 
-__all__ = ["Fetched", "Fetching", "whole_layout"]
+__all__ = ["Fetched", "Fetching"]
 
 _USUAL_HEADER = 512
 """Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
@@ -40,19 +42,26 @@ class Fetched:
     layout : Layout
     parts : mapping of int to list of Part
         Of the chunks that hold wanted items, by their numbers.
-    is_whole : bool
-        Whether all bytes of the frame came by one read.
+    stored : bytes or None
+        The frame, where all of it came by one read.
+    crowd : bool
+        Whether the chunks are too many to be planned at once: then `parts` is empty.
+    policy : ReadPolicy
     """
 
     wanted: Basic | Fancy
     layout: Layout
     parts: Mapping[int, list[Part]]
-    is_whole: bool
+    stored: bytes | memoryview | None
+    crowd: bool
+    policy: ReadPolicy
 
     @property
     def nbytes(self) -> int:
         """Bytes that decoding reads and writes."""
         stored = sum(len(data) for parts in self.parts.values() for _, data in parts)
+        if self.crowd and self.stored is not None:
+            stored = len(self.stored)
         return stored + math.prod(self.wanted.shape) * self.layout.grid.itemsize
 
     def decode(self) -> npt.NDArray[Any]:
@@ -66,11 +75,33 @@ class Fetched:
         reader, kernel = PartsReader(self.parts), kernel_of(grid)
 
         def read_box(box: Box, dest: npt.NDArray[Any]) -> None:
-            if dest.size:
+            if not dest.size:
+                return
+            if not self.crowd:
                 reader.read(kernel, grid, box, address(dest), dest.strides)
+                return
+            steps = crowd_steps(
+                self.layout, kernel, box, address(dest), dest.strides, get_read_policy("local")
+            )
+            run(steps, partial(slices, cast("memoryview", self.stored)))
 
         items = recycling.empty(self.wanted.shape, dtype)
         fancy.read(grid, read_box, dtype, self.wanted, items)
+        return items
+
+    def crowd_steps(self) -> Steps[npt.NDArray[Any]]:
+        """Read and decode slices of many chunks, some at a time.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        wanted, layout = cast("Basic", self.wanted), self.layout
+        items = recycling.empty(wanted.shape, layout.dtype)
+        dest, kernel = lay(items, wanted), kernel_of(layout.grid)
+        yield from crowd_steps(
+            layout, kernel, wanted.box, address(dest), dest.strides, self.policy, may_change=True
+        )
         return items
 
 
@@ -123,10 +154,25 @@ class Fetching:
         first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
         layout = yield from layout_steps(first, size)
         self.check(layout)
+        if self._is_crowd(layout):
+            if isinstance(self.wanted, Basic):
+                return Fetched(self.wanted, layout, {}, None, True, self.policy)
+            [stored] = yield [WHOLE if size is None else (0, size)]
+            return self.whole(stored)
         boxes = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
         kernel = kernel_of(layout.grid)
         parts = yield from part_steps(layout, kernel, boxes, self.policy, may_change=size is None)
-        return Fetched(self.wanted, layout, parts, is_whole=False)
+        return Fetched(self.wanted, layout, parts, None, False, self.policy)
+
+    def _is_crowd(self, layout: Layout) -> bool:
+        """Whether the selection has items in many chunks."""
+        grid = layout.grid
+        if grid.nchunks <= MANY:
+            return False
+        if isinstance(self.wanted, Basic):
+            return is_crowd(grid, self.wanted.box)
+        boxes = fancy.boxes(grid, self.wanted)
+        return len(boxes) > MANY or any(is_crowd(grid, box) for box in boxes)
 
     def whole(self, stored: bytes | memoryview) -> Fetched:
         """Return what the selection takes of a frame in memory.
@@ -137,6 +183,8 @@ class Fetching:
         """
         layout = whole_layout(stored)
         self.check(layout)
+        if self._is_crowd(layout):
+            return Fetched(self.wanted, layout, {}, stored, True, self.policy)
         numbers = by_chunk(layout.grid, fancy.boxes(layout.grid, self.wanted))
         kernel, parts = kernel_of(layout.grid), {}
         for number, boxes in numbers.items():
@@ -144,10 +192,4 @@ class Fetching:
             need, _ = kernel.plan(number, chunk, boxes, sys.maxsize)
             # Apart, so that blocks are held to where the next ones begin.
             parts[number] = [(0, chunk[:need]), (need, chunk[need:])][: 1 + (need < len(chunk))]
-        return Fetched(self.wanted, layout, parts, is_whole=True)
-
-
-def whole_layout(stored: bytes | memoryview) -> Layout:
-    """Return the layout of a frame in memory."""
-    steps = layout_steps(len(stored), len(stored))
-    return run(steps, lambda ranges: [stored[start:stop] for start, stop in ranges])
+        return Fetched(self.wanted, layout, parts, stored, False, self.policy)

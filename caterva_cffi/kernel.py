@@ -25,6 +25,15 @@ _CHUNK_HEADER = 32
 _OFFSET = 4  # bytes, as many as a checksum
 
 
+_PIECE = np.dtype([("start", np.int64), ("size", np.int64), ("data", np.uint64)])
+_SIDES = (np.int64, (lib.CAT_MAX_DIM,))
+_PART = np.dtype([
+    ("pieces", np.uint64), ("npieces", np.int64),
+    ("start", *_SIDES), ("count", *_SIDES), ("step", *_SIDES), ("dest", np.uint64),
+])  # fmt: skip
+assert (_PIECE.itemsize, _PART.itemsize) == (ffi.sizeof("cat_piece"), ffi.sizeof("cat_part"))
+
+
 class Kernel:
     """Decodes and encodes the chunks of one array.
 
@@ -118,6 +127,54 @@ class Kernel:
         code = lib.cat_decode(self._grid, parts, 1, strides or ffi.NULL, self.nthreads, where)
         if code < 0:
             check(code, _place(number, where.block))
+
+    def decode_many(
+        self,
+        numbers: npt.NDArray[np.int64],
+        pointers: npt.NDArray[np.uint64],
+        sizes: npt.NDArray[np.int64],
+        starts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        step: Sequence[int],
+        dests: npt.NDArray[np.int64],
+        strides: Sequence[int],
+    ) -> None:
+        """Decode a box of each of several chunks.
+
+        Parameters
+        ----------
+        numbers : ndarray of int64
+            Which chunks they are, for the error.
+        pointers, sizes : ndarray
+            Where each chunk is, and its bytes.
+        starts, counts : ndarray of int64
+            Along each dimension, in items of the chunks.
+        step : sequence of int
+            Of all boxes.
+        dests : ndarray of int64
+            Addresses of the first items' destinations.
+        strides
+            As for `read`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+            For damaged chunks and unknown codecs or filters.
+        """
+        n, ndim = starts.shape
+        if not n:
+            return
+        kept, parts = np.zeros(n, _PIECE), np.zeros(n, _PART)
+        kept["size"], kept["data"] = sizes, pointers
+        parts["pieces"] = address(kept) + np.arange(n, dtype=np.uint64) * _PIECE.itemsize
+        parts["npieces"], parts["dest"] = 1, dests
+        parts["start"][:, :ndim], parts["count"][:, :ndim] = starts, counts
+        parts["step"][:, :ndim] = step
+        where = ffi.new("cat_where *")
+        first = ffi.cast("cat_part *", address(parts))
+        code = lib.cat_decode(self._grid, first, n, strides or ffi.NULL, self.nthreads, where)
+        if code < 0:
+            check(code, _place(int(numbers[max(where.chunk, 0)]), where.block))
 
     def plan(
         self, number: int, head: bytes | memoryview, boxes: Sequence[Box], gap: int

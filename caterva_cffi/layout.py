@@ -7,7 +7,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
 from caterva_cffi.metalayers import decode_geometry
 from caterva_cffi.params import Codec, Compression
-from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, together
+from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, run, together
 from caterva_cffi.policy import ReadPolicy
 from caterva_cffi.selection import Box
 
@@ -32,8 +32,12 @@ __all__ = [
     "layout_steps",
     "part_steps",
     "read_offsets_chunk",
+    "slices",
     "special_header",
+    "whole_layout",
 ]
+
+_MANY_EDGES = 4096
 
 _OFFSETS = Compression(codec=Codec.BLOSCLZ)
 
@@ -66,12 +70,20 @@ class Layout:
         return self.header.header_len + self.header.cbytes
 
     @cached_property
-    def _edges(self) -> list[int]:
-        return [*sorted(offset for offset in self.offsets.tolist() if offset >= 0), self.chunks_end]
+    def _edges(self) -> npt.NDArray[np.int64] | list[int]:
+        edges = np.append(self.offsets[self.offsets >= 0], self.chunks_end)
+        edges.sort()
+        # A list is faster to look into, and takes five times the memory.
+        return edges if len(edges) > _MANY_EDGES else edges.tolist()
 
     def end_of(self, number: int) -> int:
         """Return what the end of a chunk with bytes of its own cannot be behind."""
-        return self._edges[bisect_right(self._edges, int(self.offsets[number]))]
+        return int(self._edges[bisect_right(self._edges, int(self.offsets[number]))])
+
+    def ends_of(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return what the ends of chunks that begin at offsets cannot be behind."""
+        edges = np.asarray(self._edges, np.int64)
+        return edges[np.searchsorted(edges, offsets, "right")]
 
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
         """Return the bytes of a chunk of a frame in memory.
@@ -158,6 +170,16 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         chunk += exactly(more, part, "the frame")
     offsets = header.parse_offsets(_decode_offsets(header, chunk))
     return Layout(header, grid, dtype, offsets, data)
+
+
+def slices(frame: bytes | memoryview, ranges: list[Range]) -> list[bytes | memoryview]:
+    """Return ranges of a frame in memory: what steps that read it ask for."""
+    return [frame[start:stop] for start, stop in ranges]
+
+
+def whole_layout(frame: bytes | memoryview) -> Layout:
+    """Return the layout of a frame in memory."""
+    return run(layout_steps(len(frame), len(frame)), partial(slices, frame))
 
 
 def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:

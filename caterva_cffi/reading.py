@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import mul
@@ -14,11 +15,18 @@ import numpy as np
 
 from caterva_cffi import recycling
 from caterva_cffi.buffers import pointer
+from caterva_cffi.crowds import AT_ONCE, boxes_of, crowd_steps, is_crowd
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, Piece
-from caterva_cffi.layout import Layout, layout_steps, special_header
+from caterva_cffi.layout import (
+    Layout,
+    layout_steps,
+    slices,
+    special_header,
+    whole_layout,
+)
 from caterva_cffi.plan import Part, Range, chunk_steps, cut, run
 from caterva_cffi.policy import get_read_policy
 from caterva_cffi.schunk import SChunk
@@ -92,7 +100,18 @@ class MemoryReader:
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
-        kernel.read(self._schunk.ptr, box, dest, strides)
+        if not is_crowd(grid, box):
+            kernel.read(self._schunk.ptr, box, dest, strides)
+            return
+        frame = self._schunk.frame()
+        # C-Blosc2 decodes some offsets anew for each chunk; to decode all takes a while too.
+        if frame is not None and math.prod(box[1]) > grid.nchunks // 1024:
+            policy, layout = get_read_policy("local"), whole_layout(frame)
+            run(crowd_steps(layout, kernel, box, dest, strides, policy), partial(slices, frame))
+            return
+        for part, position in boxes_of(grid, box, AT_ONCE):
+            place = dest + sum(map(mul, position, strides))
+            kernel.read(self._schunk.ptr, part, place, strides)
 
     def read_chunk(
         self,
@@ -168,6 +187,9 @@ class DiskReader:
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
         with self._opened(grid) as fetch:
+            if is_crowd(grid, box):
+                self._read_crowd(fetch, kernel, box, dest, strides)
+                return
             for number, part, position in cut(grid, box):
                 place = dest + sum(map(mul, position, strides))
                 kernel.decode(number, fetch(kernel, number, part), part, place, strides)
@@ -185,8 +207,23 @@ class DiskReader:
         with self._opened(grid) as fetch:
             kernel.decode(number, fetch(kernel, number, box), box, dest, strides)
 
+    def _read_crowd(
+        self,
+        fetch: partial[list[Piece]],
+        kernel: Kernel,
+        box: Box,
+        dest: int,
+        strides: Sequence[int],
+    ) -> None:
+        layout, descriptor = fetch.args
+        steps = crowd_steps(
+            layout, kernel, box, dest, strides, get_read_policy("local"),
+            fetch=fetch if self._stored.sparse else None,
+        )  # fmt: skip
+        run(steps, partial(read_ranges, descriptor))
+
     @contextmanager
-    def _opened(self, grid: Grid) -> Iterator[Callable[[Kernel, int, Box], list[Piece]]]:
+    def _opened(self, grid: Grid) -> Iterator[partial[list[Piece]]]:
         """Open the file, and give a function that reads what a box of a chunk needs.
 
         Raises

@@ -20,12 +20,13 @@ import numpy.typing as npt
 from caterva_cffi import fancy
 from caterva_cffi.buffers import address
 from caterva_cffi.cache import Cache
+from caterva_cffi.crowds import AT_ONCE, are_small, crowd_steps, cut_crowd, is_crowd
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
 from caterva_cffi.frame import parse_trailer, special_of_offset
 from caterva_cffi.interrupts import ask_often
 from caterva_cffi.kernel import Kernel, Piece
 from caterva_cffi.layout import decode_plain, layout_steps, special_header
-from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, cut, exactly, run, together
+from caterva_cffi.plan import HEADER, Part, Range, Steps, chunk_steps, exactly, run, together
 from caterva_cffi.policy import get_read_policy
 from caterva_cffi.ranges import Source
 from caterva_cffi.readable import OrthogonalReads, ReadableArray
@@ -272,6 +273,19 @@ class RemoteArray(ReadableArray):
             return min(self._room(number), most) + _LEAST_COST
         return self._room(number) + _LEAST_COST
 
+    def _is_crowd(self, box: Box) -> bool:
+        """Whether a box has items in many chunks, none of which is read in parts."""
+        if not is_crowd(self._grid, box):
+            return False
+        return are_small(self._grid) or not (self._layout.offsets >= 0).any()
+
+    def _read_crowd(self, box: Box, dest: npt.NDArray[Any]) -> None:
+        policy = get_read_policy("remote")
+        steps = crowd_steps(
+            self._layout, self._kernel, box, address(dest), dest.strides, policy
+        )  # fmt: skip
+        run(steps, lambda ranges: self._source.read(ranges, policy.concurrency * len(ranges)))
+
     def _fetch_parts(self, wanted: Mapping[int, list[Box]]) -> dict[int, list[Part]]:
         """Read what boxes of chunks need, by the chunks' numbers."""
         steps = {n: self._part_steps(n, boxes) for n, boxes in wanted.items()}
@@ -349,8 +363,8 @@ class _Groups:
         self._coming = (
             (number, part)
             for box in boxes
-            if all(box[1])
-            for number, part, _ in cut(array._grid, box)
+            if all(box[1]) and not array._is_crowd(box)
+            for number, part, _ in cut_crowd(array._grid, box)
         )
         self._next = next(self._coming, None)
         self._left = 0
@@ -370,7 +384,11 @@ class _Groups:
         if not dest.size:
             return
         array = self._array
-        for number, part, position in cut(array._grid, box):
+        if array._is_crowd(box):
+            array._read_crowd(box, dest)
+            self.have_read = True
+            return
+        for number, part, position in cut_crowd(array._grid, box):
             if not self._left:
                 self._read_group()
             self._left -= 1
@@ -404,7 +422,7 @@ class _Groups:
             cost = before + self._array._cost(number, part)
             if before:
                 cost = min(cost, self._array._room(number) + _LEAST_COST)
-            if wanted and total + cost - before > GROUP_BYTES:
+            if wanted and (total + cost - before > GROUP_BYTES or count >= AT_ONCE):
                 break
             total += cost - before
             costs[number] = cost

@@ -681,6 +681,15 @@ class SChunk:
             self._exports.add(view)
         return export(pointer[0], size, partial(self._unexport, view))
 
+    def frame(self) -> memoryview | None:
+        """Return the frame in memory, as long as the caller holds the lock; None where is none."""
+        if self.path is not None or not self.contiguous:
+            return None
+        pointer, needs_free = ffi.new("uint8_t **"), ffi.new("bool *")
+        size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+        self.check(size, "reading the frame")
+        return memoryview(ffi.buffer(pointer[0], size)).cast("B")
+
     def _in_one_frame(self, ptr: Any) -> SChunk:
         """Return a contiguous super-chunk in memory with the same chunks and metalayers."""
 

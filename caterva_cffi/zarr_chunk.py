@@ -25,9 +25,9 @@ from caterva_cffi import cache, stores
 from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.editing import FrameEditor
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
-from caterva_cffi.fetching import Fetching, whole_layout
+from caterva_cffi.fetching import Fetching
 from caterva_cffi.kernel import kernel_of
-from caterva_cffi.layout import Layout
+from caterva_cffi.layout import Layout, whole_layout
 from caterva_cffi.numcodecs import Parameters, grid_of
 from caterva_cffi.plan import WHOLE, MissingError, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
@@ -193,10 +193,19 @@ class Chunk:
         try:
             with stores.naming(byte_getter):
                 fetched = yield from cache.shared.steps(begin, stores.identity(byte_getter), stamp)
+                is_whole = fetched.stored is not None
                 try:
-                    items = yield Work(fetched.nbytes, fetched.decode)
-                except FormatError:
-                    if size is not None or fetched.is_whole:
+                    if fetched.crowd and not is_whole:
+                        items = yield from fetched.crowd_steps()
+                    else:
+                        items = yield Work(fetched.nbytes, fetched.decode)
+                except Exception as error:
+                    final = isinstance(error, (MissingError, CatervaError))
+                    if (
+                        size is not None
+                        or is_whole
+                        or (final and not isinstance(error, FormatError))
+                    ):
                         raise
                     # It may have been replaced between two requests.
                     [stored] = yield [WHOLE]

@@ -38,8 +38,8 @@ with instrumented:
     import caterva_cffi as cat
     from caterva_cffi import layout as layouts
     from caterva_cffi import plan
-    from caterva_cffi.fetching import whole_layout
     from caterva_cffi.kernel import kernel_of
+    from caterva_cffi.layout import whole_layout
     from caterva_cffi.numcodecs import Caterva
     from caterva_cffi.policy import ReadPolicy
     from caterva_cffi.reading import PartsReader
