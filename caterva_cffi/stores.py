@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Hashable, Iterator, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zarr.abc.store import RangeByteRequest
-from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
+from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
-from caterva_cffi.errors import CatervaError
+from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.plan import WHOLE, MissingError, Range
 from caterva_cffi.policy import ReadPolicy, get_read_policy
 
@@ -27,6 +28,8 @@ __all__ = [
     "policy_of",
     "read",
     "read_async",
+    "reader",
+    "reader_async",
 ]
 
 
@@ -90,6 +93,90 @@ def _found(buffer: Buffer | None, byte_getter: Any) -> memoryview:
     if buffer is None:
         raise MissingError(key_of(byte_getter))
     return as_bytes(buffer)
+
+
+def reader(
+    byte_getter: Any, prototype: BufferPrototype
+) -> Callable[[Sequence[Range]], list[memoryview]]:
+    """Return what reads ranges of an object, several times, of one version if the store can."""
+    if not _is_in_memory(byte_getter):
+        return lambda ranges: read(byte_getter, prototype, ranges)
+    version: list[memoryview] = []
+
+    def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+        if not version or WHOLE in ranges:
+            version[:] = read(byte_getter, prototype, [WHOLE])
+        return _parts(version[0], ranges)
+
+    return read_parts
+
+
+def reader_async(
+    byte_getter: Any, prototype: BufferPrototype, concurrency: int
+) -> Callable[[Sequence[Range]], Awaitable[list[memoryview]]]:
+    """Return what reads ranges of an object, so many at a time; see `reader`."""
+    if type(getattr(byte_getter, "store", None)) is ObjectStore:
+        return _Tagged(byte_getter, concurrency).read
+    if not _is_in_memory(byte_getter):
+        return lambda ranges: read_async(byte_getter, prototype, ranges, concurrency)
+    version: list[memoryview] = []
+
+    async def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+        if not version or WHOLE in ranges:
+            version[:] = await read_async(byte_getter, prototype, [WHOLE], 1)
+        return _parts(version[0], ranges)
+
+    return read_parts
+
+
+def _is_in_memory(byte_getter: Any) -> bool:
+    """Whether a whole object is had without a copy."""
+    return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
+
+
+def _parts(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:
+    return [data if part == WHOLE else data[slice(*part)] for part in ranges]
+
+
+class _Tagged:
+    """Reads ranges of an object of obstore, whose answers name the object's version.
+
+    Parameters
+    ----------
+    byte_getter : StorePath
+    concurrency : int
+    """
+
+    def __init__(self, byte_getter: StorePath, concurrency: int) -> None:
+        self._store = cast("ObjectStore[Any]", byte_getter.store).store
+        self._path = byte_getter.path
+        self._limit = asyncio.Semaphore(concurrency)
+        self._tag: Any = None
+
+    async def read(self, ranges: Sequence[Range]) -> list[memoryview]:
+        """Read ranges, one request for each.
+
+        Raises
+        ------
+        MissingError
+        FormatError
+            For ranges of several versions.
+        """
+        return list(await asyncio.gather(*map(self._get, ranges)))
+
+    async def _get(self, part: Range) -> memoryview:
+        options = {} if part == WHOLE else {"options": {"range": part}}
+        async with self._limit:
+            try:
+                answer = await sys.modules["obstore"].get_async(self._store, self._path, **options)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise MissingError(self._path) from None
+            if part != WHOLE:
+                tag = answer.meta.get("e_tag"), answer.meta.get("version")
+                self._tag = self._tag or tag
+                if tag != self._tag:
+                    raise FormatError("the object was replaced meanwhile")
+            return memoryview(await answer.bytes_async()).cast("B")
 
 
 def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) -> list[memoryview]:

@@ -261,11 +261,10 @@ def _is_within(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
     """Return what reads from a store, and does the work, of steps that are run at once."""
+    read = stores.reader(byte_getter, spec.prototype)
 
     def answer(asked: Asked) -> Any:
-        if isinstance(asked, Work):
-            return asked.action()
-        return stores.read(byte_getter, spec.prototype, asked)
+        return asked.action() if isinstance(asked, Work) else read(asked)
 
     return answer
 
@@ -273,11 +272,12 @@ def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
 def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Awaitable[Any]]:
     """Return what reads from a store, and does the work, beside an event loop."""
     concurrency = stores.policy_of(byte_getter).concurrency
+    read = stores.reader_async(byte_getter, spec.prototype, concurrency)
 
     async def answer(asked: Asked) -> Any:
         if isinstance(asked, Work):
             return await in_thread(asked.nbytes, asked.action)
-        return await stores.read_async(byte_getter, spec.prototype, asked, concurrency)
+        return await read(asked)
 
     return answer
 

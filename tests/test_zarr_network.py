@@ -9,7 +9,7 @@ import pytest
 import servers
 import zarr
 import zarr.core.codec_pipeline as pipelines
-from zarr.storage import FsspecStore, ObjectStore
+from zarr.storage import FsspecStore, MemoryStore, ObjectStore
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -273,3 +273,48 @@ def test_no_wrong_data(behaviour, number, small, short_reads, misbehaving, pipel
             assert behaviour == "ranges ignored" or number or key != (slice(None),)
         server.restart(servers.honest)
         assert np.array_equal(z[key], data[key])
+
+
+class Replaced(dict):
+    """Objects that are others once "c/0/0" was read so many times."""
+
+    def __init__(self, first, second, number):
+        super().__init__(first)
+        self.second, self.number = second, number
+
+    def __getitem__(self, key):
+        if key == "c/0/0":
+            self.number -= 1
+            if self.number < 0:
+                return self.second[key]
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("kind", ["HTTP by obstore", "memory"])
+def test_no_two_versions_of_incompressible_chunks(kind, number, misbehaving, pipeline):
+    """Their blocks say nothing of the version that they are of."""
+    items = np.random.default_rng(1).integers(0, 256, (64, 64)).astype("u1")
+    versions = []
+    for data in (items, items[::-1]):
+        store = {}
+        codec = CatervaCodec(block_shape=(4, 4), clevel=0)
+        options = {"serializer": codec, "compressors": None, "shape": (64, 64), "chunks": (64, 64)}
+        zarr.create_array(store, dtype="u1", **options)[...] = data
+        versions.append(store)
+    if kind == "memory":
+        store = MemoryStore(Replaced(*versions, number))
+    else:
+        first, second = ({k: v.to_bytes() for k, v in each.items()} for each in versions)
+        server = misbehaving(first, servers.from_number(number, servers.serves(second["c/0/0"])))
+        options = {"client_options": {"allow_http": True}}
+        store = ObjectStore(obstore.HTTPStore.from_url(server.url, **options), read_only=True)
+    policies = {name: cat.get_read_policy(name) for name in ("remote", "local")}
+    try:
+        for name in policies:
+            cat.set_read_policy(name, cat.ReadPolicy(first=256, gap=0, whole=1.0))
+        found = zarr.open_array(store, mode="r")[::9, ::9]
+    finally:
+        for name, policy in policies.items():
+            cat.set_read_policy(name, policy)
+    assert any(np.array_equal(found, data[::9, ::9]) for data in (items, items[::-1]))
