@@ -265,7 +265,7 @@ class NDArray(ReadableArray):
     def __getitem__(self, key: Any) -> Any:
         """Return items, as NumPy does; see `ReadableArray`. One item takes a shorter way."""
         if type(key) is tuple and _INTEGERS.issuperset(map(type, key)):
-            with self._reading():
+            with self.schunk.lock.reading():
                 if len(key) == self._grid.ndim:
                     return self._item(key)
         return super().__getitem__(key)
@@ -298,7 +298,7 @@ class NDArray(ReadableArray):
                 self._select(normalize, key)  # raises where it is out of bounds
                 start = [k % n for k, n in zip(key, grid.shape, strict=True)]
                 break
-        item = allocate((), self._dtype)
+        item = np.ndarray((), self._dtype)  # see `allocate`
         ones = (1,) * grid.ndim
         self._reader.read(self._kernel, grid, (start, ones, ones), address(item), ones)
         return item[()]

@@ -15,7 +15,7 @@ import numpy as np
 
 from caterva_cffi import recycling
 from caterva_cffi.buffers import pointer
-from caterva_cffi.crowds import AT_ONCE, boxes_of, crowd_steps, is_crowd
+from caterva_cffi.crowds import AT_ONCE, MANY, boxes_of, crowd_steps, is_crowd
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.frame import special_of_offset
 from caterva_cffi.grid import Grid
@@ -100,7 +100,7 @@ class MemoryReader:
 
     def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Read a box of the array; see `Reader`."""
-        if not is_crowd(grid, box):
+        if grid.nchunks <= MANY or not is_crowd(grid, box):
             kernel.read(self._schunk.ptr, box, dest, strides)
             return
         frame = self._schunk.frame()
