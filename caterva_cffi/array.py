@@ -148,7 +148,8 @@ class NDArray(ReadableArray):
                 found, known = _geometry_of(schunk), (self._grid, self._dtype)
                 check_geometry(schunk.stored, found, known)
                 self._generation = schunk.generation
-            yield ptr
+            with schunk.change_without_errors():
+                yield ptr
 
     @contextmanager
     def _one_state(self) -> Iterator[None]:

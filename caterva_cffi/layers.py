@@ -143,8 +143,8 @@ class Meta(_Layers):
                     f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
                     "the length of a metalayer cannot change"
                 )
-            code = lib.blosc2_meta_update(ptr, check_name(name), data, len(data))
-            self._schunk.check_change(code, f"writing metalayer {name!r}")
+            what, key = f"writing metalayer {name!r}", check_name(name)
+            self._schunk.write(what, lib.blosc2_meta_update, ptr, key, data, len(data))
 
 
 class VLMeta(_Layers, MutableMapping[str, bytes]):
@@ -169,12 +169,12 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
             most = lib.BLOSC2_MAX_METALAYERS
             if name not in self and ptr.nvlmetalayers >= most:
                 raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
-            code = write(ptr, key, data, len(data), cparams)
-            self._schunk.check_change(code, f"writing metalayer {name!r}")
+            what = f"writing metalayer {name!r}"
+            self._schunk.write(what, write, ptr, key, data, len(data), cparams)
 
     def __delitem__(self, name: str | bytes) -> None:
         with self._schunk.changing() as ptr:
             if name not in self:
                 raise KeyError(name)
-            code = lib.blosc2_vlmeta_delete(ptr, check_name(name))
-            self._schunk.check_change(code, f"deleting metalayer {name!r}")
+            what, key = f"deleting metalayer {name!r}", check_name(name)
+            self._schunk.write(what, lib.blosc2_vlmeta_delete, ptr, key)

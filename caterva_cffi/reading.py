@@ -156,7 +156,9 @@ class DiskReader:
         """Raise where what is stored now is of another geometry; see `Reader`."""
         stored = self._stored
         if not stored.held:  # otherwise the geometry is changing
-            self._check(self._layout_of(stored.status()), grid)
+            status = stored.status()
+            self._check(self._layout_of(status), grid)
+            stored.check_unmarked(status)
 
     def _check(self, layout: Layout, grid: Grid) -> None:
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
@@ -238,7 +240,7 @@ class DiskReader:
         descriptor = -1 if stored.sparse else self._open()
         try:
             yield partial(self._fetch, layout, descriptor)
-        except FormatError:
+        except (FormatError, StorageError):
             stored.check_unchanged(status)  # which would explain it
             raise
         finally:

@@ -534,12 +534,13 @@ class SChunk:
             stored.broken = True
             raise
 
-    def check_change(self, code: int, what: str) -> int:
-        """Return the result of a C function that writes, or raise and leave the file marked."""
-        self._writes += 1
+    def write(self, what: str, function: Any, *arguments: Any) -> None:
+        """Call a C function that writes; raise and leave the file marked where it fails."""
+        self._writes += 1  # first: an interrupt may come behind the call
+        code = function(*arguments)
         if code < 0 and self.stored is not None:
             self.stored.broken = True
-        return self.check(code, what)
+        self.check(code, what)
 
     @contextmanager
     def whole_change(self) -> Iterator[None]:
@@ -552,6 +553,17 @@ class SChunk:
                 self.stored.broken = True
             elif self._writes != before:
                 self._cut_off = True
+            raise
+
+    @contextmanager
+    def change_without_errors(self) -> Iterator[None]:
+        """Leave the file marked where an error comes between writes; an interrupt may come."""
+        before = self._writes
+        try:
+            yield
+        except Exception:
+            if self._writes != before and self.stored is not None:
+                self.stored.broken = True
             raise
 
     def check(self, code: int, what: str) -> int:
@@ -584,7 +596,7 @@ class SChunk:
         """Append a compressed chunk, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
-            self.check_change(lib.blosc2_schunk_append_chunk(ptr, data, True), "appending a chunk")
+            self.write("appending a chunk", lib.blosc2_schunk_append_chunk, ptr, data, True)
 
     def fill(self, chunks: Iterable[Any], nchunks: int) -> None:
         """Append all chunks to a new super-chunk; they are copied.
@@ -623,28 +635,27 @@ class SChunk:
         """Insert a compressed chunk, which is copied, before another."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
-            code = lib.blosc2_schunk_insert_chunk(ptr, number, data, True)
-            self.check_change(code, f"inserting chunk {number}")
+            insert = lib.blosc2_schunk_insert_chunk
+            self.write(f"inserting chunk {number}", insert, ptr, number, data, True)
 
     def update_chunk(self, number: int, chunk: Any) -> None:
         """Replace a compressed chunk by another, which is copied."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
-            code = lib.blosc2_schunk_update_chunk(ptr, number, data, True)
-            self.check_change(code, f"writing chunk {number}")
+            update = lib.blosc2_schunk_update_chunk
+            self.write(f"writing chunk {number}", update, ptr, number, data, True)
 
     def delete_chunk(self, number: int) -> None:
         """Delete a chunk."""
         with self.changing() as ptr:
-            code = lib.blosc2_schunk_delete_chunk(ptr, number)
-            self.check_change(code, f"deleting chunk {number}")
+            what = f"deleting chunk {number}"
+            self.write(what, lib.blosc2_schunk_delete_chunk, ptr, number)
             if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
                 # Otherwise the next chunk would come behind as many bytes of anything.
                 ptr.cbytes = 0
                 layer = ptr.metalayers[0]
                 same = content_of(layer)
-                code = lib.blosc2_meta_update(ptr, layer.name, same, len(same))
-                self.check_change(code, f"deleting chunk {number}")
+                self.write(what, lib.blosc2_meta_update, ptr, layer.name, same, len(same))
 
     # --- the frame ----------------------------------------------------------------------------
 
