@@ -35,7 +35,7 @@ from caterva_cffi.selection import Basic, Box, Fancy
 
 __all__ = ["GROUP_BYTES", "RemoteArray"]
 
-GROUP_BYTES = 64 << 20
+GROUP_BYTES = 24 << 20
 """Compressed bytes that a group of chunks may need; one chunk alone may need more. There are two
 groups at a time: one is decoded while the next one is fetched."""
 
@@ -60,7 +60,7 @@ class RemoteArray(ReadableArray):
     came, whether the object's properties are the same. Where there is only a length to compare, a
     change that keeps it is not noticed.
 
-    Memory: beside the result, the compressed bytes of two groups of chunks, each at most 64 MiB or
+    Memory: beside the result, the compressed bytes of two groups of chunks, each at most 24 MiB or
     those of one chunk, and 4 MiB in which the block offsets of chunks are kept.
 
     Parameters
