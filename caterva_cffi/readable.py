@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from caterva_cffi.info import InfoReporter, html_of
 from caterva_cffi.selection import Basic, Fancy, normalize, normalize_orthogonal
 
 __all__ = ["OrthogonalReads", "ReadableArray"]
+
+_SLAB_BYTES = 16 << 20
+"""Of items that are read at once where all are looked at one after the other."""
 
 
 class OrthogonalReads:
@@ -167,6 +172,63 @@ class ReadableArray(ABC):
         if not shape:
             raise TypeError("len() of a 0-d array")
         return shape[0]
+
+    # --- as Python's own objects, which NumPy decides -----------------------------------------
+
+    def _at_most_one(self) -> npt.NDArray[Any]:
+        """Return the items for a conversion to one value: instead of many two, which fail too."""
+        return self.read() if self.nitems <= 1 else np.empty(2, self._dtype)
+
+    def __bool__(self) -> bool:
+        """Return the truth of the only item; a ValueError for another number of items."""
+        return bool(self._at_most_one())
+
+    def __int__(self) -> int:
+        return int(self._at_most_one())
+
+    def __float__(self) -> float:
+        return float(self._at_most_one())
+
+    def __complex__(self) -> complex:
+        return complex(self._at_most_one())
+
+    def __index__(self) -> int:
+        return index(self._at_most_one())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return an iterator over the first dimension, which reads many rows at a time."""
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return chain.from_iterable(self._slabs())
+
+    def _slabs(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield the items, some rows of them after others."""
+        start, grid = 0, self._grid
+        row = max(grid.nbytes // max(grid.shape[0], 1), 1)
+        rows = max(_SLAB_BYTES // row, 1)
+        # Whole chunks, or whole blocks of them, so that none is decoded twice.
+        for part in (max(grid.blocks[0], 1), max(grid.chunks[0], 1)):
+            rows -= rows % part if rows > part else 0
+        while start < len(self):
+            yield self.read(slice(start, start + rows))
+            start += rows
+
+    def __contains__(self, item: Any) -> bool:
+        """Whether any item is equal to a value, to which it is broadcast."""
+        if not self.nitems or np.ndim(item) >= self.ndim:
+            return bool((self.read() == item).any())
+        return any(bool((slab == item).any()) for slab in self._slabs())
+
+    def __eq__(self, other: object) -> Any:
+        """Return which items are equal, as a NumPy array."""
+        return self.read() == other
+
+    def __ne__(self, other: object) -> Any:
+        """Return which items differ, as a NumPy array."""
+        return self.read() != other
+
+    # Of the object: dictionaries and sets find it again without a comparison of items.
+    __hash__ = object.__hash__
 
     # --- reading ------------------------------------------------------------------------------
 
