@@ -17,7 +17,7 @@ from caterva_cffi.buffers import address, byte_view
 from caterva_cffi.dtypes import allocate, as_items
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.files import write_file
-from caterva_cffi.grid import Grid
+from caterva_cffi.grid import Grid, Partition
 from caterva_cffi.info import text_of
 from caterva_cffi.kernel import Kernel
 from caterva_cffi.layers import Meta, VLMeta
@@ -97,6 +97,7 @@ class NDArray(ReadableArray):
         self._nthreads = nthreads or 0
         self._reader = reader_of(schunk, self._dtype)
         self._generation = schunk.generation
+        self._partition: Partition | None = None  # of growing arrays, where it may be chosen
         self._set_grid(grid)
 
     @classmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any, Literal, overload
 
@@ -17,7 +18,7 @@ from caterva_cffi.buffers import as_bytes
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.grid import Grid, default_partition
+from caterva_cffi.grid import Grid, chunk_items, default_partition, growing
 from caterva_cffi.kernel import special_chunk
 from caterva_cffi.keywords import check_keywords, without_ignored
 from caterva_cffi.metalayers import OWN, encode_geometry
@@ -72,8 +73,9 @@ def new_array(
     given = {name: value for name, value in kwargs.items() if name in _COMPRESSION}
     compression = Compression(**given)
     chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
+    partition = partial(default_partition, blocks=blocks) if chunks is None else None
     if chunks is None or blocks is None:
-        chunks, blocks = default_partition(lengths, dtype.itemsize, chunks, blocks)
+        chunks, blocks = default_partition(growing(lengths), dtype.itemsize, chunks, blocks)
     grid = Grid(lengths, chunks, blocks, dtype.itemsize, bool(kwargs.get("checksum")))
     given_meta = kwargs.get("meta") or {}
     if not isinstance(given_meta, Mapping):
@@ -94,7 +96,9 @@ def new_array(
         urlpath=kwargs.get("urlpath"),
         mode=kwargs.get("mode", "x"),
     )
-    return NDArray._new(schunk, grid, dtype, compression.nthreads), compression
+    array = NDArray._new(schunk, grid, dtype, compression.nthreads)
+    array._partition = partition
+    return array, compression
 
 
 def _filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
@@ -286,16 +290,6 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
         ndarray = ndarray.read()
     items = as_asked(ndarray, dtype)
     return _encode(items, check_dtype(items.dtype), kwargs)
-
-
-def chunk_items(items: npt.NDArray[Any], grid: Grid) -> Iterator[npt.NDArray[Any]]:
-    """Yield the items of each chunk, in the order of the chunks."""
-    for at in grid.all_chunks():
-        part: list[Any] = [
-            slice(position * chunk, (position + 1) * chunk)
-            for position, chunk in zip(at, grid.chunks, strict=True)
-        ]
-        yield items[(*part, ...)]
 
 
 def _encode(

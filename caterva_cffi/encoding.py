@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi._ffi import lib
-from caterva_cffi.constructors import chunk_items
 from caterva_cffi.dtypes import check_dtype
 from caterva_cffi.frame import FrameHeader, write_seal
-from caterva_cffi.grid import Grid
+from caterva_cffi.grid import Grid, chunk_items
 from caterva_cffi.kernel import Kernel, kernel_of
 from caterva_cffi.layout import encode_offsets
 from caterva_cffi.metalayers import encode_geometry

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from operator import index
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from caterva_cffi.errors import ArgumentError, CapacityError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "BLOCK_BYTES",
@@ -18,8 +22,11 @@ __all__ = [
     "CHUNK_BYTES",
     "MAX_DIM",
     "Grid",
+    "Partition",
+    "chunk_items",
     "default_blocks",
     "default_partition",
+    "growing",
 ]
 
 MAX_DIM = 16
@@ -45,6 +52,12 @@ cache of 512 KiB, and LZ4 and Zstandard have enough to find repetitions in."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of a default chunk: enough blocks for all cores, few enough bytes to rewrite."""
+
+Partition: TypeAlias = Callable[[Sequence[int], int], tuple[tuple[int, ...], tuple[int, ...]]]
+"""Chooses the chunk and block shapes for a shape and an item size."""
+
+_ANY_LENGTH = 2**40
+"""More than fits a default chunk along a dimension."""
 
 
 def _balanced(length: int, most: int) -> int:
@@ -118,6 +131,11 @@ def default_partition(
     if blocks is None:
         blocks = default_blocks(chunks, itemsize)
     return tuple(chunks), tuple(blocks)
+
+
+def growing(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape to choose chunks for: dimensions of length 0 are there to grow."""
+    return tuple(length or _ANY_LENGTH for length in shape)
 
 
 def _lengths(name: str, values: Sequence[int], least: int) -> tuple[int, ...]:
@@ -261,3 +279,13 @@ class Grid:
     def all_chunks(self) -> Iterator[tuple[int, ...]]:
         """Yield the positions of all chunks in the chunk grid, in their order in the frame."""
         return product(*map(range, self.chunk_grid))
+
+
+def chunk_items(items: npt.NDArray[Any], grid: Grid) -> Iterator[npt.NDArray[Any]]:
+    """Yield the items of each chunk, in the order of the chunks."""
+    for at in grid.all_chunks():
+        part: list[Any] = [
+            slice(position * chunk, (position + 1) * chunk)
+            for position, chunk in zip(at, grid.chunks, strict=True)
+        ]
+        yield items[(*part, ...)]

@@ -6,6 +6,7 @@ first grows and shrinks by inserting and deleting chunks between others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from caterva_cffi.buffers import byte_view
 from caterva_cffi.checksums import LAYER, OPEN_SEAL
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.grid import Grid
+from caterva_cffi.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
 from caterva_cffi.kernel import Kernel, special_chunk
 from caterva_cffi.layers import VLMeta
 from caterva_cffi.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["delete", "insert", "resize", "squeeze"]
 
+_MANY_CHUNKS = 4
+"""So many times as many as there would be by default are too many."""
+
 
 def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
     return any(position >= length for position, length in zip(at, chunk_grid, strict=True))
@@ -35,6 +39,44 @@ def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
 
 def resize(array: NDArray, newshape: Sequence[int]) -> None:
     """Change the shape; items keep their positions, new ones are zeros."""
+    with array.schunk.lock.writing():
+        _suit(array, newshape)
+        _resize(array, newshape)
+
+
+def _suit(array: NDArray, newshape: Sequence[int]) -> None:
+    """Give a small array whose partition was not given that of the shape that it gets.
+
+    The caller holds the lock. Otherwise what grows from a few items would be in chunks of as many.
+    """
+    if array._partition is not None and array._grid.nbytes <= CHUNK_BYTES:
+        old = array.schunk
+        new = _suited(array, newshape, array._partition)
+        if new is not None:
+            array._set_schunk(new.successor(old))
+
+
+def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SChunk | None:
+    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    with array._changing() as ptr:
+        old = array._grid
+        if len(newshape) != old.ndim:
+            return None
+        chunks, blocks = partition(growing(newshape), old.itemsize)
+        grown = Grid(tuple(newshape), chunks, blocks, old.itemsize, old.checksums)
+        as_it_is = math.prod(
+            -(-n // max(chunk, 1)) for n, chunk in zip(grown.shape, old.chunks, strict=True)
+        )
+        if as_it_is <= _MANY_CHUNKS * grown.nchunks:
+            return None
+        new = replace(grown, shape=old.shape)
+        kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
+        items = array.read()
+        parts = enumerate(chunk_items(items, new))
+        return _rebuilt(array, new, (kernel.encode(k, parameters, part) for k, part in parts))
+
+
+def _resize(array: NDArray, newshape: Sequence[int]) -> None:
     with array._changing() as ptr, array.schunk.whole_change():
         old = array._grid
         if len(newshape) != old.ndim:
@@ -106,7 +148,7 @@ def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
 def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
     """Insert items before a position of a dimension, or at its end for None."""
     axis = _check_axis(array, axis)
-    with array._changing(), array.schunk.whole_change():
+    with array.schunk.lock.writing():
         length = array.shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
@@ -117,11 +159,13 @@ def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int
                 f"only the length along axis {axis} may differ"
             )
         count = items.shape[axis]
-        resize(array, _with_length(array, axis, length + count))
-        for first, last in reversed(list(_slabs(array, axis, start, length))):
-            moved = array[_along(axis, first, last)]
-            array[_along(axis, first + count, last + count)] = moved
-        array[_along(axis, start, start + count)] = items
+        _suit(array, _with_length(array, axis, length + count))
+        with array._changing(), array.schunk.whole_change():
+            _resize(array, _with_length(array, axis, length + count))
+            for first, last in reversed(list(_slabs(array, axis, start, length))):
+                moved = array[_along(axis, first, last)]
+                array[_along(axis, first + count, last + count)] = moved
+            array[_along(axis, start, start + count)] = items
 
 
 def delete(array: NDArray, start: int, count: int, axis: int) -> None:
@@ -138,7 +182,7 @@ def delete(array: NDArray, start: int, count: int, axis: int) -> None:
         for begin, end in _slabs(array, axis, first + count, length):
             moved = array[_along(axis, begin, end)]
             array[_along(axis, begin - count, end - count)] = moved
-        resize(array, _with_length(array, axis, length - count))
+        _resize(array, _with_length(array, axis, length - count))
 
 
 def squeeze(array: NDArray) -> None:
@@ -148,6 +192,7 @@ def squeeze(array: NDArray) -> None:
         new = _squeezed(array)
         if new is not None:
             array._set_schunk(new.successor(old))
+            array._partition = None  # was for as many dimensions as there were
 
 
 def _squeezed(array: NDArray) -> SChunk | None:

@@ -352,3 +352,77 @@ def test_a_large_array_grows_without_its_chunks_being_decoded():
     array[-1, -1] = b"x" * 8
     assert array[-1, -1] == b"x" * 8
     assert array.cbytes < 10**6
+
+
+# --- the partition of arrays that grow ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((0,), 0), ((0, 3), 0), ((3, 0), 1), ((0, 0, 2), 1), ((1,), 0), ((1, 1), 1), ((2, 0, 5), 1)],
+)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["append", "insert", "resize", "reopen and append"])
+def test_small_arrays_grow_in_chunks_of_many_items(change, kind, shape, axis, new_path):
+    place = where(kind, new_path)
+    array = cat.zeros(shape, dtype="f8", checksum=True, **place)
+    array.vlmeta["kept"] = b"1"
+    count = 2**16 // max(np.prod(shape), 1)
+    more = (*shape[:axis], count, *shape[axis + 1 :])
+    if change == "resize":
+        grown = (*shape[:axis], count + shape[axis], *shape[axis + 1 :])
+        array.resize(grown)
+        expected = np.zeros(grown)
+    else:
+        # Whether chunks were given is not known any more, but those of empty arrays are large.
+        if change == "reopen and append" and place["urlpath"] and 0 in shape:
+            array = cat.open(place["urlpath"])
+        added = np.arange(np.prod(more), dtype="f8").reshape(more)
+        expected = np.concatenate([np.zeros(shape), added], axis)
+        array.insert(shape[axis], added, axis) if change == "insert" else array.append(added, axis)
+    assert array.nchunks <= 8 and array.chunksize <= 2**24
+    np.testing.assert_array_equal(array[...], expected)
+    assert dict(array.vlmeta) == {"kept": b"1"} and array.checksum
+    if place["urlpath"]:
+        np.testing.assert_array_equal(cat.open(place["urlpath"])[...], expected)
+
+
+def test_one_item_after_another(new_path):
+    array = cat.asarray([0.0])
+    chunks = set()
+    for k in range(1, 400):
+        array.append([k])
+        chunks.add(array.chunks)
+        assert array.nchunks <= 5
+    assert array[:].tolist() == list(range(400))
+    assert len(chunks) <= 6  # it is copied now and then
+
+
+@pytest.mark.parametrize("given", [{"chunks": (1, 8)}, {"chunks": (1, 8), "blocks": (1, 4)}])
+def test_chunks_that_were_given_are_kept(given):
+    array = cat.zeros((1, 8), dtype="i4", **given)
+    array.append(np.ones((50, 8)))
+    assert array.chunks == (1, 8) and array.nchunks == 51
+    blocks = cat.zeros((0, 8), dtype="i4", blocks=(1, 4))
+    blocks.append(np.ones((50, 8)))
+    assert blocks.blocks == (1, 4) and blocks.nchunks == 1
+
+
+def test_what_does_not_grow_is_not_copied(new_path):
+    array = cat.asarray(np.zeros((2, 3)), urlpath=new_path(), contiguous=True)
+    before = bytes(array.to_cframe()), array.chunks
+    for wrong in (
+        lambda: array.append(np.zeros((900, 4))),
+        lambda: array.insert(3, np.zeros((900, 3))),
+        lambda: array.resize((2**62, 3)),
+        lambda: array.resize((900,)),
+        lambda: array.resize((900, -1)),
+    ):
+        with pytest.raises((ValueError, IndexError, MemoryError)):
+            wrong()
+        assert (bytes(array.to_cframe()), array.chunks) == before
+    view = cat.asarray(np.zeros((2, 3)), contiguous=True)
+    frame = view.to_cframe()
+    with pytest.raises(BufferError):
+        view.append(np.zeros((900, 3)))
+    assert len(frame) and view.shape == (2, 3)
