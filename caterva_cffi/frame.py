@@ -408,10 +408,7 @@ def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, t
         content_mark, length = struct.unpack(">BI", take(offset, 5))
         if mark != 0xD2 or content_mark != 0xC6:
             raise FormatError(f"metalayer {name!r} has types {mark:#x} and {content_mark:#x}")
-        try:
-            take(offset + 5, length)
-            places[name.decode()] = (offset + 5, offset + 5 + length)
-        except UnicodeDecodeError:
-            raise FormatError(f"metalayer name {name!r} is no text") from None
+        take(offset + 5, length)
+        places[name.decode(errors="surrogateescape")] = (offset + 5, offset + 5 + length)
         at += 6 + size
     return places

@@ -19,7 +19,10 @@ from caterva_cffi.params import Compression
 if TYPE_CHECKING:
     from caterva_cffi.schunk import SChunk
 
-__all__ = ["Meta", "VLMeta", "check_name", "content_of", "layers_of"]
+__all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "layers_of"]
+
+MOST = 2**31 - 1 - (1 << 16)
+"""Bytes of metalayers: C-Blosc2 counts those of a header in 32 bits, with their names."""
 
 
 def layers_of(ptr: Any) -> dict[str, Any]:
@@ -159,6 +162,8 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
     def __setitem__(self, name: str | bytes, content: Any) -> None:
         data = as_bytes(content, f"metalayer {name!r}")
         key = check_name(name)
+        if len(data) > MOST:
+            raise ArgumentError(f"metalayer {name!r}: {len(data)} bytes; at most {MOST} fit")
         # Much that is stored in little would be refused where it is read.
         large = len(data) > UNQUESTIONED
         compression = Compression(clevel=0) if large else Compression()

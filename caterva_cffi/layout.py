@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi.errors import FormatError
-from caterva_cffi.frame import TRAILER_MIN, FrameHeader, check_byte_chunk, special_of_offset
+from caterva_cffi.frame import (
+    TRAILER_MIN,
+    UNQUESTIONED,
+    FrameHeader,
+    check_byte_chunk,
+    special_of_offset,
+)
 from caterva_cffi.grid import Grid
 from caterva_cffi.kernel import Kernel, special_chunk
 from caterva_cffi.metalayers import decode_geometry
@@ -350,7 +356,8 @@ def encode_offsets(offsets: Sequence[int]) -> npt.NDArray[np.uint8]:
         return _only_offset()
     source = np.array(offsets, "<i8")
     chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
-    cparams = _OFFSETS.to_cparams(8, 0)
+    # Larger blocks than C-Blosc2's would make less of many chunks of zeros than readers believe.
+    cparams = _OFFSETS.to_cparams(8, 16 * 1024 if source.nbytes > UNQUESTIONED else 0)
     context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)
     size = lib.blosc2_compress_ctx(
         context, ffi.from_buffer(source), source.nbytes, ffi.from_buffer(chunk), chunk.nbytes

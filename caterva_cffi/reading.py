@@ -243,6 +243,8 @@ class DiskReader:
         except (FormatError, StorageError):
             stored.check_unchanged(status)  # which would explain it
             raise
+        except OSError as error:
+            raise stored.unreadable(error) from error
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -262,10 +264,7 @@ class DiskReader:
             return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
         if not self._stored.sparse:
             where = (offset, layout.end_of(number))
-            try:
-                return pieces(_run_chunk(kernel, number, where, box, descriptor))
-            except OSError as error:
-                raise self._stored.unreadable(error) from error
+            return pieces(_run_chunk(kernel, number, where, box, descriptor))
         folder = os.path.dirname(self._stored.index)
         path = os.path.join(folder, f"{offset:08X}.chunk")
         try:

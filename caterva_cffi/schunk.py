@@ -8,6 +8,7 @@ knows nothing of shapes.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -36,7 +37,7 @@ from caterva_cffi.files import (
     move,
 )
 from caterva_cffi.frame import HEADER_MIN, check_header_room, check_offsets_chunk
-from caterva_cffi.layers import VLMeta, check_name, content_of, layers_of
+from caterva_cffi.layers import MOST, VLMeta, check_name, content_of, layers_of
 from caterva_cffi.layout import check_stored
 from caterva_cffi.locks import ReadWriteLock
 from caterva_cffi.params import Compression
@@ -179,6 +180,9 @@ class SChunk:
             raise ArgumentError(
                 f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible"
             )
+        size = sum(map(len, contents.values()))
+        if size > MOST:
+            raise ArgumentError(f"metalayers of {size} bytes; at most {MOST} are possible")
         cparams = compression.to_cparams(itemsize, blocksize)
         dparams = ffi.new("blosc2_dparams *", {"nthreads": 1})
         storage = ffi.new("blosc2_storage *", lib.blosc2_get_blosc2_storage_defaults())
@@ -286,6 +290,8 @@ class SChunk:
         index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
+        if not stat.S_ISREG(os.stat(index).st_mode):  # to open others may take for ever
+            raise FormatError(f"{path!r} is no Blosc2 frame: it is no regular file")
         with disk_errors(path, "opened"), open(index, "rb" if read_only else "rb+"):
             return cls._opened(Stored(path), read_only=read_only)
 

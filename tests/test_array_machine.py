@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -36,7 +36,9 @@ import caterva_cffi as cat
 from caterva_cffi import Codec, Filter, kernel, layers, schunk
 
 SEQUENCES = int(os.environ.get("CATERVA_CFFI_SEQUENCES", "60"))
-STEPS = 12
+SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
+AT_ONCE = 1000
+"""Hypothesis remembers what it has tried, and takes longer with each."""
 
 WAYS = [
     {},
@@ -545,13 +547,14 @@ class ArrayMachine(RuleBasedStateMachine):
 
 
 def test_an_array_is_what_numpy_has():
-    run_state_machine_as_test(
-        ArrayMachine,
-        settings=settings(
-            max_examples=SEQUENCES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        ),
-    )
+    for first in range(0, SEQUENCES, AT_ONCE):
+        run_state_machine_as_test(
+            seed(SEED + first)(ArrayMachine),
+            settings=settings(
+                max_examples=min(AT_ONCE, SEQUENCES - first),
+                stateful_step_count=12,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+            ),
+        )

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
+from caterva_cffi import kernel
 
 SHAPE = (96, 64)
 GEOMETRY = {"chunks": (16, 64), "blocks": (8, 32)}
@@ -240,6 +241,28 @@ def test_a_failed_change_is_refused_or_right(contiguous, change, failing):
                 continue
             assert any(np.array_equal(found, each) for each in whole)
         array.close()
+
+
+@each_kind
+@pytest.mark.parametrize("change", ["assignment", "part", "append", "insert", "delete"])
+def test_an_error_between_writes_leaves_a_mark(contiguous, change, monkeypatch):
+    write(0, "a", contiguous)
+    array = cat.open("a")
+    encode, calls = kernel.Kernel.encode, []
+
+    def fails_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise MemoryError
+        return encode(*arguments)
+
+    monkeypatch.setattr(kernel.Kernel, "encode", fails_once)
+    monkeypatch.setattr(kernel.Kernel, "update", lambda *_: None)
+    with pytest.raises(MemoryError):
+        CHANGES[change](array, 7)
+    for use in (lambda: array[...], lambda: cat.open("a")):
+        with pytest.raises(cat.StorageError, match="cut off"):
+            use()
 
 
 @each_kind

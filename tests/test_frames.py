@@ -611,6 +611,10 @@ def test_frames_that_others_left_bytes_in():
     for read in READERS.values():
         assert not np.any(read(theirs.to_cframe())[:])
     assert not cat.open("theirs")[:].any()
+    theirs.resize((0,))
+    theirs.schunk.vlmeta["kept"] = 1
+    for found in (cat.open("theirs"), by_ranges(theirs.to_cframe())):
+        assert found[:].size == 0 and len(found.vlmeta["kept"]) == 1
 
 
 @pytest.mark.parametrize("checksum", [True, False])

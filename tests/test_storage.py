@@ -10,6 +10,7 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import Codec, Filter, SplitMode, reading
+from caterva_cffi.layout import decode_plain, encode_offsets
 
 ITEMS = np.arange(600, dtype="i4").reshape(20, 30)
 PARTITION = {"chunks": (7, 8), "blocks": (3, 4)}
@@ -627,3 +628,65 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
         reader[...]
     if what == "complete":
         assert (reader[...] == 7).all()
+
+
+# --- what can be written can be opened ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", "\udcff", "ñ", b"\x01", "a" * 31], ids=repr)
+def test_names_of_metalayers_that_can_be_written_can_be_read(name):
+    made = make("a", contiguous=True, meta={name: b"fixed"})
+    made.vlmeta[name] = b"variable"
+    for found in (made, cat.open("a"), cat.open(Path("a").absolute().as_uri()), made.copy()):
+        key = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+        assert key in list(found.meta) and found.meta[key] == b"fixed"
+        assert dict(found.vlmeta) == {key: b"variable"}
+
+
+def test_names_that_have_no_bytes_are_refused():
+    with pytest.raises(cat.ArgumentError, match="no text that has bytes"):
+        make(meta={"\ud800": b""})
+    with pytest.raises(cat.ArgumentError, match="no text that has bytes"):
+        make().vlmeta["\ud800"] = b""
+    assert "\ud800" not in make().vlmeta
+
+
+def test_metalayers_of_any_size_are_read_or_refused():
+    made = make("a", contiguous=True)
+    made.vlmeta["zeros"] = bytes(17 << 20)
+    for found in (made, cat.open("a"), cat.open(Path("a").absolute().as_uri())):
+        assert found.vlmeta["zeros"] == bytes(17 << 20)
+    for store in (
+        lambda: made.vlmeta.__setitem__("zeros", np.zeros(2**31, "u1")),
+        lambda: make(meta={"zeros": np.zeros(2**31, "u1")}),
+    ):
+        with pytest.raises(cat.ArgumentError, match="at most"):
+            store()
+
+
+def test_offsets_of_many_chunks_of_zeros_are_believed():
+    offsets = np.full(3_000_000, (1 << 56) - (1 << 63))
+    chunk = encode_offsets(offsets).tobytes()
+    np.testing.assert_array_equal(decode_plain(chunk, offsets.nbytes, "").view("i8"), offsets)
+
+
+@pytest.mark.parametrize("what", ["fifo", "/dev/zero"])
+def test_what_is_no_file_is_no_frame(what):
+    if what == "fifo":
+        os.mkfifo("fifo")
+    with pytest.raises(cat.FormatError, match="no regular file"):
+        cat.open(what)
+
+
+@each_kind
+def test_errors_of_the_system_are_ours(contiguous, monkeypatch):
+    made = make("a", contiguous=contiguous)
+    reader = cat.open("a", mode="r")
+
+    def broken_disk(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken_disk)
+    for array in (made, reader):
+        with pytest.raises(cat.StorageError, match="Input/output error"):
+            array[...]
