@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
+from operator import index
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -17,7 +18,8 @@ from caterva_cffi.array import NDArray
 from caterva_cffi.buffers import as_bytes
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.frame import START, begins_as_frame, find_frame, frame_length, length_error
 from caterva_cffi.grid import Grid, chunk_items, default_partition, growing
 from caterva_cffi.kernel import special_chunk
 from caterva_cffi.keywords import check_keywords, without_ignored
@@ -45,6 +47,8 @@ _COMPRESSION = {
 }  # fmt: skip
 _STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe", "meta", "mode"}
 _KNOWN = _COMPRESSION | _STORAGE
+_LOOKED_THROUGH = 1 << 20
+"""Bytes in which a frame is looked for, to say where it is."""
 
 
 def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
@@ -399,7 +403,7 @@ def open(
     return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
 
 
-def from_cframe(buffer: Any, copy: bool = False) -> NDArray:
+def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -> NDArray:
     """Open the array in a contiguous frame.
 
     Parameters
@@ -408,6 +412,9 @@ def from_cframe(buffer: Any, copy: bool = False) -> NDArray:
         bytes, a memoryview, an mmap, a NumPy array ...
     copy : bool, default False
         Without a copy the array is read-only, and keeps the buffer alive.
+    offset : int, optional
+        The byte at which the frame begins. It ends where its header says, whatever is behind it.
+        By default the frame is the whole buffer, and bytes behind it are an error.
 
     Returns
     -------
@@ -417,8 +424,44 @@ def from_cframe(buffer: Any, copy: bool = False) -> NDArray:
     ------
     FormatError
         For bytes that are no frame, or a frame that is no N-d array.
+    ArgumentError
+        For an offset outside the buffer.
     """
-    return NDArray(SChunk.from_buffer(buffer, copy=copy))
+    whole = buffer
+    if offset is not None:
+        buffer = _frame_at(buffer, offset)
+    try:
+        schunk = SChunk.from_buffer(buffer, copy=copy)
+    except FormatError as error:
+        raise FormatError(_no_frame(whole, offset, str(error))) from None
+    return NDArray(schunk)
+
+
+def _frame_at(buffer: Any, offset: int) -> npt.NDArray[np.uint8]:
+    """Return the bytes of the frame that begins at an offset, as far as there are so many."""
+    at, data = index(offset), np.frombuffer(ffi.buffer(as_bytes(buffer, "the buffer")), np.uint8)
+    if not 0 <= at <= data.size:
+        raise ArgumentError(f"offset is {at}; the buffer has {data.size} bytes")
+    length = frame_length(data[at : at + START].tobytes())
+    return data[at:] if length is None else data[at : at + length]
+
+
+def _no_frame(buffer: Any, offset: int | None, error: str) -> str:
+    """Return why there is no frame where one was looked for, and where there may be one."""
+    view, at = ffi.buffer(as_bytes(buffer, "the frame")), offset or 0
+    start, size = view[at : at + START], len(view) - at
+    place = "" if offset is None else f"byte {at}: "
+    wrong = length_error(start, size if offset is None else min(size, frame_length(start) or size))
+    if wrong is None:
+        if begins_as_frame(start):
+            return place + error
+        wrong = f"they begin with {start[:11]!r}" if start else "nothing is there"
+        other = find_frame(view[at : at + _LOOKED_THROUGH])
+        if other is not None:
+            wrong += f"; one may begin at byte {at + other}, which offset={at + other} opens"
+    elif offset is None and size > (frame_length(start) or size):
+        wrong += "; offset=0 opens it"
+    return f"{place}{size} bytes that are no Blosc2 frame: {wrong}"
 
 
 def schunk_to_buffer(array: NDArray) -> memoryview:

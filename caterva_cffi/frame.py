@@ -20,6 +20,7 @@ from caterva_cffi.errors import FormatError, UnsupportedError
 
 __all__ = [
     "HEADER_MIN",
+    "START",
     "TRAILER_MIN",
     "UNQUESTIONED",
     "FrameHeader",
@@ -27,7 +28,9 @@ __all__ = [
     "check_byte_chunk",
     "check_header_room",
     "check_offsets_chunk",
+    "find_frame",
     "find_seal",
+    "frame_length",
     "length_error",
     "parse_trailer",
     "special_of_offset",
@@ -37,6 +40,9 @@ __all__ = [
 HEADER_MIN = 87
 """Bytes of a header without metalayers."""
 
+START = 24
+"""Bytes of a frame that say that it is one, and how many bytes it has."""
+
 TRAILER_MIN = 35
 """Bytes of a trailer without metalayers."""
 
@@ -45,7 +51,6 @@ _TRAILER_LENGTH = 22
 
 _MAGIC = b"b2frame\0"
 _BEGINNING = b"\x9e\xa8" + _MAGIC + b"\xd2"  # msgpack: 14 fields, a string of 8, an int32
-_LENGTH_AT = 16
 _VERSIONS = range(1, 4)
 _MAX_METALAYERS = 16
 _CHUNK_HEADER = 32
@@ -218,11 +223,25 @@ def begins_as_frame(start: bytes) -> bool:
     Parameters
     ----------
     start : bytes
-        The first eleven bytes; fewer where there are no more.
+        The first `START` bytes; fewer where there are no more.
     """
     expected = _BEGINNING[: len(start)]
     wrong = sum(found != right for found, right in zip(start, expected, strict=False))
     return bool(start) and wrong <= len(expected) // 4
+
+
+def frame_length(start: bytes) -> int | None:
+    """Return how many bytes a frame says that it has; None for what is no frame.
+
+    Parameters
+    ----------
+    start : bytes
+        See `begins_as_frame`.
+    """
+    if len(start) < START or not begins_as_frame(start):
+        return None
+    (length,) = struct.unpack_from(">q", start, START - 8)
+    return int(length) if length >= HEADER_MIN else None
 
 
 def length_error(start: bytes, size: int) -> str | None:
@@ -231,22 +250,24 @@ def length_error(start: bytes, size: int) -> str | None:
     Parameters
     ----------
     start : bytes
-        The first 24 bytes; fewer where there are no more.
+        See `begins_as_frame`.
     size : int
         Bytes that there are.
     """
-    if not begins_as_frame(start[: len(_BEGINNING)]):
-        return None
-    if len(start) < _LENGTH_AT + 8:
+    if begins_as_frame(start) and len(start) < START:
         return f"{size} bytes of a frame, which is cut off"
-    (length,) = struct.unpack_from(">q", start, _LENGTH_AT)
-    if not length >= HEADER_MIN:
+    length = frame_length(start)
+    if length is None or length == size:
         return None
     if size < length:
         return f"{size} bytes of a frame that has {length}: it is cut off"
-    if size > length:
-        return f"a frame of {length} bytes, and {size - length} bytes behind it"
-    return None
+    return f"a frame of {length} bytes, and {size - length} bytes behind it"
+
+
+def find_frame(data: bytes) -> int | None:
+    """Return where the first frame may begin that there is in bytes."""
+    at = data.find(_BEGINNING)
+    return None if at < 0 else at
 
 
 def check_header_room(start: bytes, status: os.stat_result) -> None:

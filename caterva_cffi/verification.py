@@ -30,7 +30,7 @@ from caterva_cffi.errors import (
     UnsupportedError,
 )
 from caterva_cffi.files import INDEX_FILE
-from caterva_cffi.frame import FrameHeader, begins_as_frame, length_error
+from caterva_cffi.frame import START, FrameHeader, begins_as_frame, length_error
 from caterva_cffi.layout import Layout, layout_steps
 from caterva_cffi.metalayers import B2ND, CATERVA
 from caterva_cffi.params import Filter
@@ -51,8 +51,6 @@ __all__ = [
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 _ZIP_FILE = b"PK\3\4"
 _CHUNK_FILE = re.compile(r"[0-9A-F]{8}\.chunk")
-_START = 24
-"""Bytes of a frame that say what it is, and how long."""
 _SHOWN = 11
 
 _Decode: TypeAlias = Callable[[int, npt.NDArray[Any], Sequence[int]], None]
@@ -302,7 +300,7 @@ def _check_path(found: Verification, path: str) -> None:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ArgumentError(f"{path!r} is neither a file nor a directory")
     with open(path, "rb") as file:
-        start = file.read(_START)
+        start = file.read(START)
     if start.startswith(_ZIP_FILE):
         _zarr_verification().check_zip(found, path)
     else:
@@ -314,8 +312,8 @@ def _check_stored(found: Verification, path: str, index: str) -> None:
     """Check a frame in a file, or in a sparse directory."""
     with open(index, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        start = file.read(_START)
-        header = _header(start, lambda length: start + file.read(max(length - _START, 0)))
+        start = file.read(START)
+        header = _header(start, lambda length: start + file.read(max(length - START, 0)))
     _refuse_lists(header, repr(path))
     found.checked.arrays += 1
     wrong = length_error(start, size)
@@ -344,8 +342,8 @@ def _check_buffer(found: Verification, buffer: Any) -> None:
             f"source is {type(buffer).__name__}; expected a path, a buffer, an array, or a group "
             "or store of zarr"
         ) from None
-    _refuse_others(view[:_START], "the buffer")
-    _refuse_lists(_header(view[:_START], lambda length: view[:length]), "the buffer")
+    _refuse_others(view[:START], "the buffer")
+    _refuse_lists(_header(view[:START], lambda length: view[:length]), "the buffer")
     found.checked.arrays += 1
     header = check_frame(found, buffer, "")
     if header is not None:
@@ -354,7 +352,7 @@ def _check_buffer(found: Verification, buffer: Any) -> None:
 
 def _refuse_others(start: bytes, what: str) -> None:
     """Raise for what does not even begin as a frame does."""
-    if not begins_as_frame(start[:_SHOWN]):
+    if not begins_as_frame(start):
         seen = f"it begins with {start[:_SHOWN]!r}" if start else "it is empty"
         raise FormatError(f"{what} is no Blosc2 frame: {seen}")
 
@@ -420,7 +418,7 @@ def _check_chunk_files(found: Verification, path: str) -> None:
         if any(damage.chunk == number for damage in found.damages) or not os.path.exists(place):
             continue
         with open(place, "rb") as file:
-            (length,) = struct.unpack_from("<i", file.read(_START), 12)
+            (length,) = struct.unpack_from("<i", file.read(START), 12)
             size = os.fstat(file.fileno()).st_size
         if size != length:
             behind = f"chunk {number}: {name} has {size - length} bytes behind the chunk's {length}"
@@ -459,7 +457,7 @@ def check_frame(
     UnsupportedError
     """
     view = ffi.buffer(as_bytes(frame, "the frame"))
-    wrong = length_error(view[:_START], len(view))
+    wrong = length_error(view[:START], len(view))
     try:
         if wrong is not None:
             raise FormatError(wrong)
@@ -468,7 +466,7 @@ def check_frame(
         found.damages.append(Damage(where, None, None, str(error)))
         return None
     _check_array(found, array, where, decoded=decoded and array.nchunks <= 1)
-    return _header(view[:_START], lambda length: view[:length])
+    return _header(view[:START], lambda length: view[:length])
 
 
 def _check_array(

@@ -632,3 +632,59 @@ def test_one_request_finds_the_only_chunk_of_a_new_frame(checksum):
 
         with cat.open(Counting()):
             assert len(asked) == 1
+
+
+# --- frames in blobs ------------------------------------------------------------------------------
+
+FIRST = bytes(cat.asarray(np.arange(30), contiguous=True).to_cframe())
+SECOND = bytes(cat.asarray(np.arange(500.0), chunks=(90,), blocks=(20,)).to_cframe())
+BLOB = b"header!" + FIRST + SECOND + b"trailer"
+AT, NEXT = 7, 7 + len(FIRST)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize(
+    "wrap",
+    [bytes, bytearray, memoryview, lambda blob: np.frombuffer(blob, "u1")],
+)
+def test_a_frame_in_a_blob(wrap, copy):
+    blob = wrap(BLOB)
+    first = cat.from_cframe(blob, copy, offset=AT)
+    second = cat.from_cframe(blob, copy=copy, offset=np.int64(NEXT))
+    del blob
+    np.testing.assert_array_equal(first[...], np.arange(30))
+    np.testing.assert_array_equal(second[...], np.arange(500.0))
+    assert len(first.to_cframe()) == len(FIRST) and first.read_only is not copy
+    assert (cat.from_cframe(FIRST, offset=0)[...] == np.arange(30)).all()
+
+
+@pytest.mark.parametrize(
+    ("blob", "offset", "message"),
+    [
+        (FIRST + b"tail", None, rf"a frame of {len(FIRST)} bytes, and 4 bytes behind it; offset=0"),
+        (FIRST + FIRST, None, rf"a frame of {len(FIRST)} bytes, and {len(FIRST)} bytes behind it"),
+        (FIRST[:-1], None, f"a frame that has {len(FIRST)}: it is cut off"),
+        (FIRST[:20], None, "20 bytes of a frame, which is cut off"),
+        (BLOB, None, r"begin with b'header!.*one may begin at byte 7, which offset=7 opens"),
+        (BLOB, 0, r"byte 0: .* one may begin at byte 7, which offset=7 opens"),
+        (BLOB, AT + 1, rf"byte 8: .* one may begin at byte {NEXT}, which offset={NEXT} opens"),
+        (BLOB, len(BLOB) - 7, r"7 bytes that are no Blosc2 frame: they begin with b'trailer'"),
+        (BLOB, len(BLOB), r"0 bytes that are no Blosc2 frame: nothing is there"),
+        (b"a,b\n", None, r"4 bytes that are no Blosc2 frame: they begin with b'a,b\\n'"),
+        (b"", None, r"0 bytes that are no Blosc2 frame: nothing is there"),
+        (BLOB[: NEXT + 400], NEXT, rf"byte {NEXT}: 400 bytes .* that has {len(SECOND)}: it is cut"),
+        (BLOB[:AT] + FIRST[:60] + bytes(len(FIRST) - 60), AT, r"byte 7: "),
+    ],
+)
+@pytest.mark.parametrize("copy", [False, True])
+def test_where_a_frame_was_looked_for(blob, offset, message, copy):
+    with pytest.raises(cat.FormatError, match=message):
+        cat.from_cframe(blob, copy, offset=offset)
+
+
+@pytest.mark.parametrize("offset", [-1, len(BLOB) + 1])
+def test_offsets_outside(offset):
+    with pytest.raises(cat.ArgumentError, match=rf"offset is {offset}; the buffer has {len(BLOB)}"):
+        cat.from_cframe(BLOB, offset=offset)
+    with pytest.raises(TypeError):
+        cat.from_cframe(BLOB, offset="7")
