@@ -8,7 +8,7 @@ from typing import Any
 
 from caterva_cffi.callers import warn_caller
 
-__all__ = ["check_keywords", "without_ignored"]
+__all__ = ["check_keywords", "hints", "without_ignored"]
 
 _IGNORED = {"cname": "codec", "complevel": "clevel", "use_dict": "usedict"}
 """What python-caterva's tests and benchmarks give to it, beside the names that have an effect."""
@@ -59,30 +59,27 @@ def check_keywords(given: Iterable[str], known: Collection[str], taker: str = ""
     ------
     TypeError
     """
-    unknown = [name for name in given if name not in known]
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        said = "; ".join(_describe(name, known) for name in unknown)
         raise TypeError(
-            f"{taker}{': ' if taker else ''}unknown argument{'s' * (len(unknown) > 1)} {said}; "
-            f"expected some of {', '.join(sorted(known))}"
+            f"{taker}{': ' * bool(taker)}unknown arguments {unknown}; expected some of "
+            f"{', '.join(sorted(known))}{hints(unknown, known)}"
         )
 
 
-def _describe(name: str, known: Collection[str]) -> str:
-    meant = _meant(name, known)
-    if meant:
-        return f"{name!r} (did you mean {' or '.join(map(repr, meant))}?)"
-    hint = _HINTS.get(name)
-    return f"{name!r} ({hint})" if hint else repr(name)
+def hints(unknown: Iterable[str], known: Collection[str]) -> str:
+    """Return what may be meant by unknown names, to be added to an error."""
+    return "".join(_hint(name, known) for name in unknown)
 
 
-def _meant(name: str, known: Collection[str]) -> list[str]:
-    """Return the names that are likely to be meant by an unknown one."""
+def _hint(name: str, known: Collection[str]) -> str:
     lower = name.lower()
-    for group in map(str.split, _SAME):
-        if lower in group:
-            return [other for other in group if other in known]
-    return get_close_matches(lower, known, n=1)
+    [same, *_] = [group.split() for group in _SAME if lower in group.split()] or [[]]
+    meant = [each for each in same if each in known]
+    if not meant and name in _HINTS:
+        return f". For {name!r}: {_HINTS[name]}"
+    meant = meant or get_close_matches(lower, known, n=1, cutoff=0.7)
+    return f". Did you mean {' or '.join(map(repr, meant))} by {name!r}?" if meant else ""
 
 
 def without_ignored(given: Mapping[str, Any]) -> dict[str, Any]:

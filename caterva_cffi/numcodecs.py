@@ -15,10 +15,10 @@ What is promised to numcodecs, and to Zarr format 2 on top of it:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from operator import index
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, Self, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from caterva_cffi.dtypes import allocate, check_dtype, check_items
 from caterva_cffi.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.grid import Grid, default_blocks, default_partition
+from caterva_cffi.keywords import check_keywords
 from caterva_cffi.params import Codec, Compression, Filter
 
 __all__ = ["Caterva", "Parameters", "PartitionWarning", "grid_of"]
@@ -126,6 +127,11 @@ class Parameters:
     shuffle: str = "shuffle"
     checksum: bool = False
     _told: ClassVar[dict[tuple[int, ...], object]]
+
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Refuse unknown parameters; see `check_keywords`."""
+        check_keywords(given, [each.name for each in fields(cls)], cls.__name__)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         blocks = _parse_shape("block_shape", self.block_shape)

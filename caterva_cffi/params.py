@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -67,6 +67,19 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
     raise ArgumentError(f"{name} is {value!r}; expected a {kind.__name__} ({choices})")
 
 
+def _as_tuple(name: str, value: Any, one: type | tuple[type, ...]) -> tuple[Any, ...]:
+    """Return a sequence, or one of its members, as a tuple."""
+    if type(value) is tuple:
+        return value
+    if isinstance(value, one):
+        return (value,)
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"{name} is {value!r}, of type {type(value).__name__}; expected one or a sequence"
+        )
+    return tuple(value)
+
+
 @dataclass(frozen=True)
 class Compression:
     """How chunks are compressed.
@@ -80,9 +93,9 @@ class Compression:
         A name, or the number of a codec that was registered through `lib`, do as well.
     clevel : int, default 5
         From 0 (store) to 9.
-    filters : sequence of Filter or int, default (Filter.SHUFFLE,)
-        At most six, applied in this order.
-    filtersmeta : sequence of int, default (0,)
+    filters : Filter or sequence of Filter, default (Filter.SHUFFLE,)
+        At most six, applied in this order. Names do as well, and numbers in a sequence.
+    filtersmeta : int or sequence of int, default (0,)
         A parameter for each filter, from -128 to 255; a shorter list is for the last filters.
     usedict : bool, default False
         Train a dictionary for each chunk (ZSTD, LZ4 and LZ4HC).
@@ -113,8 +126,8 @@ class Compression:
     def __post_init__(self) -> None:
         _member(Codec, self.codec, "codec")
         _member(SplitMode, self.splitmode, "splitmode")
-        object.__setattr__(self, "filters", tuple(self.filters))
-        object.__setattr__(self, "filtersmeta", tuple(self.filtersmeta))
+        for name, one in (("filters", (str, Filter)), ("filtersmeta", int)):
+            object.__setattr__(self, name, _as_tuple(name, getattr(self, name), one))
         for item in self.filters:
             _member(Filter, item, "filter")
         if isinstance(self.clevel, bool) or self.clevel not in range(10):

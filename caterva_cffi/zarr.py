@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice, permutations
 from types import FrameType
@@ -28,6 +28,7 @@ from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.files import disk_errors
 from caterva_cffi.grid import MAX_DIM
+from caterva_cffi.keywords import hints
 from caterva_cffi.numcodecs import Parameters, PartitionWarning
 from caterva_cffi.plan import run, run_async
 from caterva_cffi.reading import read_ranges
@@ -97,11 +98,12 @@ class CatervaCodec(
         if data.get("name") != "caterva":
             raise ValueError(f"the codec's name is {data.get('name')!r}; expected 'caterva'")
         configuration = data.get("configuration", {})
-        unknown = configuration.keys() - cls.__dataclass_fields__.keys()
+        known = [each.name for each in fields(cls)]
+        unknown = sorted(configuration.keys() - known)
         if unknown:
             raise ValueError(
-                f"codec 'caterva' is configured with {', '.join(map(repr, sorted(unknown)))}; "
-                f"expected some of {', '.join(map(repr, cls.__dataclass_fields__))}"
+                f"codec 'caterva' is configured with {', '.join(map(repr, unknown))}; expected "
+                f"some of {', '.join(map(repr, known))}{hints(unknown, known)}"
             )
         return cls(**configuration)
 

@@ -218,7 +218,11 @@ WRONG = {
     "codec level in text": (zeros(clevel="5"), A, "clevel is '5'"),
     "filter name": (zeros(filters=["SHUFFLED"]), A, "filter is 'SHUFFLED'; expected a Filter"),
     "filter number": (zeros(filters=[-1]), A, "filter is -1"),
-    "one filter": (zeros(filters=5), T, "int"),
+    "a number for the filters": (zeros(filters=5), T, "filters is 5, of type int; expected one or"),
+    "bytes for the filters": (zeros(filters=b"shuffle"), T, "of type bytes"),
+    "name of one filter": (zeros(filters="shuffled"), A, "filter is 'shuffled'; expected a Filter"),
+    "no filters": (zeros(filters=None), T, "filters is None"),
+    "filter parameters in text": (zeros(filtersmeta=1.5), T, "filtersmeta is 1.5, of type float"),
     "seven filters": (zeros(filters=[cat.Filter.SHUFFLE] * 7), A, "7 filters .* at most 6 fit"),
     "filter parameters": (zeros(filtersmeta=[256]), A, "meta is 256"),
     "seven filter parameters": (zeros(filtersmeta=[0] * 7), A, "7 filtersmeta; at most 6"),
@@ -228,7 +232,7 @@ WRONG = {
     "unknown argument": (
         zeros(chunk=(2, 2)),
         T,
-        r"unknown argument 'chunk' \(did you mean 'chunks'\?\); expected some of blocks, ",
+        r"unknown arguments \['chunk'\]; expected .* Did you mean 'chunks' by 'chunk'",
     ),
     # destinations
     "small destination": (

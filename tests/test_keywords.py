@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
+import numcodecs
 import numpy as np
 import pytest
 
 import caterva_cffi as cat
+from caterva_cffi.numcodecs import Caterva
+from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.arange(24, dtype="<i4").reshape(4, 6)
 IGNORED = {"cname": ("zstd", "codec"), "complevel": (9, "clevel"), "use_dict": (1, "usedict")}
@@ -61,5 +65,79 @@ def test_each_argument_warns_at_its_own_line():
 
 
 def test_other_unknown_arguments_are_refused_beside_them():
-    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match=r"unknown argument 'l'"):
+    with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match=r"arguments \['l'\]"):
         cat.asarray(ITEMS, cname="zstd", l=3)
+
+
+# --- what is meant --------------------------------------------------------------------------------
+
+MEANT = {
+    "compressor": "codec", "compressors": "codec", "codecs": "codec", "compression": "codec",
+    "complib": "codec", "level": "clevel", "compression_level": "clevel", "Clevel": "clevel",
+    "compression_opts": "clevel", "chunk_shape": "chunks", "chunkshape": "chunks",
+    "chunksize": "chunks", "block_shape": "blocks", "blockshape": "blocks", "shuffle": "filters",
+    "filter": "filters", "filters_meta": "filtersmeta", "path": "urlpath", "filename": "urlpath",
+    "url": "urlpath", "store": "urlpath", "threads": "nthreads", "cnthreads": "nthreads",
+    "checksums": "checksum", "fletcher32": "checksum", "split_mode": "splitmode",
+    "metadata": "meta", "overwrite": "mode", "typesize": "dtype", "blcoks": "blocks",
+    "contigous": "contiguous",
+}  # fmt: skip
+HINTS = {
+    "cparams": "its entries are keyword arguments here", "dparams": "nthreads",
+    "storage": "urlpath, contiguous", "fill_value": r"full\(\) fills", "vlmeta": "array's vlmeta",
+    "order": "C order", "maxshape": "can be resized",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_unknown_arguments_are_told_what_is_meant(name):
+    for call in CALLS.values():
+        with pytest.raises(TypeError, match=rf"unknown arguments \['{name}'\]; ") as caught:
+            call(**{name: 1})
+        assert f"Did you mean '{MEANT[name]}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_other_names_get_a_hint(name):
+    with pytest.raises(TypeError, match=rf"\. For '{name}': .*{HINTS[name]}"):
+        cat.asarray(ITEMS, **{name: 1})
+
+
+def test_nothing_is_meant_by_nonsense():
+    with pytest.raises(TypeError, match=r"\['qqq', 'zzz'\]; expected .*, usedict$"):
+        cat.asarray(ITEMS, qqq=1, zzz=2)
+
+
+@pytest.mark.parametrize("codec", [CatervaCodec, Caterva])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("codec", "cname"), ("compressor", "cname"), ("level", "clevel"), ("blocks", "block_shape"),
+        ("blockshape", "block_shape"), ("chunks", "chunk_shape"), ("filters", "shuffle"),
+        ("checksums", "checksum"), ("clvel", "clevel"),
+    ],
+)  # fmt: skip
+def test_codecs_tell_what_is_meant(codec, name, meant):
+    with pytest.raises(TypeError, match=rf"Did you mean '{meant}' by '{name}'"):
+        codec(**{name: 1})
+    configuration = {"name": "caterva", "configuration": {name: 1}}
+    with pytest.raises(ValueError, match=rf"Did you mean '{meant}' by '{name}'"):
+        CatervaCodec.from_dict(configuration)
+    with pytest.raises(TypeError, match=meant):
+        numcodecs.get_codec({"id": "caterva", name: 1})
+    assert codec(clevel=3) == pickle.loads(pickle.dumps(codec(clevel=3)))
+
+
+@pytest.mark.parametrize("one", ["bitshuffle", "BitShuffle", cat.Filter.BITSHUFFLE])
+def test_one_filter_need_not_be_a_list(one):
+    array = cat.asarray(ITEMS, filters=one)
+    assert bytes(array.to_cframe()) == bytes(cat.asarray(ITEMS, filters=[one]).to_cframe())
+    assert array.filters[-1] is cat.Filter.BITSHUFFLE
+
+
+def test_one_parameter_of_a_filter_need_not_be_a_list():
+    items = np.linspace(0, 1, 100)
+    given = {"filters": "trunc_prec", "filtersmeta": 12}
+    found = cat.asarray(items, **given)
+    np.testing.assert_array_equal(found, cat.asarray(items, filters=[4], filtersmeta=[12]))
+    assert found.filtersmeta[-1] == 12 and 0 < abs(found[:] - items).max() < 1e-2

@@ -504,7 +504,11 @@ def test_defaults_need_no_configuration():
     ("data", "match"),
     [
         ({"name": "blosc"}, "'blosc'; expected 'caterva'"),
-        ({"name": "caterva", "configuration": {"blocks": [2]}}, "'blocks'; expected .*block_shape"),
+        (
+            {"name": "caterva", "configuration": {"blocks": [2]}},
+            "'blocks'; expected .*block_shape",
+        ),
+        ({"name": "caterva", "configuration": {"is_fixed_size": True}}, "'is_fixed_size'"),
         ({"name": "caterva", "configuration": {"cname": "snappy"}}, "cname is 'snappy'"),
         ({"name": "caterva", "configuration": {"clevel": 11}}, "clevel is 11"),
         ({"name": "caterva", "configuration": {"block_shape": [-1]}}, "block_shape"),
