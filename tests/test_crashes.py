@@ -234,7 +234,7 @@ def test_a_failed_change_is_refused_or_right(contiguous, change, failing):
             change(array, 7)
         for handle in (array, None):
             try:
-                handle = handle or cat.open("a")
+                handle = cat.open("a") if handle is None else handle
                 found = handle[...]
             except cat.StorageError as error:
                 assert "cut off" in str(error) or "open it again" in str(error)
