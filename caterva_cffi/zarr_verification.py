@@ -330,7 +330,7 @@ def _looking_array(array: zarr.Array[Any], looked: _Looked) -> zarr.Array[Any]:
 
 def _check_array(found: Verification, node: _Node) -> None:
     try:
-        array = node.array or zarr.open_array(node.place, mode="r")
+        array = zarr.open_array(node.place, mode="r") if node.array is None else node.array
         looked = _Looked(found)
         looking = _looking_array(array, looked)
     except Exception as error:  # whatever Zarr raises for metadata, and other codecs for theirs
