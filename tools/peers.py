@@ -96,18 +96,18 @@ PYTHON_CATERVA = (*PLAIN, "tests")
 SUITES = {
     "zarr": Suite(
         "zarr-python's tests with CatervaCodec as the serializer of format 3",
-        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 40_000)),
+        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 30_000)),
         formats="3",
     ),
     "zarr-fused": Suite(
         "the same with zarr's fused pipeline",
-        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 40_000)),
+        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 30_000)),
         formats="3",
         variables=FUSED,
     ),
     "zarr-small": Suite(
         "the same with blocks of two items and first reads of 64 bytes",
-        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 40_000)),
+        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 30_000)),
         formats="3",
         small=True,
     ),
