@@ -18,7 +18,8 @@ import zarr.core.codec_pipeline as pipelines
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 import caterva_cffi as cat
 from caterva_cffi.kernel import Kernel
@@ -392,6 +393,68 @@ def test_beside_other_codecs_it_works_and_warns_once(others):
     assert [each.filename for each in caught] == [__file__]
     with pytest.warns(PartialReadsOffWarning):
         assert np.array_equal(zarr.open_array(store, mode="r")[5], data[5])
+
+
+@pytest.mark.parametrize("make", [
+    lambda data, store: create(data, (6, 8), store=store, compressors=GzipCodec()),
+    lambda data, store: create(data, (6, 8), store=store, filters=TransposeCodec(order=(1, 0))),
+    lambda data, store: create(data, (6, 8), store=store, shards=(12, 8), compressors=GzipCodec()),
+])  # fmt: skip
+@pytest.mark.parametrize("workers", [None, 4])
+@pytest.mark.parametrize("local", [False, True])
+def test_the_warning_points_to_the_users_line(make, workers, local, tmp_path):
+    data, store = np.arange(360).reshape(24, 15), tmp_path / "a" if local else MemoryStore()
+    with zarr.config.set({"codec_pipeline.max_workers": workers}):
+        with pytest.warns(PartialReadsOffWarning) as caught:
+            make(data, store)
+        assert [(each.filename, each.lineno) for each in caught] == [lines_of(create)[-2]]
+        opened = zarr.open_array(store, mode="r")
+
+        def read():
+            return opened[2:5]
+
+        with pytest.warns(PartialReadsOffWarning) as caught:
+            read()
+        assert [(each.filename, each.lineno) for each in caught] == [lines_of(read)[-1]]
+
+
+def test_the_warning_points_to_the_line_of_many_threads():
+    data, store = np.arange(360).reshape(24, 15), MemoryStore()
+    with pytest.warns(PartialReadsOffWarning):
+        create(data, (6, 8), store=store, compressors=GzipCodec())
+    opened = zarr.open_array(store, mode="r")
+
+    def read(row):
+        return opened[row]
+
+    with pytest.warns(PartialReadsOffWarning) as caught, ThreadPoolExecutor(4) as executor:
+        list(executor.map(read, range(20)))
+    assert {(each.filename, each.lineno) for each in caught} == {lines_of(read)[-1]}
+
+
+def lines_of(function):
+    """Return the places of a function's lines."""
+    lines = sorted({line for *_, line in function.__code__.co_lines() if line})
+    return [(__file__, line) for line in lines]
+
+
+MISPLACED = {
+    "compressors=CatervaCodec()": {"compressors": CatervaCodec()},
+    "filters=CatervaCodec()": {"filters": CatervaCodec()},
+    "serializer=CatervaCodec": {"serializer": CatervaCodec},
+    "serializer=Caterva()": {"serializer": Caterva()},
+    "compressors=Caterva()": {"compressors": Caterva()},
+    "zarr_format=2, serializer=CatervaCodec()": {"zarr_format": 2, "serializer": CatervaCodec()},
+}
+
+
+@pytest.mark.parametrize("given", MISPLACED)
+def test_the_documentation_names_what_zarr_says_of_misplaced_codecs(given):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        zarr.create_array({}, shape=4, dtype="i4", **MISPLACED[given])
+    documentation = (ROOT / "docs" / "zarr.md").read_text()
+    [row] = [line for line in documentation.splitlines() if line.startswith(f"| `{given}`")]
+    assert f"{caught.type.__name__}: {caught.value}`" in row
 
 
 def test_forgotten_compressors_are_told():
