@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from caterva_cffi.about import versions
 from caterva_cffi.errors import CatervaError
@@ -20,6 +21,12 @@ def _print_versions(options: argparse.Namespace) -> int:
     return 0
 
 
+def _print(text: str, stream: TextIO) -> None:
+    """Print names of files that the stream cannot encode, too."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
 def _verify(options: argparse.Namespace) -> int:
     worst = 0
     for path in options.paths:
@@ -28,10 +35,10 @@ def _verify(options: argparse.Namespace) -> int:
         except Exception as error:  # also of zarr and of its stores, for the next path's sake
             known = isinstance(error, (CatervaError, ImportError, OSError))
             said = str(error) if known else f"{type(error).__name__}: {error}"
-            print(f"{path}: {said}", file=sys.stderr)
+            _print(f"{path}: {said}", sys.stderr)
             worst = _UNREADABLE
             continue
-        print(found)
+        _print(str(found), sys.stdout)
         code = _UNREADABLE if found.unreadable else _DAMAGED if found.damages else 0
         worst = max(worst, code)
     return worst

@@ -15,7 +15,7 @@ from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import NDBuffer, default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, StorePath, ZipStore
+from zarr.storage import LocalStore, MemoryStore, StorePath, ZipStore
 
 from caterva_cffi import stores
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError, UnsupportedError
@@ -39,6 +39,13 @@ def is_zarr(source: Any) -> bool:
         source,
         (zarr.Array, zarr.Group, zarr.AsyncArray, zarr.AsyncGroup, Store, StorePath),
     )
+
+
+def _name(place: StorePath) -> str:
+    """Return what a place is called: some stores describe themselves by several lines, or URLs."""
+    if isinstance(place.store, (LocalStore, MemoryStore, ZipStore)):
+        return str(place)
+    return f"{type(place.store).__name__}:{place.path or '/'}"
 
 
 def check_directory(found: Verification, path: str) -> None:
@@ -71,7 +78,7 @@ def check_node(found: Verification, node: Any) -> None:
     if isinstance(node, Store):
         node = StorePath(node)
     place = node if isinstance(node, StorePath) else node.store_path
-    found.source = found.source or str(place)
+    found.source = found.source or _name(place)
     if isinstance(node, zarr.AsyncArray):
         node = zarr.Array(node)
     if isinstance(node, zarr.Array):
@@ -79,7 +86,7 @@ def check_node(found: Verification, node: Any) -> None:
     else:
         nodes = _nodes(place)
     for each in nodes:
-        where = str(each.place)
+        where = _name(each.place)
         if each.wrong is not None:
             found.unreadable.append(Unchecked(where, each.wrong))
         elif not each.document:
@@ -95,7 +102,8 @@ def check_node(found: Verification, node: Any) -> None:
     elif not found.unreadable:
         others = "; ".join(f"{each.where}: {each.reason}" for each in found.passed_over)
         raise ArgumentError(
-            f"{place} has no array that a codec of this package encoded ({others or 'no array'})"
+            f"{_name(place)} has no array that a codec of this package encoded "
+            f"({others or 'no array'})"
         )
 
 
@@ -161,13 +169,15 @@ def _nodes(place: StorePath, is_root: bool = True) -> Iterator[_Node]:
         yield _Node(place, wrong=str(error))
         return
     if not place.store.supports_listing:
-        raise ArgumentError(f"{place} is in a store that cannot list a group; verify its arrays")
+        raise ArgumentError(
+            f"{_name(place)} is in a store that cannot list a group; verify its arrays"
+        )
     names = sorted(sync(_listed(place)) - {*_METADATA})
     if document is not None:
         for name in names:
             yield from _nodes(place / name, is_root=False)
     elif is_root:
-        raise ArgumentError(f"{place} is neither a Zarr array nor a group")
+        raise ArgumentError(f"{_name(place)} is neither a Zarr array nor a group")
     elif names:
         yield _Node(place, wrong=None)
 
@@ -335,13 +345,13 @@ def _check_array(found: Verification, node: _Node) -> None:
         looking = _looking_array(array, looked)
     except Exception as error:  # whatever Zarr raises for metadata, and other codecs for theirs
         message = f"{type(error).__name__}: {error}"
-        found.unreadable.append(Unchecked(str(node.place), message))
+        found.unreadable.append(Unchecked(_name(node.place), message))
         return
     found.checked.arrays += 1
     codecs = list(_codecs(array.metadata))
     sealed = all(codec.checksum for codec in codecs if isinstance(codec, (CatervaCodec, Caterva)))
     for place, region, nchunks in _regions(array):
-        looked.place, looked.seen = str(place), 0
+        looked.place, looked.seen = _name(place), 0
         before = looked.noted
         try:
             looking[region]
@@ -354,7 +364,7 @@ def _check_array(found: Verification, node: _Node) -> None:
     for codec in codecs:
         index = getattr(codec, "index_codecs", None)
         if index is not None and not any(isinstance(each, Crc32cCodec) for each in index):
-            found.unprotected.append(f"where chunks are in the shards of {array.store_path}")
+            found.unprotected.append(f"where chunks are in the shards of {_name(array.store_path)}")
 
 
 def _codecs(metadata: Any) -> Iterator[Any]:
@@ -376,9 +386,9 @@ def _note(found: Verification, place: StorePath, error: Exception) -> None:
     try:
         sync(place.get(prototype=default_buffer_prototype()))
     except Exception:
-        found.unreadable.append(Unchecked(str(place), message))
+        found.unreadable.append(Unchecked(_name(place), message))
     else:
-        found.damages.append(Damage(str(place), None, None, message))
+        found.damages.append(Damage(_name(place), None, None, message))
 
 
 def _regions(array: zarr.Array[Any]) -> Iterator[tuple[StorePath, tuple[slice, ...], int]]:

@@ -11,6 +11,7 @@ import sys
 import zlib
 
 import blosc2
+import icechunk
 import numcodecs
 import numpy as np
 import obstore
@@ -398,7 +399,18 @@ def test_stores(make):
     stored = zarr.core.sync.sync(key.get(default_buffer_prototype())).to_bytes()
     buffer = default_buffer_prototype().buffer.from_bytes(flipped(stored, -1))
     zarr.core.sync.sync(key.set(buffer))
-    assert len(cat.verify(store)) == len(cat.verify(array)) == 1
+    [damage], [same] = cat.verify(store), cat.verify(array)
+    assert damage == same and damage.where.endswith("a/c/0/0") and "\n" not in damage.where
+
+
+def test_icechunk():
+    repository = icechunk.Repository.create(icechunk.in_memory_storage())
+    session = repository.writable_session("main")
+    create(session.store, name="a")
+    create(session.store, name="b", serializer="auto")
+    session.commit("both")
+    found = cat.verify(repository.readonly_session("main").store)
+    assert found.whole and [each.where for each in found.passed_over] == ["IcechunkStore:b"]
 
 
 def test_zip_files(tmp_path, capsys):
@@ -488,8 +500,15 @@ def test_the_command(tmp_path, capsys):
         assert code == 2 and wrong in err and "damaged in 1 place" in out and "whole" in out
 
 
-def test_the_command_in_a_process_of_its_own(tmp_path):
-    (tmp_path / "a").write_bytes(b"text")
-    command = [sys.executable, "-m", "caterva_cffi", "verify", str(tmp_path / "a")]
-    done = subprocess.run(command, capture_output=True, text=True)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_command_in_a_process_of_its_own(encoding, tmp_path):
+    names = [os.fsencode(tmp_path) + name for name in (b"/a", b"/\xff", "/\u20ac".encode())]
+    contents = (b"text", CHECKED, flipped(CHECKED, 400))
+    for name, content in zip(names, contents, strict=True):
+        with open(name, "wb") as file:
+            file.write(content)
+    command = [sys.executable, "-m", "caterva_cffi", "verify", *names]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2 and "is no Blosc2 frame" in done.stderr
+    assert ": whole\n" in done.stdout and "damaged in 1 place\n" in done.stdout
