@@ -161,6 +161,9 @@ class DiskReader:
             stored.check_unmarked(status)
 
     def _check(self, layout: Layout, grid: Grid) -> None:
+        if self._stored.held and layout.grid != grid:
+            # C-Blosc2 does not look whether its header was written.
+            raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
     def _layout_of(self, status: os.stat_result) -> Layout:
