@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 from caterva_cffi.errors import ArgumentError, StorageError
-from caterva_cffi.marks import check_idle, forget_mark, mark_of
+from caterva_cffi.marks import locked, mark_of, remove_mark
 from caterva_cffi.url_secrets import without_secrets
 
 __all__ = [
@@ -88,9 +88,32 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     """
     path = fs_path(urlpath)
     _check_removable(path)
-    check_idle(path)
-    with disk_errors(path, "removed"):
+    with disk_errors(path, "removed"), _alone(path):
         _discard(path)
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Keep others from changing an array, while something else takes its place.
+
+    Raises
+    ------
+    StorageError
+        For an array that is being changed; a change that was cut off is no error.
+    """
+    index = _index_of(path)
+    # Of a link only the name is replaced; others may be no files, or may not be read.
+    if os.path.islink(path) or not os.path.isfile(index) or not os.access(index, os.R_OK):
+        yield
+        return
+    with locked(index) as is_idle:
+        if not is_idle:
+            raise StorageError(f"{path!r} is being changed or replaced by another handle")
+        yield
+
+
+def _index_of(path: str) -> str:
+    return os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
 
 
 def discard(path: str, nchunks: int) -> None:
@@ -134,7 +157,7 @@ def _discard(path: str) -> None:
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.remove(path)
-        forget_mark(mark_of(path))
+        remove_mark(mark_of(path))
 
 
 def _check_removable(path: str) -> None:
@@ -193,18 +216,18 @@ def move(temporary: str, path: str, mode: str, *, mine: bool = False) -> None:
     """
     _synchronize(temporary)
     check_free(path, mode)
-    if not mine:
-        check_idle(path)
     path = os.path.abspath(path)  # of a directory, without the slash behind it
     marks = [] if os.path.islink(path) else [mark_of(path)]
-    if os.path.isdir(temporary) or (os.path.isdir(path) and not os.path.islink(path)):
-        _move_directory(temporary, path)
-    elif mode == "x":
-        _move_exclusively(temporary, path)
-    else:
-        os.replace(temporary, path)
-    for mark in (*marks, mark_of(path)):
-        forget_mark(mark)
+    with nullcontext() if mine else _alone(path), locked(_index_of(temporary)):
+        if os.path.isdir(temporary) or (os.path.isdir(path) and not os.path.islink(path)):
+            _move_directory(temporary, path)
+        elif mode == "x":
+            _move_exclusively(temporary, path)
+        else:
+            os.replace(temporary, path)
+        if not mine:
+            for mark in (*marks, mark_of(path)):
+                remove_mark(mark)
     with suppress(OSError):  # directories that cannot be opened; the rename is complete without it
         _synchronize_one(os.path.dirname(path))
 

@@ -2,8 +2,11 @@
 
 A mark that is left behind says that a change was cut off. It belongs to the file, not to a name:
 it stands beside the name to which symbolic links lead, and a file of several names (hard links) has
-it among its extended attributes too. Whoever is at work holds a lock on the mark, which ends with
-the process at the latest.
+it among its extended attributes too.
+
+Whoever changes a file has it locked, and so has whoever lets another one take its place, that one
+too: of two, one is refused. Locks end with the process, so that whoever has one knows that a mark
+was left behind.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ except ImportError:  # of systems where a file that is open is not removed
 
 __all__ = [
     "ATTRIBUTE",
-    "check_idle",
-    "forget_mark",
     "has_attribute",
+    "lock",
+    "locked",
+    "make_mark",
     "mark_of",
-    "marked",
     "remove_attribute",
+    "remove_mark",
     "set_attribute",
 ]
 
@@ -40,42 +44,52 @@ def mark_of(path: str) -> str:
     return os.path.join(real, "changing") if os.path.isdir(real) else f"{real}.changing"
 
 
-def forget_mark(mark: str) -> None:
-    """Remove the mark of a change that was cut off, where something new is in the array's place."""
-    if not _is_held(mark):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(mark)
-
-
-def _is_held(mark: str) -> bool:
-    """Whether somebody who made a mark is still at work."""
-    if fcntl is None:
-        return False
-    try:
-        descriptor = os.open(mark, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def check_idle(path: str) -> None:
-    """Raise where somebody is at work on an array; a change that was cut off is no error.
+def make_mark(mark: str) -> None:
+    """Make a mark.
 
     Raises
     ------
-    StorageError
+    FileExistsError
+    OSError
     """
-    # Of a link only the name is replaced.
-    if not os.path.islink(path) and _is_held(mark_of(path)):
-        raise StorageError(f"{path!r} is being changed by another handle")
+    os.close(os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def remove_mark(mark: str) -> None:
+    """Remove a mark, if it is there."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(mark)
+
+
+def lock(descriptor: int) -> bool:
+    """Lock a file until the descriptor is closed; return whether nobody else has."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
+
+
+@contextmanager
+def locked(path: str) -> Iterator[bool]:
+    """Lock a file at a path; give whether nobody else has, and whether it is still there.
+
+    Raises
+    ------
+    OSError
+    """
+    if fcntl is None:  # a file that is open is not renamed there
+        yield True
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        is_mine = lock(descriptor)
+        yield is_mine and os.path.samestat(os.fstat(descriptor), os.stat(path))
+    finally:
+        os.close(descriptor)
 
 
 def has_attribute(path: str) -> bool:
@@ -84,25 +98,6 @@ def has_attribute(path: str) -> bool:
         os.getxattr(path, ATTRIBUTE)
         return True
     return False
-
-
-@contextmanager
-def marked(mark: str) -> Iterator[None]:
-    """Make a mark and hold its lock; leave the mark.
-
-    Raises
-    ------
-    FileExistsError
-    OSError
-    """
-    descriptor = os.open(mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    try:
-        if fcntl is not None:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def set_attribute(path: str) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
+from io import FileIO
 from typing import Any, cast
 
 from caterva_cffi._ffi import check, ffi, lib
@@ -496,23 +497,22 @@ class SChunk:
         if stored is None or stored.held:
             yield
             return
-        with stored.changing() as status, ExitStack() as stack:
+        with stored.changing() as file:
+            status = os.fstat(file.fileno())
             with _writing(stored):
-                file = stack.enter_context(open(stored.index, "rb+", buffering=0))
-                frame = FileFrame(file)
                 if version_of(status) != self._version:
                     self._load(stored)
                 if self._sealed:
-                    open_seal(frame)
+                    open_seal(FileFrame(file))
             try:
                 yield
             finally:
                 if stored.broken or stored.superseded:
                     self._version = None
                 else:
-                    self._finish_change(stored, frame, status)
+                    self._finish_change(stored, file, status)
 
-    def _finish_change(self, stored: Stored, frame: FileFrame, before: os.stat_result) -> None:
+    def _finish_change(self, stored: Stored, file: FileIO, before: os.stat_result) -> None:
         """Compare what is stored with what C-Blosc2 meant to store, and seal it.
 
         Raises
@@ -521,9 +521,11 @@ class SChunk:
             Where it was not written; the file stays marked.
         """
         self._version = None
-        ptr = self._owner
+        ptr, frame = self._owner, FileFrame(file)
         try:
             with _writing(stored):
+                if not stored.is_of(file):
+                    raise StorageError(f"{self.path!r} was replaced while it was changed")
                 written = read_header(frame)
                 if (written.frame_len, written.nbytes, written.cbytes, written.metalayers) != (
                     frame.size, ptr.nbytes, ptr.cbytes, _contents(ptr)
@@ -532,10 +534,7 @@ class SChunk:
                     raise StorageError(f"{self.path!r}: what was changed could not be written")
                 if self._sealed:
                     seal(frame)
-                version, now = stored.stamp(before), stored.status()
-                if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
-                    raise StorageError(f"{self.path!r} was replaced while it was changed")
-                self._version = version
+                self._version = stored.stamp(before)
         except BaseException:
             stored.broken = True
             raise

@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from typing import TypeAlias
 
 from caterva_cffi.errors import CatervaError, StorageError
@@ -18,9 +19,11 @@ from caterva_cffi.files import INDEX_FILE
 from caterva_cffi.marks import (
     ATTRIBUTE,
     has_attribute,
+    lock,
+    make_mark,
     mark_of,
-    marked,
     remove_attribute,
+    remove_mark,
     set_attribute,
 )
 
@@ -178,35 +181,57 @@ class Stored:
     # --- changing -----------------------------------------------------------------------------
 
     @contextmanager
-    def changing(self) -> Iterator[os.stat_result]:
-        """Mark the array for the time of a change; give the status of its file.
+    def changing(self) -> Iterator[FileIO]:
+        """Mark the array for the time of a change; give its file.
 
         Raises
         ------
         StorageError
             For a mark of another change, or an array that is gone.
         """
-        with ExitStack() as stack:
-            mark = self._mark_of(self.status())
+        with self._locked() as file, ExitStack() as stack:
+            status = os.fstat(file.fileno())
+            mark = self._mark_of(status)
             try:
-                stack.enter_context(marked(mark))
+                make_mark(mark)
             except FileExistsError:
-                self.check_unmarked(self.status())
-                raise StorageError(f"{self.path!r} was being changed; try again") from None
+                raise self._being_changed(repr(mark)) from None
             except OSError as error:
                 raise StorageError(f"{self.path!r} cannot be changed: {error}") from error
             self.held, self.broken, self.superseded = True, False, False
             try:
-                status = self.status()
                 if status.st_nlink > 1:
                     stack.enter_context(self._marked_for_all_names())
-                yield status
+                yield file
             finally:
                 self.held = False
-                # With an old directory its mark is gone.
-                if not self.broken and not (self.superseded and self.sparse):
-                    with suppress(FileNotFoundError):
-                        os.unlink(mark)
+                self._leave(mark)
+
+    @contextmanager
+    def _locked(self) -> Iterator[FileIO]:
+        """Give the file, locked so that nothing else changes it or takes its place."""
+        try:
+            file = open(self.index, "rb+", buffering=0)  # noqa: SIM115, closed below
+        except OSError as error:
+            raise StorageError(f"{self.path!r} cannot be changed: {error}") from error
+        with file:
+            if not lock(file.fileno()) or not self.is_of(file):
+                raise StorageError(f"{self.path!r} is being changed or replaced by another handle")
+            yield file
+
+    def is_of(self, file: FileIO) -> bool:
+        """Whether a file is still at its place."""
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(file.fileno()), os.stat(self.index))
+        return False
+
+    def _leave(self, mark: str) -> None:
+        """Remove the mark behind a change, or leave it if that was cut off."""
+        if self.broken:
+            with suppress(OSError):  # it is there, unless something else took the array's place
+                make_mark(mark_of(self.place))
+        elif not (self.superseded and self.sparse):  # with an old directory its mark is gone
+            remove_mark(mark)
 
     @contextmanager
     def _marked_for_all_names(self) -> Iterator[None]:

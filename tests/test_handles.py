@@ -177,6 +177,24 @@ def test_nothing_is_read_while_a_change_goes_on(contiguous):
     assert [name for name in os.listdir() if "changing" in name] == []
 
 
+@each_kind
+def test_what_others_put_in_its_place_meanwhile_is_marked(contiguous):
+    ours = make(contiguous=contiguous)
+    make(ITEMS[::-1], path="b", contiguous=contiguous)
+    with (
+        pytest.raises(cat.StorageError, match="was replaced while it was changed"),
+        ours.schunk.changing(),
+    ):
+        ours[:7] = 1
+        os.rename("a", "old")
+        os.rename("b", "a")
+    for use in (lambda: ours[...], lambda: cat.open("a")):
+        with pytest.raises(cat.StorageError, match="cut off"):
+            use()
+    make(contiguous=contiguous, mode="w")  # anew
+    assert (ours[...] == ITEMS).all() and (cat.open("a")[...] == ITEMS).all()
+
+
 # --- a process that changes it meanwhile ----------------------------------------------------------
 
 
