@@ -1,6 +1,7 @@
 """Several handles of one stored array: what one changes, others see or refuse, never half of it."""
 
 import contextlib
+import errno
 import os
 import pickle
 import shutil
@@ -337,6 +338,20 @@ def test_a_change_that_was_cut_off_is_seen_by_all_names(link):
     assert (cat.open("a")[...] == ITEMS).all()
     if link is by_a_link:
         assert (cat.open("b")[...] == ITEMS).all()
+
+
+def test_names_that_could_not_all_be_marked(monkeypatch):
+    array = make(contiguous=True)
+    by_another_name("b")
+
+    def unsupported(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "setxattr", unsupported)
+    with pytest.raises(cat.StorageError, match="several names .hard links.*change a copy"):
+        array[0] = 1
+    assert everything(cat.open("b"))[0] == ITEMS.tolist()
+    assert sorted(os.listdir()) == ["a", "b"]
 
 
 def test_directories_that_share_files_are_not_changed():
