@@ -348,7 +348,7 @@ def test_names_that_could_not_all_be_marked(monkeypatch):
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr(os, "setxattr", unsupported)
-    with pytest.raises(cat.StorageError, match="several names .hard links.*change a copy"):
+    with pytest.raises(cat.StorageError, match=r"several names .hard links.*change a copy"):
         array[0] = 1
     assert everything(cat.open("b"))[0] == ITEMS.tolist()
     assert sorted(os.listdir()) == ["a", "b"]
