@@ -687,6 +687,10 @@ class SChunk:
             size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
             if size < 0 and self.path is not None:
                 check_descriptors(self.path, "read")  # which would explain it
+                # C-Blosc2 copies chunks as they are: a file of one is gone, or the disk fails.
+                raise StorageError(
+                    f"{self.path!r} cannot be read: a chunk is missing, or the disk fails", size
+                )
             self.check(size, "writing the frame")
             if self._sealed and (needs_free[0] or not self.read_only):
                 seal(MemoryFrame(ffi.buffer(pointer[0], size)))

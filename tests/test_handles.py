@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import os
 import pickle
 import shutil
@@ -375,3 +376,10 @@ def test_a_process_may_go_elsewhere():
     array.resize((20, 1)).squeeze()
     assert array.shape == pickle.loads(pickle.dumps(array)).shape == cat.open("../a").shape == (20,)
     assert os.listdir() == []
+
+
+def test_a_frame_of_a_directory_without_one_of_its_chunks():
+    array = make(contiguous=False)
+    os.remove(max(glob.glob("a/*.chunk")))
+    with pytest.raises(cat.StorageError, match=r"'a'.* cannot be read"):
+        array.to_cframe()
