@@ -93,6 +93,18 @@ def take_small_blocks():
         set_read_policy(kind, ReadPolicy(first=64, gap=0, whole=1.0, concurrency=4))
 
 
+def draw_regular_grids():
+    """Draw regular chunk grids in the place of rectilinear ones; tests still make those."""
+    from zarr.core.metadata.v3 import RegularChunkGridMetadata
+    from zarr.testing import strategies
+
+    def regular(*, shape):
+        sides = strategies.chunk_shapes(shape=shape)
+        return sides.map(lambda side: RegularChunkGridMetadata(chunk_shape=side))
+
+    strategies.rectilinear_chunk_grids = regular
+
+
 def count_calls():
     """Count how often each function of ours starts whose name is asked for."""
     monitoring = sys.monitoring
@@ -131,9 +143,7 @@ def pytest_configure(config):
     if WANTED["small"]:
         take_small_blocks()
     if not WANTED["rectilinear"]:
-        import zarr
-
-        zarr.config.set({"array.rectilinear_chunks": False})
+        draw_regular_grids()
     count_calls()
 
 
