@@ -31,7 +31,7 @@ from zarr.codecs import BloscCodec
 from zarr.errors import UnstableSpecificationWarning
 
 import caterva_cffi
-from caterva_cffi.grid import default_blocks
+from caterva_cffi.geometry.grid import default_blocks
 from caterva_cffi.zarr import CatervaCodec
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

@@ -16,10 +16,10 @@ from data import FIELDS, Array, equal, in_block_order, in_turns, rough, selectio
 from timing import Budget, Spread, fastest, measure, ratios
 
 import caterva_cffi as cat
-from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.numcodecs import Caterva
-from caterva_cffi.params import Compression
 
 SLICES = ("plane [k]", "plane [:, :, k]", "cube", "one item")
 """Beginnings of the names of the selections that have a bound."""

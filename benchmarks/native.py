@@ -14,7 +14,7 @@ import numpy.typing as npt
 from data import Key
 
 from caterva_cffi import check, ffi, lib
-from caterva_cffi.params import Compression
+from caterva_cffi.binding.compression import Compression
 
 Read = Callable[[Key], npt.NDArray[Any]]
 

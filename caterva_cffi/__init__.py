@@ -5,12 +5,8 @@ A drop-in for python-caterva, which could not give the encoded bytes of an array
 C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `caterva_cffi.zarr`.
 """
 
-from caterva_cffi._ffi import check, ffi, lib
 from caterva_cffi._version import __version__
-from caterva_cffi.about import Versions, versions
-from caterva_cffi.array import NDArray
-from caterva_cffi.cache import get_cache_size, set_cache_size
-from caterva_cffi.constructors import (
+from caterva_cffi.arrays.constructors import (
     asarray,
     copy,
     empty,
@@ -21,6 +17,12 @@ from caterva_cffi.constructors import (
     schunk_to_buffer,
     zeros,
 )
+from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.remote import RemoteArray
+from caterva_cffi.binding.compression import Codec, Compression, Filter, SplitMode
+from caterva_cffi.binding.library import check, ffi, lib
+from caterva_cffi.binding.threads import get_nthreads, set_nthreads
+from caterva_cffi.binding.versions import Versions, versions
 from caterva_cffi.errors import (
     ArgumentError,
     CapacityError,
@@ -31,13 +33,12 @@ from caterva_cffi.errors import (
     StorageError,
     UnsupportedError,
 )
-from caterva_cffi.files import remove
-from caterva_cffi.params import Codec, Compression, Filter, SplitMode
-from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
-from caterva_cffi.ranges import RangeReader
-from caterva_cffi.remote import RemoteArray
-from caterva_cffi.threads import get_nthreads, set_nthreads
-from caterva_cffi.verification import Counts, Damage, Unchecked, Verification, verify
+from caterva_cffi.planning.cache import get_cache_size, set_cache_size
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, set_read_policy
+from caterva_cffi.sources.source import RangeReader
+from caterva_cffi.storage.atomic import remove
+from caterva_cffi.verification.report import Counts, Damage, Unchecked, Verification
+from caterva_cffi.verification.verify import verify
 
 __all__ = [
     "ArgumentError",

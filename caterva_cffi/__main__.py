@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from caterva_cffi.about import versions
+from caterva_cffi.binding.versions import versions
 from caterva_cffi.errors import CatervaError
-from caterva_cffi.verification import verify
+from caterva_cffi.verification.verify import verify
 
 __all__ = ["main"]
 

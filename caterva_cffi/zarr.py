@@ -22,18 +22,18 @@ from zarr.abc.codec import (
 )
 from zarr.errors import ZarrUserWarning
 
-from caterva_cffi import stores
 from caterva_cffi.callers import warn_caller
+from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.files import disk_errors
-from caterva_cffi.grid import MAX_DIM
+from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
-from caterva_cffi.numcodecs import Parameters, PartitionWarning
-from caterva_cffi.plan import run, run_async
-from caterva_cffi.reading import read_ranges
-from caterva_cffi.turns import in_thread
-from caterva_cffi.zarr_chunk import Asked, Chunk, Work
+from caterva_cffi.steps import run, run_async
+from caterva_cffi.storage.atomic import disk_errors
+from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.zarr_chunks import stores
+from caterva_cffi.zarr_chunks.chunk import Asked, Chunk, Work
+from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -288,7 +288,7 @@ def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDB
     """Read from a file, which stays the same one even if it is replaced meanwhile."""
     try:
         with disk_errors(path, "read"):
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            descriptor = open_to_read(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

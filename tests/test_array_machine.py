@@ -33,7 +33,9 @@ from hypothesis.stateful import (
 )
 
 import caterva_cffi as cat
-from caterva_cffi import Codec, Filter, kernel, layers, schunk
+from caterva_cffi import Codec, Filter
+from caterva_cffi.binding import kernel
+from caterva_cffi.superchunk import schunk, user_metalayers
 
 SEQUENCES = int(os.environ.get("CATERVA_CFFI_SEQUENCES", "60"))
 SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
@@ -205,7 +207,7 @@ def failing_call(rng):
     how = str(rng.choice(["code", "interrupt", "interrupt behind"]))
     encodes = bool(rng.integers(3) == 0) and how == "code"
     faulty = Faulty(schunk.lib, ENCODES if encodes else WRITES, int(rng.integers(1, 5)), how)
-    modules = [kernel] if encodes else [schunk, layers]
+    modules = [kernel] if encodes else [schunk, user_metalayers]
     lib = schunk.lib
     for module in modules:
         module.lib = faulty

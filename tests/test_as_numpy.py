@@ -90,7 +90,7 @@ def test_rows_are_read_many_at_a_time(monkeypatch):
     assert sum(int(row.sum()) for row in array) == 3000 * 2999 // 2
     assert 2999 in array and -1 not in array
     assert len(selections) == 3
-    monkeypatch.setattr("caterva_cffi.readable._SLAB_BYTES", 250 * 24)
+    monkeypatch.setattr("caterva_cffi.arrays.readable._SLAB_BYTES", 250 * 24)
     del selections[:]
     assert [row[0] for row in array] == list(range(0, 3000, 3))
     assert selections == [slice(start, start + 200) for start in range(0, 1000, 200)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi import kernel
+from caterva_cffi.binding import kernel
 
 SHAPE = (96, 64)
 GEOMETRY = {"chunks": (16, 64), "blocks": (8, 32)}

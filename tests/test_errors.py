@@ -375,7 +375,7 @@ def test_a_failing_disk_is_an_error_of_ours(broken, contiguous, tmp_path, monkey
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, broken, fail)
-    monkeypatch.setattr("caterva_cffi.recycling.LEAST", 1 << 14)
+    monkeypatch.setattr("caterva_cffi.memory_pool.LEAST", 1 << 14)
     if broken == "open":
         monkeypatch.setattr("builtins.open", fail)
     failed = 0

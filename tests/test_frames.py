@@ -18,11 +18,11 @@ import zarr
 
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
-from caterva_cffi.encoding import encode_frame
-from caterva_cffi.frame import TRAILER_MIN, FrameHeader
-from caterva_cffi.grid import Grid
+from caterva_cffi.codecs.encoding import encode_frame
+from caterva_cffi.engine.reading import pieces
+from caterva_cffi.format.frame import TRAILER_MIN, FrameHeader
+from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.numcodecs import Caterva
-from caterva_cffi.reading import pieces
 from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.random.default_rng(5).integers(0, 1000, (20, 30))

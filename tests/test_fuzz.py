@@ -17,9 +17,9 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import ffi
-from caterva_cffi.buffers import address
-from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.geometry.grid import Grid
 
 HERE = Path(__file__).parent
 FUZZ = HERE / "fuzz"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caterva_cffi import ArgumentError, CapacityError
-from caterva_cffi.grid import (
+from caterva_cffi.geometry.grid import (
     BLOCK_BYTES,
     CHUNK_BYTES,
     MAX_BLOCK_BYTES,

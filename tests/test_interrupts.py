@@ -12,7 +12,7 @@ import pytest
 from servers import honest
 
 import caterva_cffi as cat
-from caterva_cffi import remote
+from caterva_cffi.arrays import remote
 
 LONG = 30  # seconds; what does not end sooner was not interrupted
 
@@ -145,7 +145,7 @@ def test_a_handler_ends_a_read_whose_answer_does_not_come(misbehaving, monkeypat
 def test_an_interpreter_ends_whose_reader_waits():
     done = run(
         """
-        from caterva_cffi import remote
+        from caterva_cffi.arrays import remote
         remote.GROUP_BYTES = 1
         items = np.random.default_rng(0).random(1 << 16)
         frame = bytes(cat.asarray(items, chunks=(1 << 12,)).to_cframe())

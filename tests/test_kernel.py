@@ -19,10 +19,10 @@ from hypothesis.extra import numpy as hnp
 
 import caterva_cffi as cat
 from caterva_cffi import Codec, Filter, SplitMode, ffi, lib
-from caterva_cffi.buffers import address
-from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
-from caterva_cffi.params import Compression
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.geometry.grid import Grid
 
 HEADER = lib.BLOSC_EXTENDED_HEADER_LENGTH
 FLAGS, TYPESIZE, FILTERS, UDCODEC, SPECIAL = 2, 3, 16, 22, 31  # bytes of the chunk header

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
-from caterva_cffi.grid import Grid
-from caterva_cffi.metalayers import decode_geometry, encode_geometry
+from caterva_cffi.format.metalayers import decode_geometry, encode_geometry
+from caterva_cffi.geometry.grid import Grid
 
 STORED = {
     "memory": {},

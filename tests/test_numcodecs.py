@@ -20,8 +20,9 @@ from hypothesis.extra import numpy as npst
 from numcodecs.compat import ensure_bytes
 
 import caterva_cffi as cat
-from caterva_cffi.kernel import Kernel
-from caterva_cffi.numcodecs import Caterva, PartitionWarning
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.codecs.parameters import PartitionWarning
+from caterva_cffi.numcodecs import Caterva
 
 RANDOM = np.random.default_rng(7)
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import caterva_cffi as cat
-from caterva_cffi.frame import FrameHeader, special_of_offset
-from caterva_cffi.grid import Grid
-from caterva_cffi.kernel import Kernel
-from caterva_cffi.layout import layout_steps, part_steps
-from caterva_cffi.plan import run, together
-from caterva_cffi.policy import ReadPolicy
-from caterva_cffi.reading import pieces
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine.reading import pieces
+from caterva_cffi.format.frame import FrameHeader, special_of_offset
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.planning.layout import layout_steps, part_steps
+from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.steps import run, together
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -22,8 +22,10 @@ from servers import from_number, honest
 from test_golden import check_array, every_file
 
 import caterva_cffi as cat
-from caterva_cffi import fsspec_ranges, http_ranges, remote, url_secrets
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.arrays import remote
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.sources import fsspec_files, http
+from caterva_cffi.storage import url_secrets
 
 ITEMS = np.random.default_rng(1).integers(0, 99, (64, 64, 64)).astype("f4")
 PARTITION = {"chunks": (32, 32, 32), "blocks": (8, 8, 8)}
@@ -715,7 +717,7 @@ def says_nothing_of_the_size(asked):
 @pytest.fixture
 def impatient(monkeypatch):
     """Repeat requests without waiting."""
-    monkeypatch.setattr(http_ranges, "WAITS", (0,) * len(http_ranges.WAITS))
+    monkeypatch.setattr(http, "WAITS", (0,) * len(http.WAITS))
 
 
 MISBEHAVIOUR = {
@@ -752,7 +754,7 @@ def test_misbehaving_servers(misbehaving, impatient, behaviour, at_first, later,
 @pytest.mark.parametrize("first", [0, 2])
 @pytest.mark.parametrize("behaviour", [servers.fails(503), servers.breaks_off, servers.hangs_up])
 def test_requests_that_fail_are_repeated(misbehaving, impatient, behaviour, first):
-    repeated = len(http_ranges.WAITS)
+    repeated = len(http.WAITS)
     server = misbehaving({"a": FRAME}, from_number(first, behaviour, repeated))
     np.testing.assert_array_equal(cat.open(f"{server.url}/a")[40:], ITEMS[40:])
     assert len(server.requests()) == 3 + repeated
@@ -795,7 +797,7 @@ def test_a_short_object_is_read_whole_where_ranges_are_ignored(misbehaving, monk
     np.testing.assert_array_equal(array[...], ITEMS)
     assert array[1, 2, 3] == ITEMS[1, 2, 3]
     assert len(server.requests()) == 1
-    monkeypatch.setattr(fsspec_ranges, "MOST_WHOLE", len(FRAME) - 1)
+    monkeypatch.setattr(fsspec_files, "MOST_WHOLE", len(FRAME) - 1)
     with pytest.raises(cat.StorageError, match="ignores ranges"):
         cat.open(f"{server.url}/a")
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
-from caterva_cffi.metalayers import decode_geometry
+from caterva_cffi.format.metalayers import decode_geometry
 
 KINDS = ["memory", "frame in memory", "file", "directory"]
 

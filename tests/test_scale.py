@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import caterva_cffi as cat
-from caterva_cffi import crowds, fetching
-from caterva_cffi.encoding import encode_frame
-from caterva_cffi.grid import Grid
-from caterva_cffi.layout import whole_layout
-from caterva_cffi.params import Compression
-from caterva_cffi.policy import get_read_policy
-from caterva_cffi.schunk import SChunk
-from caterva_cffi.selection import normalize
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.codecs.encoding import encode_frame
+from caterva_cffi.engine import crowds, fetching
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.planning.layout import whole_layout
+from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.superchunk.schunk import SChunk
 
 MANY = 1000
 ITEMS = (np.arange(MANY) % 7).astype("u1")  # some chunks are zeros, without bytes of their own

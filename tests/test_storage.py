@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi import Codec, Filter, SplitMode, reading
-from caterva_cffi.layout import decode_plain, encode_offsets
+from caterva_cffi import Codec, Filter, SplitMode
+from caterva_cffi.engine import reading
+from caterva_cffi.planning.layout import decode_plain, encode_offsets
 
 ITEMS = np.arange(600, dtype="i4").reshape(20, 30)
 PARTITION = {"chunks": (7, 8), "blocks": (3, 4)}

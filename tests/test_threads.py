@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi import locks
-from caterva_cffi.locks import ReadWriteLock
+from caterva_cffi.superchunk import locks
+from caterva_cffi.superchunk.locks import ReadWriteLock
 
 TIMEOUT = 60  # seconds; what hangs, hangs for ever
 SHAPE, CHUNKS, BLOCKS = (64, 96), (32, 32), (8, 16)

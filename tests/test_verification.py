@@ -23,7 +23,7 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, ZipStore
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
-from caterva_cffi.checksums import OPEN_SEAL
+from caterva_cffi.format.seal import OPEN_SEAL
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 

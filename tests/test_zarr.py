@@ -22,7 +22,7 @@ from zarr.codecs import Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, Z
 from zarr.storage import MemoryStore
 
 import caterva_cffi as cat
-from caterva_cffi.kernel import Kernel
+from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec, PartialReadsOffWarning, PartitionWarning
 

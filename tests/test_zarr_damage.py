@@ -18,7 +18,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 import caterva_cffi as cat
-from caterva_cffi.policy import ReadPolicy
+from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.zarr import CatervaCodec
 
 BUFFER = default_buffer_prototype().buffer

@@ -33,9 +33,9 @@ from test_zarr import (
 from zarr.codecs import BytesCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from caterva_cffi.cache import set_cache_size
-from caterva_cffi.kernel import Kernel
-from caterva_cffi.policy import ReadPolicy, get_read_policy, set_read_policy
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.planning.cache import set_cache_size
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.zarr import CatervaCodec
 
 KIB = 1024

@@ -9,7 +9,7 @@ from test_zarr import pipeline  # noqa: F401 -- each test runs in both pipelines
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, LoggingStore, MemoryStore, ObjectStore, ZipStore
 
-from caterva_cffi.policy import ReadPolicy, set_read_policy
+from caterva_cffi.planning.policy import ReadPolicy, set_read_policy
 from caterva_cffi.zarr import CatervaCodec
 
 pytestmark = [

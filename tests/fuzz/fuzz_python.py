@@ -36,13 +36,14 @@ from zarr.storage import MemoryStore
 
 with instrumented:
     import caterva_cffi as cat
-    from caterva_cffi import layout as layouts
-    from caterva_cffi import plan
-    from caterva_cffi.kernel import kernel_of
-    from caterva_cffi.layout import whole_layout
+    from caterva_cffi.binding.kernel import kernel_of
+    from caterva_cffi.engine.reading import PartsReader
+    from caterva_cffi.geometry.cutting import by_chunk
     from caterva_cffi.numcodecs import Caterva
-    from caterva_cffi.policy import ReadPolicy
-    from caterva_cffi.reading import PartsReader
+    from caterva_cffi.planning import layout as layouts
+    from caterva_cffi.planning.layout import whole_layout
+    from caterva_cffi.planning.policy import ReadPolicy
+    from caterva_cffi.steps import Range, run
     from caterva_cffi.zarr import CatervaCodec
 
 numcodecs.register_codec(Caterva)
@@ -150,7 +151,7 @@ class Liar:
         sizes = [None, len(frame), len(frame), len(frame) + 9, len(frame) // 2]
         self.size = self.random.choice(sizes)
 
-    def read_ranges(self, ranges: list[plan.Range]) -> list[bytes]:
+    def read_ranges(self, ranges: list[Range]) -> list[bytes]:
         answers = [self.frame[start:stop] for start, stop in ranges]
         self.honest -= 1
         return answers if self.honest >= 0 else self.lie(answers)
@@ -188,17 +189,17 @@ def by_reader(frame: bytes) -> None:
 def by_ranges(frame: bytes) -> None:
     """Read a frame as a store gives it."""
 
-    def answer(ranges: list[plan.Range]) -> list[bytes]:
+    def answer(ranges: list[Range]) -> list[bytes]:
         return [frame[start:stop] for start, stop in ranges]
 
     policy = ReadPolicy(first=256, gap=16, whole=0.5)
-    layout = plan.run(layouts.layout_steps(policy.first, None), answer)
+    layout = run(layouts.layout_steps(policy.first, None), answer)
     grid = layout.grid
     if grid.nbytes > MOST or not grid.nbytes:
         return
     box = ((0,) * grid.ndim, tuple(-(-n // 2) for n in grid.shape), (1,) * grid.ndim)
-    kernel, boxes = kernel_of(grid), plan.by_chunk(grid, [box])
-    parts = plan.run(layouts.part_steps(layout, kernel, boxes, policy), answer)
+    kernel, boxes = kernel_of(grid), by_chunk(grid, [box])
+    parts = run(layouts.part_steps(layout, kernel, boxes, policy), answer)
     items = np.empty(box[1], layout.dtype)
     PartsReader(parts).read(kernel, grid, box, items.ctypes.data, items.strides)
     whole = whole_layout(frame)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import caterva_cffi as cat
-from caterva_cffi.layout import whole_layout
+from caterva_cffi.planning.layout import whole_layout
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MOST = 4096

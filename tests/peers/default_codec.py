@@ -81,8 +81,9 @@ def be_default_of_format_2():
 def take_small_blocks():
     """Cut blocks of two items a side and read 64 bytes at first: small arrays have many of both."""
     import caterva_cffi.zarr  # noqa: F401 - all modules that cut blocks
-    from caterva_cffi import ReadPolicy, grid, set_read_policy
-    from caterva_cffi.numcodecs import Parameters
+    from caterva_cffi import ReadPolicy, set_read_policy
+    from caterva_cffi.codecs.parameters import Parameters
+    from caterva_cffi.geometry import grid
 
     replaced = grid.default_blocks
     for name, module in list(sys.modules.items()):

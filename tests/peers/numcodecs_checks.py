@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from caterva_cffi.numcodecs import CNAMES, SHUFFLES, Caterva
+from caterva_cffi.codecs.parameters import CNAMES, SHUFFLES
+from caterva_cffi.numcodecs import Caterva
 from tests import common, test_blosc, test_zlib, test_zstd
 
 ARRAYS = [*test_zlib.arrays, *test_blosc.arrays, *test_zstd.arrays]

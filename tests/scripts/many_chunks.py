@@ -15,9 +15,9 @@ from zarr.core.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
 import caterva_cffi as cat
-from caterva_cffi.encoding import encode_frame
-from caterva_cffi.grid import Grid
-from caterva_cffi.params import Compression
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.codecs.encoding import encode_frame
+from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.zarr import CatervaCodec
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 import caterva_cffi as cat
-from caterva_cffi import ffi, schunk
+from caterva_cffi import ffi
 from caterva_cffi.numcodecs import Caterva
-from caterva_cffi.schunk import Chunk, SChunk
+from caterva_cffi.superchunk import schunk
+from caterva_cffi.superchunk.schunk import Chunk, SChunk
 
 ITEMS = np.arange(12 * 10, dtype="<i4").reshape(12, 10)
 PARTITION = {"chunks": (6, 10), "blocks": (3, 5)}

@@ -1,0 +1,476 @@
+"""The ways to make and open arrays; names and defaults are python-caterva's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from operator import index
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.remote import RemoteArray
+from caterva_cffi.binding.buffers import as_bytes
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import special_chunk
+from caterva_cffi.binding.library import ffi
+from caterva_cffi.callers import warn_caller
+from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
+from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.format.frame import START, begins_as_frame, find_frame, frame_length, length_error
+from caterva_cffi.format.metalayers import OWN, encode_geometry
+from caterva_cffi.geometry.grid import Grid, chunk_items, default_partition, growing
+from caterva_cffi.keywords import check_keywords, without_ignored
+from caterva_cffi.sources.opening import source_of
+from caterva_cffi.sources.source import RangeReader
+from caterva_cffi.superchunk.schunk import SChunk
+
+__all__ = [
+    "asarray",
+    "copy",
+    "empty",
+    "from_buffer",
+    "from_cframe",
+    "full",
+    "open",
+    "schunk_to_buffer",
+    "zeros",
+]
+
+_COMPRESSION = {
+    "codec", "clevel", "filters", "filtersmeta", "nthreads", "usedict", "splitmode", "codec_meta"
+}  # fmt: skip
+_STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe", "meta", "mode"}
+_KNOWN = _COMPRESSION | _STORAGE
+_LOOKED_THROUGH = 1 << 20
+"""Bytes in which a frame is looked for, to say where it is."""
+
+
+def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    if dtype is None:
+        if itemsize is None:
+            raise TypeError("neither itemsize nor dtype is given")
+        if isinstance(itemsize, bool) or not isinstance(itemsize, (int, np.integer)):
+            raise TypeError(f"itemsize is {itemsize!r}; expected an integer")
+        if not 1 <= itemsize < 2**31:
+            raise ArgumentError(f"itemsize is {itemsize}; expected 1 to {2**31 - 1} bytes")
+        return void_dtype(int(itemsize))
+    checked = check_dtype(dtype)
+    if itemsize is not None and itemsize != checked.itemsize:
+        raise ArgumentError(f"itemsize {itemsize} contradicts dtype {checked}")
+    return checked
+
+
+def new_array(
+    shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
+) -> tuple[NDArray, Compression]:
+    """Return a new array whose chunks are yet to be appended."""
+    if not kwargs.keys() <= _KNOWN:
+        kwargs = without_ignored(kwargs)
+        check_keywords(kwargs, _KNOWN | {"dtype"})
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    given = {name: value for name, value in kwargs.items() if name in _COMPRESSION}
+    compression = Compression(**given)
+    chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
+    partition = partial(default_partition, blocks=blocks) if chunks is None else None
+    if chunks is None or blocks is None:
+        chunks, blocks = default_partition(growing(lengths), dtype.itemsize, chunks, blocks)
+    grid = Grid(lengths, chunks, blocks, dtype.itemsize, bool(kwargs.get("checksum")))
+    given_meta = kwargs.get("meta") or {}
+    if not isinstance(given_meta, Mapping):
+        raise TypeError(f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes")
+    meta = {
+        (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name): content
+        for name, content in given_meta.items()
+    }
+    if meta.keys() & OWN:
+        names = ", ".join(map(repr, sorted(OWN)))
+        raise ArgumentError(f"metalayers {names} belong to the array itself")
+    schunk = SChunk.create(
+        compression,
+        dtype.itemsize,
+        grid.blocksize,
+        {**encode_geometry(grid, dtype), **meta},
+        contiguous=bool(kwargs.get("contiguous")) or bool(kwargs.get("memframe")),
+        urlpath=kwargs.get("urlpath"),
+        mode=kwargs.get("mode", "x"),
+    )
+    array = NDArray._new(schunk, grid, dtype, compression.nthreads)
+    array._partition = partition
+    return array, compression
+
+
+def _filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
+    """Return the array with its chunks, at its place on the disk."""
+    with array.schunk.discarded_on_error():
+        array.vlmeta.update(vlmeta)
+        array.schunk.fill(chunks, array._grid.nchunks)
+    if array.urlpath is not None:
+        array._set_schunk(array.schunk.complete())
+    return array
+
+
+def _repeat(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
+    """Fill an array with one item; None is zeros."""
+    nchunks = array._grid.nchunks
+    chunk = special_chunk(compression, array._grid, value) if nchunks else b""
+    return _filled(array, repeat(chunk, nchunks))
+
+
+def empty(
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array that is still to be written; until then its items are zeros.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        In items.
+    itemsize : int, optional
+        Bytes of an item; may be left out where there is a dtype.
+    dtype : dtype, optional
+        Without one items are `S{itemsize}`, as in python-caterva.
+    chunks, blocks : sequence of int, optional
+        Shapes of the two levels of partition, in items; see `grid.default_partition`.
+    checksum : bool, default False
+        Store a CRC-32 with each block, which is compared when the block is read.
+    urlpath : str or path-like, optional
+        Where to store it; without one it is in memory.
+    contiguous : bool, default False
+        Store one frame (a file) instead of separate chunks (a directory).
+    memframe : bool, default False
+        In memory, the same as `contiguous`.
+    meta : mapping of str to bytes, optional
+        Metalayers of the user's own; their lengths cannot change later.
+    mode : {"x", "w"}, default "x"
+        Whether something at `urlpath` is an error or is overwritten.
+    codec, clevel, filters, filtersmeta, usedict, splitmode, codec_meta, nthreads
+        See `Compression`; LZ4, 5 and SHUFFLE unless given.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    ArgumentError, CapacityError
+        For shapes and parameters that make no sense or do not fit the format.
+    FileExistsError, FileNotFoundError, StorageError
+    TypeError
+        For dtypes whose items are not plain bytes.
+    """
+    return zeros(shape, itemsize, dtype=dtype, **kwargs)
+
+
+def zeros(
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array of zeros, which takes a few bytes per chunk.
+
+    Parameters
+    ----------
+    shape, itemsize, dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    array, compression = new_array(shape, _item_dtype(itemsize, dtype), kwargs)
+    return _repeat(array, compression, None)
+
+
+def full(
+    shape: Sequence[int] | int,
+    fill_value: Any,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array in which every item is the same.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    fill_value : bytes or scalar
+        Bytes of one item; with a dtype, or for a NumPy scalar, anything that casts to it.
+    dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    if dtype is None and isinstance(fill_value, (bytes, bytearray, memoryview)):
+        value = bytes(fill_value)
+        item_dtype = _item_dtype(len(value), None)
+    else:
+        item = np.asarray(fill_value)
+        item_dtype = check_dtype(item.dtype if dtype is None else dtype)
+        if isinstance(fill_value, (bytes, bytearray)) and len(fill_value) == item_dtype.itemsize:
+            value = bytes(fill_value)
+        else:
+            value = as_items(fill_value, item_dtype).tobytes()
+            if item.ndim:
+                raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
+    if any(value) and (item_dtype.itemsize > 255 or kwargs.get("checksum")):
+        # A chunk of one value has no room for such an item size, nor for a checksum of the value.
+        lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        one = np.frombuffer(value, item_dtype).reshape(())
+        return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
+    array, compression = new_array(shape, item_dtype, kwargs)
+    return _repeat(array, compression, value)
+
+
+def from_buffer(
+    buffer: Any,
+    shape: Sequence[int] | int,
+    itemsize: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    **kwargs: Any,
+) -> NDArray:
+    """Return an array of the items in a buffer.
+
+    Parameters
+    ----------
+    buffer : object with the buffer protocol
+        The items in C order.
+    shape, itemsize, dtype, **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    ArgumentError
+        For a buffer of another size than the shape needs.
+    """
+    item_dtype = _item_dtype(itemsize, dtype)
+    data = as_bytes(buffer, "the buffer")
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    needed = int(np.prod(lengths, dtype=object)) * item_dtype.itemsize
+    if len(data) != needed:
+        raise ArgumentError(
+            f"the buffer has {len(data)} bytes; shape {lengths} of {item_dtype.itemsize}-byte "
+            f"items needs {needed}"
+        )
+    items = np.frombuffer(ffi.buffer(data), np.uint8)
+    return _encode(items.view(item_dtype).reshape(lengths), item_dtype, kwargs)
+
+
+def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) -> NDArray:
+    """Return a compressed array of an array's items, with its dtype.
+
+    Parameters
+    ----------
+    ndarray : array_like
+        Of any strides; its items are compressed without a copy of the whole.
+    dtype : dtype, optional
+        Cast to it.
+    **kwargs
+        As for `empty`.
+
+    Returns
+    -------
+    NDArray
+    """
+    if isinstance(ndarray, NDArray):
+        ndarray = ndarray.read()
+    items = as_asked(ndarray, dtype)
+    return _encode(items, check_dtype(items.dtype), kwargs)
+
+
+def _encode(
+    items: npt.NDArray[Any],
+    dtype: np.dtype[Any],
+    kwargs: Mapping[str, Any],
+    vlmeta: Mapping[str, bytes] = {},
+) -> NDArray:
+    array, compression = new_array(items.shape, dtype, kwargs)
+    grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
+    chunks = (
+        kernel.encode(number, parameters, part)
+        for number, part in enumerate(chunk_items(items, grid))
+    )
+    return _filled(array, chunks, vlmeta)
+
+
+def copy(array: NDArray, **kwargs: Any) -> NDArray:
+    """Return a copy of an array.
+
+    Parameters
+    ----------
+    array : NDArray
+    **kwargs
+        As for `empty`. Partition, checksums and metalayers are inherited where they are not
+        given; compression and storage are the defaults, as in python-caterva.
+
+    Returns
+    -------
+    NDArray
+    """
+    with array._one_state():
+        meta = {n: content for n, content in array.meta.to_dict().items() if n not in OWN}
+        vlmeta, items = array.vlmeta.to_dict(), array.read()
+    inherited = {
+        "chunks": array.chunks, "blocks": array.blocks, "checksum": array.checksum, "meta": meta
+    }  # fmt: skip
+    if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
+        del inherited["blocks"]
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    if given.pop("itemsize", None) is not None:
+        warn_caller(
+            "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
+            DeprecationWarning,
+        )
+    items = as_asked(items, given.pop("dtype", None))
+    return _encode(items, check_dtype(items.dtype), {**inherited, **given}, vlmeta)
+
+
+@overload
+def open(urlpath: os.PathLike[str], mode: Literal["a", "r"] | None = None) -> NDArray: ...
+@overload
+def open(urlpath: str, mode: Literal["a"]) -> NDArray: ...
+@overload
+def open(
+    urlpath: str,
+    mode: Literal["r"] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray | RemoteArray: ...
+@overload
+def open(urlpath: RangeReader, mode: Literal["r"] | None = None) -> RemoteArray: ...
+
+
+def open(
+    urlpath: str | os.PathLike[str] | RangeReader,
+    mode: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> NDArray | RemoteArray:
+    """Open an array that is stored in a file, in a sparse directory, or behind a network.
+
+    Parameters
+    ----------
+    urlpath : str, path-like or RangeReader
+        A path; a URL with `://` in it, which fsspec opens ("s3://...", "https://..."); or any
+        object with a method `read_ranges`, see `RangeReader`.
+    mode : {"a", "r"}, optional
+        Whether it may be changed: by default "a" for a path, and "r", the only one possible, for a
+        URL or a reader.
+    storage_options : mapping, optional
+        For fsspec's file system: credentials, endpoints, ...
+
+    Returns
+    -------
+    NDArray or RemoteArray
+        The latter, which reads what a selection needs when it is asked for, for a URL or a reader.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+    FormatError
+        For a file that is no frame, or a frame that is no N-d array.
+    StorageError
+        For a request that fails.
+    UnsupportedError
+        For a sparse directory behind a URL.
+    ImportError
+        For a URL, where fsspec or what it needs for the scheme is not installed.
+    """
+    if isinstance(urlpath, RangeReader) or (isinstance(urlpath, str) and "://" in urlpath):
+        if mode not in ("r", None):
+            raise ArgumentError(f"mode is {mode!r}; remote arrays are only read: expected 'r'")
+        return RemoteArray(source_of(urlpath, storage_options))
+    if storage_options:
+        raise ArgumentError(f"storage_options are given beside the path {urlpath!r}")
+    if mode not in ("r", "a", None):
+        raise ArgumentError(f"mode is {mode!r}; expected 'r' (read) or 'a' (read and change)")
+    return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
+
+
+def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -> NDArray:
+    """Open the array in a contiguous frame.
+
+    Parameters
+    ----------
+    buffer : object with the buffer protocol
+        bytes, a memoryview, an mmap, a NumPy array ...
+    copy : bool, default False
+        Without a copy the array is read-only, and keeps the buffer alive.
+    offset : int, optional
+        The byte at which the frame begins. It ends where its header says, whatever is behind it.
+        By default the frame is the whole buffer, and bytes behind it are an error.
+
+    Returns
+    -------
+    NDArray
+
+    Raises
+    ------
+    FormatError
+        For bytes that are no frame, or a frame that is no N-d array.
+    ArgumentError
+        For an offset outside the buffer.
+    """
+    whole = buffer
+    if offset is not None:
+        buffer = _frame_at(buffer, offset)
+    try:
+        schunk = SChunk.from_buffer(buffer, copy=copy)
+    except FormatError as error:
+        raise FormatError(_no_frame(whole, offset, str(error))) from None
+    return NDArray(schunk)
+
+
+def _frame_at(buffer: Any, offset: int) -> npt.NDArray[np.uint8]:
+    """Return the bytes of the frame that begins at an offset, as far as there are so many."""
+    at, data = index(offset), np.frombuffer(ffi.buffer(as_bytes(buffer, "the buffer")), np.uint8)
+    if not 0 <= at <= data.size:
+        raise ArgumentError(f"offset is {at}; the buffer has {data.size} bytes")
+    length = frame_length(data[at : at + START].tobytes())
+    return data[at:] if length is None else data[at : at + length]
+
+
+def _no_frame(buffer: Any, offset: int | None, error: str) -> str:
+    """Return why there is no frame where one was looked for, and where there may be one."""
+    view, at = ffi.buffer(as_bytes(buffer, "the frame")), offset or 0
+    start, size = view[at : at + START], len(view) - at
+    place = "" if offset is None else f"byte {at}: "
+    wrong = length_error(start, size if offset is None else min(size, frame_length(start) or size))
+    if wrong is None:
+        if begins_as_frame(start):
+            return place + error
+        wrong = f"they begin with {start[:11]!r}" if start else "nothing is there"
+        other = find_frame(view[at : at + _LOOKED_THROUGH])
+        if other is not None:
+            wrong += f"; one may begin at byte {at + other}, which offset={at + other} opens"
+    elif offset is None and size > (frame_length(start) or size):
+        wrong += "; offset=0 opens it"
+    return f"{place}{size} bytes that are no Blosc2 frame: {wrong}"
+
+
+def schunk_to_buffer(array: NDArray) -> memoryview:
+    """Return the encoded bytes of an array; see `NDArray.to_cframe`."""
+    return array.to_cframe()
+
+
+def _unpickle(frame: bytes, contiguous: bool, read_only: bool) -> NDArray:
+    array = from_cframe(frame, copy=contiguous and not read_only)
+    if contiguous or read_only:
+        return array
+    return array.copy(**dataclasses.asdict(Compression.of(array.schunk.ptr)))

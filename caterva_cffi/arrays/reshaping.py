@@ -1,0 +1,242 @@
+"""Changes of an array's shape, in place: by whole chunks where possible, otherwise by moving items.
+
+A chunk's position in the super-chunk follows from the chunk grid, so a dimension other than the
+first grows and shrinks by inserting and deleting chunks between others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import byte_view
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import Kernel, special_chunk
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.format.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
+from caterva_cffi.format.seal import LAYER, OPEN_SEAL
+from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
+from caterva_cffi.superchunk.schunk import SChunk
+from caterva_cffi.superchunk.user_metalayers import VLMeta
+
+if TYPE_CHECKING:
+    from caterva_cffi.arrays.ndarray import NDArray
+
+__all__ = ["delete", "insert", "resize", "squeeze"]
+
+_MANY_CHUNKS = 4
+"""So many times as many as there would be by default are too many."""
+
+
+def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
+    return any(position >= length for position, length in zip(at, chunk_grid, strict=True))
+
+
+def resize(array: NDArray, newshape: Sequence[int]) -> None:
+    """Change the shape; items keep their positions, new ones are zeros."""
+    with array.schunk.lock.writing():
+        _suit(array, newshape)
+        _resize(array, newshape)
+
+
+def _suit(array: NDArray, newshape: Sequence[int]) -> None:
+    """Give a small array whose partition was not given that of the shape that it gets.
+
+    The caller holds the lock. Otherwise what grows from a few items would be in chunks of as many.
+    """
+    if array._partition is not None and array._grid.nbytes <= CHUNK_BYTES:
+        old = array.schunk
+        new = _suited(array, newshape, array._partition)
+        if new is not None:
+            array._set_schunk(new.successor(old))
+
+
+def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SChunk | None:
+    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    with array._changing() as ptr:
+        old = array._grid
+        if len(newshape) != old.ndim:
+            return None
+        chunks, blocks = partition(growing(newshape), old.itemsize)
+        grown = Grid(tuple(newshape), chunks, blocks, old.itemsize, old.checksums)
+        as_it_is = math.prod(
+            -(-n // max(chunk, 1)) for n, chunk in zip(grown.shape, old.chunks, strict=True)
+        )
+        if as_it_is <= _MANY_CHUNKS * grown.nchunks:
+            return None
+        new = replace(grown, shape=old.shape)
+        kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
+        items = array.read()
+        parts = enumerate(chunk_items(items, new))
+        return _rebuilt(array, new, (kernel.encode(k, parameters, part) for k, part in parts))
+
+
+def _resize(array: NDArray, newshape: Sequence[int]) -> None:
+    with array._changing() as ptr, array.schunk.whole_change():
+        old = array._grid
+        if len(newshape) != old.ndim:
+            raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
+        new = replace(old, shape=tuple(newshape))
+        compression = Compression.of(ptr)
+        _clear_growth(array, new, compression)
+        for at in reversed(list(old.all_chunks())):
+            if _beyond(at, new.chunk_grid):
+                array.schunk.delete_chunk(old.chunk_number(at))
+        zeros = special_chunk(compression, new, None) if new.nchunks else b""
+        for number, at in enumerate(new.all_chunks()):
+            if _beyond(at, old.chunk_grid):
+                if number == array.schunk.nchunks:
+                    array.schunk.append_chunk(zeros)
+                else:
+                    array.schunk.insert_chunk(number, zeros)
+        meta = array.meta
+        if LAYER in meta:
+            meta[LAYER] = OPEN_SEAL
+        for name in (CATERVA, B2ND):
+            if name in meta:
+                meta[name] = with_shape(meta[name], new.shape)
+        array._set_grid(new)
+
+
+def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
+    """Zero what will appear of the edge chunks: shrinking leaves items in their padding."""
+    old = array._grid
+    parameters = compression.to_kernel()
+    for at in old.all_chunks():
+        if _beyond(at, new.chunk_grid):
+            continue
+        before, after = old.chunk_extent(at), new.chunk_extent(at)
+        if all(now <= then for now, then in zip(after, before, strict=True)):
+            continue
+        number = old.chunk_number(at)
+        items = np.empty(after, f"V{old.itemsize}")
+        array._decode_chunk(number, items)
+        cleared = np.zeros_like(items)
+        kept = tuple(slice(min(now, then)) for now, then in zip(after, before, strict=True))
+        cleared[kept] = items[kept]
+        if not np.array_equal(byte_view(cleared), byte_view(items)):
+            chunk = array._kernel.encode(number, parameters, cleared)
+            array.schunk.update_chunk(number, chunk)
+
+
+def _check_axis(array: NDArray, axis: int) -> int:
+    if not -array.ndim <= axis < array.ndim:
+        raise IndexError(f"axis {axis} is out of bounds for {array.ndim} dimensions")
+    return axis % array.ndim
+
+
+def _along(axis: int, start: int, stop: int) -> tuple[Any, ...]:
+    return (*(slice(None),) * axis, slice(start, stop))
+
+
+def _slabs(array: NDArray, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of at most a chunk's length, so that moving items needs little memory."""
+    step = max(array.chunks[axis], 1)
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
+    return (*array.shape[:axis], length, *array.shape[axis + 1 :])
+
+
+def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
+    """Insert items before a position of a dimension, or at its end for None."""
+    axis = _check_axis(array, axis)
+    with array.schunk.lock.writing():
+        length = array.shape[axis]
+        start = length if index is None else index + length if index < 0 else index
+        if not 0 <= start <= length:
+            raise IndexError(f"index {index} is out of bounds for axis {axis} of length {length}")
+        if items.ndim != array.ndim or items.shape != _with_length(array, axis, items.shape[axis]):
+            raise ArgumentError(
+                f"values of shape {items.shape} for an array of shape {array.shape}; "
+                f"only the length along axis {axis} may differ"
+            )
+        count = items.shape[axis]
+        _suit(array, _with_length(array, axis, length + count))
+        with array._changing(), array.schunk.whole_change():
+            _resize(array, _with_length(array, axis, length + count))
+            for first, last in reversed(list(_slabs(array, axis, start, length))):
+                moved = array[_along(axis, first, last)]
+                array[_along(axis, first + count, last + count)] = moved
+            array[_along(axis, start, start + count)] = items
+
+
+def delete(array: NDArray, start: int, count: int, axis: int) -> None:
+    """Delete `count` items along a dimension from `start` on."""
+    axis = _check_axis(array, axis)
+    with array._changing(), array.schunk.whole_change():
+        length = array.shape[axis]
+        first = start + length if start < 0 else start
+        if first < 0 or count < 0 or first + count > length:
+            raise IndexError(
+                f"{count} items from {start} on are out of bounds for axis {axis} "
+                f"of length {length}"
+            )
+        for begin, end in _slabs(array, axis, first + count, length):
+            moved = array[_along(axis, begin, end)]
+            array[_along(axis, begin - count, end - count)] = moved
+        _resize(array, _with_length(array, axis, length - count))
+
+
+def squeeze(array: NDArray) -> None:
+    """Remove dimensions of length 1."""
+    with array.schunk.lock.writing():  # until the new super-chunk is there
+        old = array.schunk
+        new = _squeezed(array)
+        if new is not None:
+            array._set_schunk(new.successor(old))
+            array._partition = None  # was for as many dimensions as there were
+
+
+def _squeezed(array: NDArray) -> SChunk | None:
+    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    with array._changing() as ptr:
+        old = array._grid
+        kept = [d for d, length in enumerate(old.shape) if length != 1]
+
+        def pick(lengths: Sequence[int]) -> tuple[int, ...]:
+            return tuple(lengths[d] for d in kept)
+
+        if len(kept) == old.ndim:
+            return None
+        new = replace(old, shape=pick(old.shape), chunks=pick(old.chunks), blocks=pick(old.blocks))
+        if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
+            return _rebuilt(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
+        # A chunk with more places than the array has items along a dimension that goes.
+        kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
+
+        def encoded() -> Iterator[npt.NDArray[np.uint8]]:
+            for at in old.all_chunks():
+                number = old.chunk_number(at)
+                items = np.empty(old.chunk_extent(at), f"V{old.itemsize}")
+                array._decode_chunk(number, items)
+                yield kernel.encode(number, parameters, items.reshape(pick(items.shape)))
+
+        return _rebuilt(array, new, encoded())
+
+
+def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
+    """Return a super-chunk of another geometry, whose metalayers have other lengths."""
+    old = array.schunk
+    user_meta = {n: content for n, content in old.metalayers().items() if n not in OWN}
+    schunk = SChunk.create(
+        Compression.of(old.ptr),
+        grid.itemsize,
+        grid.blocksize,
+        {**encode_geometry(grid, array._dtype), **user_meta},
+        contiguous=old.contiguous,
+        urlpath=None if old.stored is None else old.stored.real,
+        mode="w",
+    )
+    with schunk.discarded_on_error():
+        VLMeta(schunk).update(array.vlmeta.to_dict())
+        schunk.fill(chunks, grid.nchunks)
+        schunk.supersede(old)
+    return schunk

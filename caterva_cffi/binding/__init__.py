@@ -1,0 +1,1 @@
+"""The C libraries, called from Python."""

@@ -1,0 +1,386 @@
+"""The block kernel, called from Python: boxes of arrays and chunks, decoded and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.library import check, ffi, lib
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Box
+
+__all__ = ["Kernel", "Piece", "kernel_of", "special_chunk"]
+
+Piece: TypeAlias = tuple[int, int, Any]
+"""Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
+
+_FEW_RANGES = 64
+_CHUNK_HEADER = 32
+_OFFSET = 4  # bytes, as many as a checksum
+
+
+_PIECE = np.dtype([("start", np.int64), ("size", np.int64), ("data", np.uint64)])
+_SIDES = (np.int64, (lib.CAT_MAX_DIM,))
+_PART = np.dtype([
+    ("pieces", np.uint64), ("npieces", np.int64),
+    ("start", *_SIDES), ("count", *_SIDES), ("step", *_SIDES), ("dest", np.uint64),
+])  # fmt: skip
+assert (_PIECE.itemsize, _PART.itemsize) == (ffi.sizeof("cat_piece"), ffi.sizeof("cat_part"))
+
+
+class Kernel:
+    """Decodes and encodes the chunks of one array.
+
+    Parameters
+    ----------
+    grid : Grid
+    nthreads : int, default 0
+        Threads of a call; 0 takes those that are free of the ones that all calls share.
+    """
+
+    __slots__ = ("_grid", "bound", "head", "nthreads")
+
+    def __init__(self, grid: Grid, nthreads: int = 0) -> None:
+        self.nthreads = nthreads
+        self._grid = ffi.new(
+            "cat_grid *",
+            {
+                "ndim": grid.ndim,
+                "itemsize": grid.itemsize,
+                "shape": grid.shape,
+                "chunk": grid.chunks,
+                "block": grid.blocks,
+                "checksums": grid.checksums,
+            },
+        )
+        self.head = _CHUNK_HEADER + _OFFSET * grid.nblocks
+        """Bytes of a chunk before its first block, without a dictionary."""
+        if grid.checksums:
+            self.head += _OFFSET * (2 + grid.nblocks)
+        self.bound: int = lib.cat_encode_bound(self._grid) if grid.chunk_nbytes else 0
+        """Bytes in which a chunk is compressed."""
+
+    def read(self, schunk: Any, box: Box, dest: int, strides: Sequence[int]) -> None:
+        """Decode a box of an array whose chunks are in memory.
+
+        Parameters
+        ----------
+        schunk : cdata
+            A `blosc2_schunk *`, which nobody changes meanwhile.
+        box : Box
+            In items of the array.
+        dest : int
+            Address of the first item's destination; the caller owns the memory.
+        strides : sequence of int
+            Bytes between items of the destination.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+            For damaged chunks and unknown codecs or filters.
+        """
+        where = ffi.new("cat_where *")
+        code = lib.cat_read(
+            self._grid,
+            schunk,
+            (box,),
+            ffi.cast("uint8_t *", dest),
+            strides or ffi.NULL,
+            self.nthreads,
+            where,
+        )
+        if code < 0:
+            check(code, _place(where.chunk, where.block))
+
+    def decode(
+        self, number: int, pieces: Sequence[Piece], box: Box, dest: int, strides: Sequence[int]
+    ) -> None:
+        """Decode a box of a chunk.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        pieces : sequence of Piece
+            The chunk's bytes, whole or in part: header and offsets first.
+        box : Box
+            In items of the chunk.
+        dest, strides
+            As for `read`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+            For damaged chunks and unknown codecs or filters.
+        """
+        where = ffi.new("cat_where *")
+        parts = ffi.new("cat_part[1]")
+        kept = ffi.new("cat_piece[]", list(pieces))
+        parts[0].pieces, parts[0].npieces, parts[0].box = kept, len(kept), box
+        parts[0].dest = ffi.cast("uint8_t *", dest)
+        code = lib.cat_decode(self._grid, parts, 1, strides or ffi.NULL, self.nthreads, where)
+        if code < 0:
+            check(code, _place(number, where.block))
+
+    def decode_many(
+        self,
+        numbers: npt.NDArray[np.int64],
+        pointers: npt.NDArray[np.uint64],
+        sizes: npt.NDArray[np.int64],
+        starts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        step: Sequence[int],
+        dests: npt.NDArray[np.int64],
+        strides: Sequence[int],
+    ) -> None:
+        """Decode a box of each of several chunks.
+
+        Parameters
+        ----------
+        numbers : ndarray of int64
+            Which chunks they are, for the error.
+        pointers, sizes : ndarray
+            Where each chunk is, and its bytes.
+        starts, counts : ndarray of int64
+            Along each dimension, in items of the chunks.
+        step : sequence of int
+            Of all boxes.
+        dests : ndarray of int64
+            Addresses of the first items' destinations.
+        strides
+            As for `read`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+            For damaged chunks and unknown codecs or filters.
+        """
+        n, ndim = starts.shape
+        if not n:
+            return
+        kept, parts = np.zeros(n, _PIECE), np.zeros(n, _PART)
+        kept["size"], kept["data"] = sizes, pointers
+        parts["pieces"] = address(kept) + np.arange(n, dtype=np.uint64) * _PIECE.itemsize
+        parts["npieces"], parts["dest"] = 1, dests
+        parts["start"][:, :ndim], parts["count"][:, :ndim] = starts, counts
+        parts["step"][:, :ndim] = step
+        where = ffi.new("cat_where *")
+        first = ffi.cast("cat_part *", address(parts))
+        code = lib.cat_decode(self._grid, first, n, strides or ffi.NULL, self.nthreads, where)
+        if code < 0:
+            check(code, _place(int(numbers[max(where.chunk, 0)]), where.block))
+
+    def plan(
+        self, number: int, head: bytes | memoryview, boxes: Sequence[Box], gap: int
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Find which bytes of a chunk decoding boxes of it needs.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        head : bytes
+            The chunk's first bytes.
+        boxes : sequence of Box
+            In items of the chunk.
+        gap : int
+            Ranges at most so many bytes apart become one.
+
+        Returns
+        -------
+        need : int
+            How many of the chunk's first bytes it takes to know, and then to decode. With fewer of
+            them, and where no others are needed, there are no ranges.
+        ranges : list of (int, int)
+            First byte of the blocks, and the first one behind, ascending.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that contradicts itself, or the grid.
+        """
+        given = ffi.new("cat_box[]", boxes)
+        need, where = ffi.new("int64_t *"), ffi.new("cat_where *")
+        capacity = _FEW_RANGES
+        while True:
+            ranges = ffi.new("int64_t[]", 2 * capacity)
+            count = lib.cat_plan(
+                self._grid, ffi.from_buffer(head), len(head), given, len(given), gap, need, ranges,
+                capacity, where,
+            )  # fmt: skip
+            if count < 0:
+                check(int(count), _place(number, where.block))
+            if count <= capacity:
+                edges = ffi.unpack(ranges, 2 * count) if count else []
+                return need[0], list(zip(edges[::2], edges[1::2], strict=True))
+            capacity = int(count)
+
+    def encode(
+        self,
+        number: int,
+        compression: Any,
+        source: npt.NDArray[Any],
+        dest: npt.NDArray[np.uint8] | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Compress a chunk.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        compression : cdata
+            `Compression.to_kernel()`.
+        source : ndarray
+            The chunk's items, with any strides; what it lacks of the chunk shape is zeros.
+        dest : ndarray of uint8, optional
+            At least `bound` contiguous bytes; new memory by default.
+
+        Returns
+        -------
+        ndarray of uint8
+            The compressed chunk: the destination's first bytes.
+        """
+        chunk = np.empty(self.bound, np.uint8) if dest is None else dest
+        where = ffi.new("cat_where *")
+        size = lib.cat_encode(
+            self._grid,
+            compression,
+            ffi.cast("uint8_t *", address(source)),
+            source.strides or ffi.NULL,
+            source.shape or ffi.NULL,
+            ffi.cast("uint8_t *", address(chunk)),
+            chunk.size,
+            self.nthreads,
+            where,
+        )
+        if size < 0:
+            check(int(size), _place(number, where.block))
+        return chunk[:size]
+
+    def update_in_place(
+        self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
+    ) -> bool:
+        """Replace a box of a chunk where it lies, if few blocks change and each fits in its place.
+
+        Parameters
+        ----------
+        number, compression, box, source
+            As for `update`.
+        chunk : Piece
+            The whole chunk, in memory that may be written.
+
+        Returns
+        -------
+        bool
+            Whether it was done; otherwise nothing was.
+        """
+        where = ffi.new("cat_where *")
+        done = lib.cat_update_in_place(
+            self._grid,
+            compression,
+            chunk[2],
+            chunk[1],
+            ffi.new("cat_box *", box),
+            ffi.cast("uint8_t *", address(source)),
+            source.strides or ffi.NULL,
+            self.nthreads,
+            where,
+        )
+        if done < 0:
+            check(int(done), _place(number, where.block))
+        return bool(done)
+
+    def update(
+        self,
+        number: int,
+        compression: Any,
+        chunk: Piece,
+        box: Box,
+        source: npt.NDArray[Any],
+        dest: npt.NDArray[np.uint8] | None = None,
+    ) -> npt.NDArray[np.uint8] | None:
+        """Replace a box of a chunk, compressing only the blocks that it touches.
+
+        Parameters
+        ----------
+        number : int
+            Which chunk it is, for the error.
+        compression : cdata
+            `Compression.to_kernel()`.
+        chunk : Piece
+            The whole chunk as it was.
+        box : Box
+            In items of the chunk.
+        source : ndarray
+            Of the box's shape, with any strides.
+        dest : ndarray of uint8, optional
+            As for `encode`.
+
+        Returns
+        -------
+        ndarray of uint8 or None
+            The compressed chunk: the destination's first bytes. None where its blocks cannot stay
+            as they are, because they were compressed otherwise, or because all depend on one.
+        """
+        result = np.empty(self.bound, np.uint8) if dest is None else dest
+        where = ffi.new("cat_where *")
+        size = lib.cat_update(
+            self._grid,
+            compression,
+            chunk[2],
+            chunk[1],
+            ffi.new("cat_box *", box),
+            ffi.cast("uint8_t *", address(source)),
+            source.strides or ffi.NULL,
+            ffi.cast("uint8_t *", address(result)),
+            result.size,
+            self.nthreads,
+            where,
+        )
+        if size == lib.CAT_ERROR_DIFFERENT:
+            return None
+        if size < 0:
+            check(int(size), _place(number, where.block))
+        return result[:size]
+
+
+@lru_cache(maxsize=256)
+def kernel_of(grid: Grid) -> Kernel:
+    """Return a kernel, which knows nothing but the grid."""
+    return Kernel(grid)
+
+
+def _place(chunk: int, block: int) -> str:
+    """Return where an error is, in words."""
+    if chunk < 0:
+        return "the array"
+    return f"chunk {chunk}" if block < 0 else f"chunk {chunk}, block {block}"
+
+
+def special_chunk(
+    compression: Compression, grid: Grid, value: bytes | None
+) -> npt.NDArray[np.uint8]:
+    """Return a chunk in which every item is the same, in a few bytes.
+
+    Parameters
+    ----------
+    compression : Compression
+    grid : Grid
+    value : bytes
+        The item; None for zeros.
+    """
+    cparams = compression.to_cparams(grid.itemsize, grid.blocksize)[0]
+    chunk = np.empty(lib.BLOSC_EXTENDED_HEADER_LENGTH + grid.itemsize, np.uint8)
+    data = ffi.from_buffer("uint8_t[]", chunk)
+    if value is None or not any(value):
+        size = lib.blosc2_chunk_zeros(cparams, grid.chunk_nbytes, data, len(data))
+    else:
+        size = lib.blosc2_chunk_repeatval(cparams, grid.chunk_nbytes, data, len(data), value)
+    check(size, "making a chunk of one value")
+    return chunk[:size]

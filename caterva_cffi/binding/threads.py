@@ -1,0 +1,58 @@
+"""How many threads decoding and encoding may use.
+
+A call on much data starts threads for its own duration, so that none are left to be lost by a fork
+or to hang at exit. All calls of a process share one number of threads: one call alone uses all of
+them, many at once use one each.
+"""
+
+from __future__ import annotations
+
+import os
+
+from caterva_cffi.binding.library import lib
+from caterva_cffi.errors import ArgumentError
+
+__all__ = ["get_nthreads", "set_nthreads", "usable_processors"]
+
+
+def get_nthreads() -> int:
+    """Return how many threads all calls share."""
+    return int(lib.cat_get_nthreads())
+
+
+def set_nthreads(nthreads: int | None = None) -> int:
+    """Set how many threads all calls share that are not given `nthreads` of their own.
+
+    Parameters
+    ----------
+    nthreads : int, optional
+        At least 1; without it, the processors that this process may use, as at import.
+
+    Returns
+    -------
+    int
+        The number before.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if nthreads is None:
+        nthreads = usable_processors()
+    if not isinstance(nthreads, int) or nthreads < 1:
+        raise ArgumentError(f"nthreads is {nthreads!r}; expected a positive integer")
+    before = get_nthreads()
+    lib.cat_set_nthreads(min(nthreads, 2**15))
+    return before
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+set_nthreads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lib.cat_reset_threads)

@@ -1,0 +1,1 @@
+"""Arrays as frames in memory: what both codecs share."""

@@ -1,0 +1,146 @@
+"""Items of a frame in memory replaced: blocks that are not touched keep their compressed bytes."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.binding.library import lib
+from caterva_cffi.dtypes import allocate
+from caterva_cffi.engine.reading import PartsReader, pieces
+from caterva_cffi.format.frame import TRAILER_MIN, write_seal
+from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.cutting import cut
+from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay
+from caterva_cffi.planning.layout import Layout, encode_offsets
+
+__all__ = ["FrameEditor"]
+
+
+class FrameEditor:
+    """Makes a new frame of an old one, which is only read.
+
+    Parameters
+    ----------
+    frame : bytes
+        A contiguous frame.
+    layout : Layout
+        Of this frame.
+    kernel : Kernel
+        Of the layout's grid.
+    compression : Compression
+        For blocks that change. A chunk that was compressed otherwise is compressed anew.
+    """
+
+    def __init__(
+        self, frame: bytes | memoryview, layout: Layout, kernel: Kernel, compression: Compression
+    ) -> None:
+        self._frame = frame
+        self._layout = layout
+        self._kernel = kernel
+        self._compression = compression.to_kernel()
+        self._changed: dict[int, npt.NDArray[np.uint8]] = {}
+        # The new frame of a single chunk, which is compressed where it stays.
+        self._memory: Any = None
+
+    def write(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
+        """Replace items.
+
+        Parameters
+        ----------
+        selection : Basic or Fancy
+        items : ndarray
+            Of the selection's shape and the frame's dtype.
+        """
+        if isinstance(selection, Fancy):
+            grid = self._layout.grid
+            index_arrays.write(grid, self._read_box, self._write_box, selection, items)
+        else:
+            self._write_box(selection.box, lay(items, selection))
+
+    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
+        grid = self._layout.grid
+        parts = {number: self._chunk(number) for number, _, _ in cut(grid, box)}
+        PartsReader(parts).read(self._kernel, grid, box, address(dest), dest.strides)
+
+    def _chunk(self, number: int) -> list[tuple[int, Any]]:
+        changed = self._changed.get(number)
+        if changed is not None:
+            return [(0, changed)]
+        return list(self._layout.whole_chunk(number, self._frame))
+
+    def _write_box(self, box: Box, source: npt.NDArray[Any]) -> None:
+        if source.size == 0:
+            return
+        for number, part, position in cut(self._layout.grid, box):
+            within: list[Any] = [slice(k, k + n) for k, n in zip(position, part[1], strict=True)]
+            self._changed[number] = self._update(number, part, source[(*within, ...)])
+
+    def _update(self, number: int, box: Box, items: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        kernel, grid = self._kernel, self._layout.grid
+        [piece] = pieces(self._chunk(number))
+        dest = self._place() if grid.nchunks == 1 and not self._changed else None
+        chunk = kernel.update(number, self._compression, piece, box, items, dest)
+        if chunk is None:
+            whole = allocate(grid.chunks, items.dtype)
+            every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
+            kernel.decode(number, [piece], every, address(whole), whole.strides)
+            within: list[Any] = [
+                slice(first, first + (n - 1) * step + 1, step)
+                for first, n, step in zip(*box, strict=True)
+            ]
+            whole[(*within, ...)] = items
+            chunk = kernel.encode(number, self._compression, whole, dest)
+        return chunk
+
+    def _place(self) -> npt.NDArray[np.uint8]:
+        start, bound = self._layout.header.header_len, self._kernel.bound
+        self._memory = np.empty(start + bound + self._most_behind, np.uint8)
+        place: npt.NDArray[np.uint8] = self._memory[start : start + bound]
+        return place
+
+    @property
+    def _most_behind(self) -> int:
+        """Bytes of the offsets of the chunks and of the trailer, at most."""
+        tail = self._layout.header.frame_len - self._layout.header.offsets_at
+        return int(tail + 8 * self._layout.grid.nchunks + lib.BLOSC2_MAX_OVERHEAD)
+
+    def to_frame(self) -> memoryview:
+        """Return the new frame."""
+        layout, header = self._layout, self._layout.header
+        offsets = layout.offsets.tolist()
+        chunks: list[Any] = []
+        cbytes = 0
+        for number, offset in enumerate(offsets):
+            if number not in self._changed and offset < 0:
+                continue  # a chunk of one value has no bytes
+            chunk = self._changed.get(number)
+            if chunk is None:
+                chunk = np.frombuffer(layout.stored_chunk(number, self._frame), np.uint8)
+            offsets[number] = cbytes
+            chunks.append(chunk)
+            cbytes += len(chunk)
+        end = header.frame_len
+        last = self._frame[end - TRAILER_MIN : end]
+        trailer = self._frame[end - header.trailer_length(bytes(last)) : end]
+        start = bytearray(self._frame[: header.header_len])
+        stored_offsets = encode_offsets(offsets)
+        size = len(start) + cbytes + len(stored_offsets) + len(trailer)
+        struct.pack_into(">q", start, 16, size)
+        struct.pack_into(">q", start, 39, cbytes)
+        write_seal(memoryview(start), stored_offsets, trailer)
+        parts = [
+            np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
+        ]
+        if self._memory is None or not np.may_share_memory(self._memory, self._changed[0]):
+            return memoryview(np.concatenate(parts))
+        at = len(start) + cbytes
+        self._memory[: len(start)] = parts[0]
+        self._memory[at:size] = np.concatenate(parts[2:])
+        return memoryview(self._memory[:size])

@@ -1,0 +1,131 @@
+"""Arrays as frames in memory, written in one go."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.kernel import Kernel, kernel_of
+from caterva_cffi.binding.library import lib
+from caterva_cffi.dtypes import check_dtype
+from caterva_cffi.format.frame import FrameHeader, write_seal
+from caterva_cffi.format.metalayers import encode_geometry
+from caterva_cffi.geometry.grid import Grid, chunk_items
+from caterva_cffi.planning.layout import encode_offsets
+from caterva_cffi.superchunk.schunk import SChunk
+
+__all__ = ["encode_frame"]
+
+_FLAGS = 31  # of a chunk: in its upper half the value that it repeats
+
+
+class _Ends(NamedTuple):
+    """What frames of the same geometry and compression have in common.
+
+    Attributes
+    ----------
+    header : bytes
+        With all sizes but those that depend on the compressed chunks.
+    trailer : ndarray of uint8
+    kernel : Kernel
+    compression : cdata
+        The kernel's, which only reads it.
+    """
+
+    header: bytes
+    trailer: npt.NDArray[np.uint8]
+    kernel: Kernel
+    compression: Any
+
+
+@lru_cache(maxsize=256)  # the many chunks of a Zarr array begin and end alike
+def _ends(
+    grid: Grid, dtype: np.dtype[Any], compression: Compression, meta: tuple[tuple[str, bytes], ...]
+) -> _Ends:
+    layers = {**encode_geometry(grid, dtype, for_caterva=False), **dict(meta)}
+    schunk = SChunk.create(compression, grid.itemsize, grid.blocksize, layers, contiguous=True)
+    frame = bytes(schunk.to_buffer())
+    start = FrameHeader.length_of(frame)
+    header = bytearray(frame[:start])
+    if grid.nchunks:
+        struct.pack_into(">q", header, 30, grid.nchunks * grid.chunk_nbytes)
+        struct.pack_into(">i", header, 58, grid.chunk_nbytes)
+    trailer = np.frombuffer(frame, np.uint8, offset=start)
+    return _Ends(bytes(header), trailer, kernel_of(grid), compression.to_kernel())
+
+
+def encode_frame(
+    items: npt.NDArray[Any],
+    grid: Grid,
+    compression: Compression,
+    meta: Mapping[str, bytes] = {},
+) -> memoryview:
+    """Return the frame of an array.
+
+    Chunks that are appended to a frame are copied into it. Here the first chunk, which is mostly
+    the only one, is compressed where it stays, and its offset takes no bytes if it is. There is no
+    metalayer `caterva`, which would say once more what `b2nd` does.
+
+    Parameters
+    ----------
+    items : ndarray
+        Of the grid's shape and item size, and any strides.
+    grid : Grid
+    compression : Compression
+    meta : mapping of str to bytes
+        Further metalayers.
+
+    Returns
+    -------
+    memoryview
+        Keeps the frame's memory alive.
+
+    Raises
+    ------
+    ArgumentError
+        For metalayers that do not fit.
+    TypeError
+        For dtypes that a frame cannot name.
+    """
+    ends = _ends(grid, check_dtype(items.dtype), compression, tuple(meta.items()))
+    header, trailer, kernel = ends.header, ends.trailer, ends.kernel
+    if not grid.nchunks:
+        return memoryview(header + trailer.tobytes())
+    start = len(header)
+    behind = grid.nchunks * 8 + lib.BLOSC2_MAX_OVERHEAD + len(trailer)
+    memory = np.empty(start + kernel.bound + behind, np.uint8)
+    memory.data[:start] = header
+    sources = [items] if grid.nchunks == 1 else chunk_items(items, grid)
+    offsets, parts, cbytes = [], [], 0
+    for number, source in enumerate(sources):
+        dest = memory[start : start + kernel.bound] if cbytes == 0 else None
+        chunk = kernel.encode(number, ends.compression, source, dest)
+        special = int(chunk[_FLAGS]) >> 4 & lib.BLOSC2_SPECIAL_MASK
+        if special:
+            offsets.append((special << 56) - (1 << 63))
+        else:
+            offsets.append(cbytes)
+            cbytes += len(chunk)
+            parts.append(chunk)
+    stored_offsets = encode_offsets(offsets)
+    inside = len(parts[0]) if parts else 0
+    parts += [stored_offsets, trailer]
+    size = start + cbytes + len(stored_offsets) + len(trailer)
+    struct.pack_into(">q", memory, 16, size)
+    struct.pack_into(">q", memory, 39, cbytes)
+    if grid.checksums:
+        write_seal(memoryview(memory[:start]), stored_offsets, trailer)
+    if cbytes == inside:
+        at = start + inside
+        memory[at:size] = np.concatenate(parts[-2:])
+        del parts, dest, chunk
+        memory.resize(size, refcheck=False)  # gives back what was not needed
+    else:
+        memory = np.concatenate([memory[: start + inside], *parts[1:]])
+    return memoryview(memory).toreadonly()

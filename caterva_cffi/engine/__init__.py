@@ -1,0 +1,1 @@
+"""The one way from a selection to its items."""

@@ -1,0 +1,1 @@
+"""The bytes of frames, read and written; nothing in them is trusted."""

@@ -1,0 +1,1 @@
+"""Shapes, partitions and selections: pure arithmetic."""

@@ -1,0 +1,134 @@
+"""Boxes of arrays, cut at the borders of chunks. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from operator import add
+from typing import Any
+
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Box, spans
+
+__all__ = [
+    "AT_ONCE",
+    "MANY",
+    "boxes_of",
+    "by_chunk",
+    "cut",
+    "cut_crowd",
+    "is_crowd",
+    "touched_share",
+]
+
+
+def cut(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
+    """Cut a box of an array into boxes of its chunks.
+
+    Yields
+    ------
+    number : int
+        Which chunk it is.
+    part : Box
+        In items of the chunk.
+    position : tuple of int
+        Where the part's first item is among those of the box.
+    """
+    for places in product(*map(spans, *box, grid.chunks)):
+        at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
+        yield grid.chunk_number(at), (start, count, box[2]), position
+
+
+def by_chunk(grid: Grid, boxes: Iterable[Box]) -> dict[int, list[Box]]:
+    """Cut boxes of an array into boxes of its chunks, by the chunks' numbers."""
+    parts: dict[int, list[Box]] = {}
+    for box in boxes:
+        for number, part, _ in cut(grid, box):
+            parts.setdefault(number, []).append(part)
+    return parts
+
+
+def touched_share(grid: Grid, boxes: Iterable[Box]) -> float:
+    """Return about which share of an array's blocks boxes have items in; at most 1."""
+    touched, shape = 0, grid.shape
+    for box in boxes:
+        n = 1
+        for start, count, step, block in zip(*box, grid.blocks, strict=True):
+            span = (start + (count - 1) * step) // block - start // block + 1
+            n *= max(min(span, count), 0)
+        touched += n
+    blocks = (-(-length // block) for length, block in zip(shape, grid.blocks, strict=True))
+    return min(touched / max(math.prod(blocks), 1), 1.0)
+
+
+MANY = 256
+"""Chunks of a box that are read one by one, or all at the same time."""
+
+
+AT_ONCE = 4096
+"""Chunks that are planned at a time, each of them in about 500 bytes."""
+
+
+def _count_cells(start: int, count: int, step: int, chunk: int) -> int:
+    """Return how many chunks have some of `count` positions along a dimension."""
+    return min((start + (count - 1) * step) // chunk - start // chunk + 1, count)
+
+
+def is_crowd(grid: Grid, box: Box) -> bool:
+    """Whether a box has items in many chunks."""
+    return (
+        grid.nchunks > MANY
+        and math.prod(box[1]) > MANY
+        and _count(grid, box) > MANY
+    )  # fmt: skip
+
+
+def _count(grid: Grid, box: Box) -> int:
+    return math.prod(map(_count_cells, *box, grid.chunks))
+
+
+def boxes_of(grid: Grid, box: Box, most: int) -> Iterator[tuple[Box, tuple[int, ...]]]:
+    """Cut a box into boxes with items in a bounded number of chunks, in the order of these.
+
+    Yields
+    ------
+    part : Box
+    position : tuple of int
+        Where the part's first item is among those of the box.
+    """
+    yield from _cut(box, grid.chunks, most, 0, [], [])
+
+
+def _cut(
+    box: Box, chunks: Sequence[int], most: int, d: int, axes: list[Any], position: list[int]
+) -> Iterator[tuple[Box, tuple[int, ...]]]:
+    if d == len(chunks):
+        sides = zip(*axes, strict=True) if axes else ((),) * 3
+        starts, counts, steps = sides
+        yield (starts, counts, steps), tuple(position)
+        return
+    (start, count, step), chunk = (side[d] for side in box), chunks[d]
+    behind = math.prod(map(_count_cells, *(side[d + 1 :] for side in box), chunks[d + 1 :]))
+    cells = max(most // behind, 1)
+    k = 0
+    while k < count:
+        if step > chunk:  # not every chunk has an item
+            n = cells
+        else:
+            border = ((start + k * step) // chunk + cells) * chunk
+            n = -(-(border - start) // step) - k
+        n = min(count - k, n)
+        part = (start + k * step, n, step)
+        yield from _cut(box, chunks, most, d + 1, [*axes, part], [*position, k])
+        k += n
+
+
+def cut_crowd(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
+    """Cut a box into boxes of its chunks, however many; see `plan.cut`."""
+    if not is_crowd(grid, box):
+        yield from cut(grid, box)
+        return
+    for part, before in boxes_of(grid, box, AT_ONCE):
+        for number, within, position in cut(grid, part):
+            yield number, within, tuple(map(add, before, position))

@@ -1,0 +1,168 @@
+"""Index arrays and masks, gathered and scattered box by box.
+
+Reading decodes only the blocks that hold a wanted item; writing rewrites each chunk once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.dtypes import allocate
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
+
+__all__ = ["boxes", "read", "write"]
+
+_Transfer: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
+
+
+def _cells(positions: IndexArray, chunk: int, block: int) -> IndexArray:
+    """Return the number of the block along one dimension that holds each position."""
+    return positions // chunk * -(-chunk // block) + positions % chunk // block
+
+
+def _groups(keys: Sequence[IndexArray]) -> Iterator[IndexArray]:
+    """Yield the indices of equal keys together, each group in its original order."""
+    if not keys[0].size:
+        return
+    order = np.lexsort(keys[::-1])
+    differs = np.zeros(order.size - 1, bool)
+    for key in keys:
+        ordered = key[order]
+        differs |= ordered[1:] != ordered[:-1]
+    yield from np.split(order, np.flatnonzero(differs) + 1)
+
+
+def _hull(positions: IndexArray) -> Axis:
+    first = int(positions.min())
+    return Axis(first, int(positions.max()) - first + 1)
+
+
+def _reversal(axes: Sequence[Axis], dims: Sequence[int]) -> tuple[Any, ...]:
+    """Return an index that turns items read with positive steps into the wanted order."""
+    return tuple(slice(None, None, -1 if axes[d].step < 0 else 1) for d in dims)
+
+
+Cells: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def _boxes(
+    selection: Fancy, cells: Cells
+) -> Iterator[tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]]:
+    """Cut a selection into boxes of which each holds the points of one cell.
+
+    Yields the box, the index of its points in the box, whose dimensions with index arrays come
+    first, and their index in the points.
+    """
+    axes = selection.basic.axes
+    if selection.orthogonal:
+        runs = [
+            list(_groups([_cells(array, cells[0][d], cells[1][d])]))
+            for d, array in zip(selection.dims, selection.arrays, strict=True)
+        ]
+        for groups in product(*runs):
+            box = list(axes)
+            local = []
+            for d, array, group in zip(selection.dims, selection.arrays, groups, strict=True):
+                box[d] = _hull(array[group])
+                local.append(array[group] - box[d].start)
+            yield box, np.ix_(*local), np.ix_(*groups)
+        return
+    points = [array.ravel() for array in selection.arrays]
+    keys = [
+        _cells(array, cells[0][d], cells[1][d])
+        for d, array in zip(selection.dims, points, strict=True)
+    ]
+    for group in _groups(keys):
+        box = list(axes)
+        points_in_box = []
+        for d, array in zip(selection.dims, points, strict=True):
+            box[d] = _hull(array[group])
+            points_in_box.append(array[group] - box[d].start)
+        yield box, tuple(points_in_box), (group,)
+
+
+def _point_shape(selection: Fancy) -> tuple[int, ...]:
+    """Return the shape of all points: what index arrays select, then the other dimensions."""
+    if selection.orthogonal:
+        return tuple(map(len, selection.arrays))
+    return (selection.arrays[0].size,)
+
+
+def _others(selection: Fancy) -> list[int]:
+    """Return the dimensions without index arrays."""
+    return [d for d in range(len(selection.basic.axes)) if d not in selection.dims]
+
+
+def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return points, other dimensions last, as a view in the shape of the result."""
+    axes, others = selection.basic.axes, _others(selection)
+    if selection.orthogonal:
+        order = [*selection.dims, *others]
+        view = points.transpose(np.argsort(order))
+        return view[tuple(slice(None) if axis.kept else 0 for axis in axes)]
+    lead = selection.arrays[0].ndim
+    view = points.reshape(*selection.arrays[0].shape, *points.shape[1:])
+    # New axes between the other dimensions, then the index arrays' dimensions in their place.
+    view = view[(*(slice(None),) * lead, *(None if d < 0 else slice(None) for d in selection.rest))]
+    return np.moveaxis(view, range(lead), range(selection.at, selection.at + lead))
+
+
+def boxes(grid: Grid, selection: Basic | Fancy) -> list[Box]:
+    """Return the boxes that `read` reads, of which each block is wanted."""
+    if isinstance(selection, Basic):
+        return [selection.box]
+    if not selection.dims:
+        return []
+    return [box_of(box) for box, _, _ in _boxes(selection, (grid.chunks, grid.blocks))]
+
+
+def read(
+    grid: Grid,
+    read_box: _Transfer,
+    dtype: np.dtype[Any],
+    selection: Basic | Fancy,
+    out: npt.NDArray[Any],
+) -> None:
+    """Read a selection into `out`, decoding only the blocks that hold a wanted item."""
+    if isinstance(selection, Basic):
+        read_box(selection.box, lay(out, selection))
+        return
+    if not selection.dims:  # a 0-d mask that is false
+        return
+    axes, others = selection.basic.axes, _others(selection)
+    points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), dtype)
+    reverse = _reversal(axes, others)
+    for box, local, place in _boxes(selection, (grid.chunks, grid.blocks)):
+        items = allocate([axis.count for axis in box], dtype)
+        read_box(box_of(box), items)
+        items = items.transpose(*selection.dims, *others)
+        points[place] = items[(..., *reverse)][local]
+    out[...] = _to_result(selection, points)
+
+
+def write(
+    grid: Grid,
+    read_box: _Transfer,
+    write_box: _Transfer,
+    selection: Fancy,
+    values: npt.NDArray[Any],
+) -> None:
+    """Scatter items, rewriting each chunk that holds one of them once."""
+    if not selection.dims or values.size == 0:
+        return
+    axes, others = selection.basic.axes, _others(selection)
+    points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), values.dtype)
+    _to_result(selection, points)[...] = values
+    reverse = _reversal(axes, others)
+    for box, local, place in _boxes(selection, (grid.chunks, grid.chunks)):
+        items = allocate([axis.count for axis in box], values.dtype)
+        read_box(box_of(box), items)
+        view = items.transpose(*selection.dims, *others)[(..., *reverse)]
+        view[local] = points[place]
+        write_box(box_of(box), items)

@@ -1,0 +1,1 @@
+"""Which bytes to read, without input or output."""

@@ -1,0 +1,104 @@
+"""Which bytes of a frame to read, in which order. Nothing here does input or output.
+
+Reading is a generator of *steps*: it yields ranges of bytes, is sent what they hold, and returns
+what was wanted. Whoever runs it reads from memory, from a file or from a store, at once or
+asynchronously; all of them share the planning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.errors import FormatError
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.steps import Part, Range, Steps, exactly
+
+__all__ = ["HEADER", "chunk_steps"]
+
+HEADER = 32
+"""Bytes of a chunk's header."""
+
+
+_OFFSET = 4
+_FLAGS, _PLAIN = 2, 0x02
+
+
+def chunk_steps(
+    kernel: Kernel,
+    number: int,
+    where: Range,
+    head: bytes | memoryview,
+    boxes: Sequence[Box],
+    policy: ReadPolicy,
+    may_change: bool = False,
+) -> Steps[list[Part]]:
+    """Read what boxes of a chunk need: first where its blocks are, then the blocks.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    number : int
+        Which chunk it is, for errors.
+    where : Range
+        Where the chunk begins, and what its end cannot be behind.
+    head : bytes
+        The chunk's first bytes, as many as are known.
+    boxes : sequence of Box
+        In items of the chunk.
+    policy : ReadPolicy
+    may_change : bool
+        Whether the chunk may be replaced while it is read. Compressed blocks show that: they end
+        where their streams do. Blocks that are stored as they are show nothing, so that the chunk's
+        beginning is read once more beside them.
+
+    Returns
+    -------
+    list of Part
+        The first one holds header, block offsets and dictionary.
+
+    Raises
+    ------
+    FormatError
+        For a chunk that is damaged, or that reaches behind its end.
+    """
+    base, end = where
+    what = f"chunk {number}"
+    usual = min(kernel.head, end - base)
+    if len(head) < usual:
+        part = (base + len(head), base + usual)
+        [more] = yield [part]
+        head = bytes(head) + exactly(more, part, what)
+    while True:
+        need, ranges = kernel.plan(number, head, boxes, policy.gap)
+        if base + need > end or (ranges and base + ranges[-1][1] > end):
+            reach = max(need, ranges[-1][1] if ranges else 0)
+            raise FormatError(f"{what} reaches byte {base + reach}; its place ends at {end}")
+        if need <= len(head):
+            break
+        part = (base + len(head), base + need)
+        [more] = yield [part]
+        head = bytes(head) + exactly(more, part, what)
+    if not ranges:
+        return [(0, head[:need])]
+    cbytes = int.from_bytes(head[12:16], "little")
+    if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
+        ranges = [(need, min(cbytes, end - base))]
+    parts: list[Part] = [(0, head[:need])]
+    known = len(head)
+    parts += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
+    ranges = [part for part in ranges if part[1] > known]
+    if ranges:
+        # Reading a few known bytes again costs less than joining, if it is not more than all.
+        again = known + sum(stop - start for start, stop in ranges) <= cbytes
+        asked = [(start if again else max(start, known), stop) for start, stop in ranges]
+        unsure = may_change and bool(head[_FLAGS] & _PLAIN)
+        places = [(base + start, base + stop) for start, stop in asked]
+        got = yield [*places, (base, base + need)] if unsure else places
+        if unsure and bytes(got[-1]) != head[:need]:
+            raise FormatError(f"{what} was changed meanwhile")
+        for (start, _), (first, stop), data in zip(ranges, asked, got, strict=False):
+            data = exactly(data, (base + first, base + stop), what)
+            parts.append((start, data if first == start else bytes(head[start:]) + data))
+    return parts

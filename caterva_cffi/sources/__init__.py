@@ -1,0 +1,1 @@
+"""Objects behind URLs, and readers of the user's, read by ranges."""

@@ -1,0 +1,122 @@
+"""Reading as steps: generators that ask for ranges of bytes, and that anybody can run.
+
+A generator yields ranges, is sent what they hold, and returns what was wanted. Whoever runs it
+reads from memory, from a file or from a store, at once or asynchronously.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from caterva_cffi.errors import FormatError
+
+__all__ = [
+    "WHOLE",
+    "MissingError",
+    "Part",
+    "Range",
+    "Steps",
+    "exactly",
+    "run",
+    "run_async",
+    "together",
+]
+
+
+_T = TypeVar("_T")
+
+
+_K = TypeVar("_K")
+
+
+_A = TypeVar("_A")
+
+
+Range: TypeAlias = tuple[int, int]
+"""First byte, and the first one behind."""
+
+
+WHOLE: Range = (0, sys.maxsize)
+"""All of an object, however long it is."""
+
+
+Part: TypeAlias = tuple[int, bytes | memoryview]
+"""Where bytes of a chunk begin, and the bytes."""
+
+
+Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
+"""Yields ranges and is sent their bytes, of which some lack only where the object ends."""
+
+
+class MissingError(KeyError):
+    """There is no such object: what the answer to steps raises."""
+
+
+def run(steps: Generator[_A, Any, _T], answer: Callable[[_A], Any]) -> _T:
+    """Run steps to their result, giving them the answers to what they ask for, or its error."""
+    try:
+        asked = next(steps)
+        while True:
+            try:
+                got = answer(asked)
+            except BaseException as error:
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(got)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def run_async(steps: Generator[_A, Any, _T], answer: Callable[[_A], Awaitable[Any]]) -> _T:
+    """Run steps to their result, awaiting the answers to what they ask for; see `run`."""
+    try:
+        asked = next(steps)
+        while True:
+            try:
+                got = await answer(asked)
+            except BaseException as error:
+                asked = steps.throw(error)
+            else:
+                asked = steps.send(got)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def together(many: dict[_K, Steps[_T]]) -> Steps[dict[_K, _T]]:
+    """Run several steps side by side, so that each round asks for the ranges of all."""
+    results: dict[_K, _T] = {}
+    asked: dict[_K, list[Range]] = {}
+
+    def advance(key: _K, data: Sequence[bytes | memoryview] | None) -> None:
+        try:
+            # `send(None)` begins.
+            asked[key] = many[key].send(data)  # type: ignore[arg-type]
+        except StopIteration as stop:
+            asked.pop(key, None)
+            results[key] = stop.value
+
+    for key in many:
+        advance(key, None)
+    while asked:
+        got = iter((yield [part for ranges in asked.values() for part in ranges]))
+        for key, ranges in list(asked.items()):
+            advance(key, [next(got) for _ in ranges])
+    return results
+
+
+def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryview:
+    """Return what a range holds, if that is all of it.
+
+    Raises
+    ------
+    FormatError
+        For fewer bytes, or more.
+    """
+    if len(data) != part[1] - part[0]:
+        raise FormatError(
+            f"{len(data)} bytes where {part[1] - part[0]} were expected, "
+            f"from byte {part[0]} to {part[1]}: {what} is cut off, or was changed meanwhile"
+        )
+    return data

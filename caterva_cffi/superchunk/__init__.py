@@ -1,0 +1,1 @@
+"""The owner of C-Blosc2's super-chunk."""

@@ -1,0 +1,805 @@
+"""The super-chunk: C-Blosc2's list of compressed chunks, with an owner in Python.
+
+A super-chunk lives in memory or on disk, contiguous (one frame) or sparse (separate chunks). This
+module owns the C object, keeps what it points to alive, and turns its errors into exceptions. It
+knows nothing of shapes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from io import FileIO
+from typing import Any, cast
+
+from caterva_cffi.binding.buffers import as_bytes, export
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.library import check, ffi, lib
+from caterva_cffi.errors import (
+    ArgumentError,
+    CatervaError,
+    ClosedError,
+    FormatError,
+    ReadOnlyError,
+    StorageError,
+)
+from caterva_cffi.format.frame import HEADER_MIN, check_header_room, check_offsets_chunk
+from caterva_cffi.format.seal import LAYER, OPEN_SEAL
+from caterva_cffi.planning.layout import check_stored
+from caterva_cffi.storage.atomic import (
+    INDEX_FILE,
+    beside,
+    check_descriptors,
+    check_free,
+    discard,
+    disk_errors,
+    fs_path,
+    move,
+)
+from caterva_cffi.storage.stored import Stored, Version, stamp_of, version_of
+from caterva_cffi.superchunk.assembly import frame_of, write_directory, write_file_frame
+from caterva_cffi.superchunk.locks import ReadWriteLock
+from caterva_cffi.superchunk.sealing import (
+    FileFrame,
+    MemoryFrame,
+    check_seal,
+    open_seal,
+    read_header,
+    seal,
+)
+from caterva_cffi.superchunk.user_metalayers import MOST, VLMeta, check_name, content_of, layers_of
+
+__all__ = ["Chunk", "SChunk"]
+
+_NBYTES, _CBYTES = slice(30, 38), 39  # in a frame's header
+
+_FEW = 64
+"""Chunks that are appended one by one; more make a new frame."""
+
+
+class Chunk:
+    """The bytes of one compressed chunk in C memory, with whatever keeps them valid.
+
+    Attributes
+    ----------
+    pointer : cdata
+    size : int
+        Bytes.
+    in_place : bool
+        Whether this is where the super-chunk has the chunk: what is written here changes it.
+    """
+
+    __slots__ = ("_owner", "in_place", "pointer", "size")
+
+    def __init__(self, pointer: Any, size: int, owner: Any, in_place: bool) -> None:
+        self.pointer = pointer
+        self.size = size
+        self.in_place = in_place
+        self._owner = owner
+
+
+class SChunk:
+    """Owner of a `blosc2_schunk`.
+
+    Of a stored one C-Blosc2 has header, metalayers and offsets in memory. They are read anew where
+    something else has changed the file, before they are used.
+
+    Parameters
+    ----------
+    owner : cdata
+        The `blosc2_schunk *`, which is freed with it.
+    read_only : bool
+    path : str, optional
+        Where it is stored, or going to be.
+    stored : Stored, optional
+        What is at its place.
+    version : Version, optional
+        Of the file that was read; None where that may be another one now.
+    keep : object, optional
+        What keeps its memory alive.
+
+    Attributes
+    ----------
+    path : str or None
+        Where it is stored; None in memory.
+    stored : Stored or None
+        What is at that place.
+    contiguous : bool
+        Whether it is one frame.
+    read_only : bool
+    generation : int
+        How often it was read anew.
+    """
+
+    def __init__(
+        self,
+        owner: Any,
+        *,
+        read_only: bool,
+        path: str | None = None,
+        stored: Stored | None = None,
+        version: Version | None = None,
+        keep: Any = None,
+    ) -> None:
+        self._owner = owner
+        self._keep = keep
+        self._exports: set[object] = set()  # of views; they die in any thread
+        self._mixed = False
+        self._cut_off = False
+        self._writes = 0
+        self.lock = ReadWriteLock()
+        self.read_only = read_only
+        self.contiguous = bool(owner.storage.contiguous)
+        self.path = path
+        self.stored = stored
+        self.generation = 0
+        self._version = version
+        self._sealed = LAYER in layers_of(owner)
+        self._place: tuple[str, str] | None = None
+
+    @classmethod
+    def create(
+        cls,
+        compression: Compression,
+        itemsize: int,
+        blocksize: int,
+        meta: Mapping[str, bytes],
+        *,
+        contiguous: bool = False,
+        urlpath: Any = None,
+        mode: str = "x",
+    ) -> SChunk:
+        """Return a new super-chunk without chunks.
+
+        On disk it is beside its place, which it takes when it is complete: see `complete`.
+
+        Parameters
+        ----------
+        compression : Compression
+        itemsize, blocksize : int
+            Bytes.
+        meta : mapping of str to bytes
+        contiguous : bool
+        urlpath : path, optional
+            None keeps it in memory.
+        mode : {"x", "w"}
+            Whether something that exists at `urlpath` is an error or is removed first.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, StorageError
+        ArgumentError
+            For metalayers that do not fit.
+        """
+        # Before anything is created that an error would leave behind.
+        names = {name: check_name(name) for name in meta}
+        contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
+        if len(meta) > lib.BLOSC2_MAX_METALAYERS:
+            raise ArgumentError(
+                f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible"
+            )
+        size = sum(map(len, contents.values()))
+        if size > MOST:
+            raise ArgumentError(f"metalayers of {size} bytes; at most {MOST} are possible")
+        cparams = compression.to_cparams(itemsize, blocksize)
+        dparams = ffi.new("blosc2_dparams *", {"nthreads": 1})
+        storage = ffi.new("blosc2_storage *", lib.blosc2_get_blosc2_storage_defaults())
+        storage.cparams, storage.dparams, storage.contiguous = cparams, dparams, contiguous
+        if urlpath is not None:
+            path = fs_path(urlpath)
+            check_free(path, mode)
+            temporary = beside(path)
+            name = ffi.new("char[]", os.fsencode(temporary))
+            storage.urlpath = name
+            check_descriptors(path, "created")
+        ptr = lib.blosc2_schunk_new(storage)
+        if ptr == ffi.NULL:
+            if urlpath is None:
+                raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
+            discard(temporary, 0)
+            raise StorageError(f"{path!r} cannot be created")
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        schunk = cls(owner, read_only=False, path=None if urlpath is None else temporary)
+        schunk._sealed = LAYER in meta
+        if urlpath is not None:
+            schunk._place = (path, mode)
+        with schunk.discarded_on_error():
+            for key, data in contents.items():
+                code = lib.blosc2_meta_add(ptr, names[key], data, len(data))
+                check(code, f"adding metalayer {key!r}")
+        return schunk
+
+    @contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """Remove a new super-chunk's files where what is done meanwhile fails."""
+        try:
+            yield
+        except BaseException:
+            if self._place is not None and self.path is not None:
+                nchunks = self._owner.nchunks if self._owner is not None else 0
+                self.close()
+                discard(self.path, nchunks)
+            raise
+
+    def complete(self) -> SChunk:
+        """Return a new super-chunk that has all its chunks, at its place.
+
+        What is at the place before is there until the new one is.
+
+        Raises
+        ------
+        FileExistsError, StorageError
+        """
+        if self._place is None:
+            return self
+        self._take_place(mine=False)
+        place, _ = self._place
+        stored = Stored(place)
+        stored.stamp(stored.status())
+        return SChunk._opened(stored, read_only=False)
+
+    def supersede(self, old: SChunk) -> None:
+        """Let a new super-chunk take the place of one that is being changed.
+
+        Raises
+        ------
+        StorageError
+        """
+        if old.stored is None:
+            return
+        if old.stored.status().st_nlink > 1:
+            raise StorageError(
+                f"{old.path!r} has several names (hard links), of which only one would be changed: "
+                "change a copy"
+            )
+        self._take_place(mine=True)
+        old.stored.superseded = True
+
+    def successor(self, old: SChunk) -> SChunk:
+        """Return what has superseded a super-chunk, after the change of that."""
+        if old.stored is None:
+            return self
+        return SChunk._opened(old.stored, read_only=False)
+
+    def _take_place(self, mine: bool) -> None:
+        place, mode = cast("tuple[str, str]", self._place)
+        temporary = cast("str", self.path)
+        with disk_errors(place, "written"), self.discarded_on_error():
+            self.close()
+            if self._sealed:
+                index = temporary if self.contiguous else os.path.join(temporary, INDEX_FILE)
+                with open(index, "rb+", buffering=0) as file:
+                    seal(FileFrame(file))
+            move(temporary, place, mode, mine=mine)
+
+    @classmethod
+    def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
+        """Return the super-chunk that is stored in a file or a sparse directory.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError, PermissionError
+        FormatError
+            For a file that is no frame.
+        StorageError
+            Where it is being changed, or a change was cut off.
+        """
+        path = fs_path(urlpath)
+        index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
+        if index != path and not os.path.exists(index):
+            raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
+        if not stat.S_ISREG(os.stat(index).st_mode):  # to open others may take for ever
+            raise FormatError(f"{path!r} is no Blosc2 frame: it is no regular file")
+        with disk_errors(path, "opened"), open(index, "rb" if read_only else "rb+"):
+            return cls._opened(Stored(path), read_only=read_only)
+
+    @classmethod
+    def _opened(cls, stored: Stored, *, read_only: bool) -> SChunk:
+        owner, version = _open_stored(stored)
+        return cls(owner, read_only=read_only, path=stored.path, stored=stored, version=version)
+
+    @classmethod
+    def from_buffer(cls, buffer: Any, *, copy: bool) -> SChunk:
+        """Return the super-chunk in a contiguous frame.
+
+        Parameters
+        ----------
+        buffer : object with the buffer protocol
+        copy : bool
+            Without a copy the super-chunk is read-only and keeps the buffer alive.
+
+        Raises
+        ------
+        FormatError
+            For bytes that are no frame.
+        """
+        data = as_bytes(buffer, "the frame")
+        size = len(data)
+        view = ffi.buffer(data)
+        try:
+            check_offsets_chunk(lambda start, stop: view[start:stop], size)
+        except FormatError as error:
+            raise FormatError(f"{size} bytes that are no Blosc2 frame: {error}") from None
+        ptr = _from_frame(data, size, copy=copy)
+        if ptr == ffi.NULL:
+            raise FormatError(f"{size} bytes that are no Blosc2 frame")
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        _unseal(owner, MemoryFrame(view))
+        return cls(owner, read_only=not copy, keep=None if copy else data)
+
+    # --- using it -----------------------------------------------------------------------------
+
+    @property
+    def ptr(self) -> Any:
+        """The `blosc2_schunk *`, for use with `lib`; of a stored one as it was when it was read.
+
+        Raises
+        ------
+        ClosedError
+        FormatError
+            For chunks of several sizes, by which C-Blosc2 divides.
+        StorageError
+            Where a change was cut off.
+        """
+        if self._owner is None:
+            raise ClosedError("the array is closed")
+        if self._mixed:
+            raise FormatError("chunks differ in size: the array was damaged before it was changed")
+        if self._cut_off:
+            raise StorageError(
+                "a change of the array was cut off: its items are not where they were"
+            )
+        return self._owner
+
+    @contextmanager
+    def reading(self) -> Iterator[Any]:
+        """Hold off writers; give the pointer to what is stored now.
+
+        Raises
+        ------
+        ClosedError
+        StorageError
+            Where something else changes it, or a change was cut off.
+        FormatError
+        """
+        with self.lock.reading():
+            ptr = self.ptr
+            if self._is_current():
+                yield ptr
+                return
+        if self.lock.is_read_here():
+            raise StorageError(f"{self.path!r} was changed while it was read; read it again")
+        with self._alone() as ptr:
+            yield ptr
+
+    def _is_current(self) -> bool:
+        """Whether nothing else has changed what is stored; the caller holds the lock."""
+        stored = self.stored
+        if stored is None or stored.held:
+            return True
+        status = stored.status()
+        stored.check_unmarked(status)
+        return version_of(status) == self._version
+
+    @contextmanager
+    def _alone(self) -> Iterator[Any]:
+        """Hold off everybody while C-Blosc2 reads what is stored now; give the pointer.
+
+        Raises
+        ------
+        StorageError
+            Where something else has changed it meanwhile.
+        """
+        with self.lock.writing():
+            ptr, stored = self.ptr, self.stored
+            if stored is None or stored.held:
+                yield ptr
+                return
+            try:
+                with stored.unchanged() as status:
+                    if version_of(status) != self._version:
+                        self._load(stored)
+                    yield self.ptr
+            except BaseException:
+                self._version = None  # C-Blosc2 may have seen some of it
+                raise
+
+    def _load(self, stored: Stored) -> None:
+        """Read header, metalayers and offsets anew; the caller has the lock alone."""
+        self._version = None
+        self._owner, self._version = _open_stored(stored)
+        self._sealed = LAYER in layers_of(self._owner)
+        self.generation += 1
+
+    def metalayers(self) -> dict[str, bytes]:
+        """Return the metalayers of fixed length as they were when they were read."""
+        return _contents(self.ptr)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._owner is None
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        with self.reading() as ptr:
+            return int(ptr.nchunks)
+
+    @property
+    def cbytes(self) -> int:
+        """Bytes of the compressed chunks."""
+        with self.reading() as ptr:
+            return int(ptr.cbytes)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an item."""
+        return int(self.ptr.typesize)
+
+    def close(self) -> None:
+        """Free the super-chunk; what it exported stays valid.
+
+        Raises
+        ------
+        BufferError
+            While a view of its frame is alive.
+        """
+        with self.lock.writing():
+            if self._owner is None:
+                return
+            self._check_exports()
+            ffi.release(self._owner)
+            self._owner = self._keep = None
+
+    def _check_exports(self) -> None:
+        if self._exports:
+            raise BufferError(
+                f"{len(self._exports)} views of the frame are alive; delete them before changing it"
+            )
+
+    # --- changing it --------------------------------------------------------------------------
+
+    @contextmanager
+    def changing(self) -> Iterator[Any]:
+        """Hold off readers; give the pointer, if the super-chunk may be changed.
+
+        Raises
+        ------
+        ReadOnlyError, ClosedError
+        BufferError
+            While a view of the frame is alive.
+        StorageError
+            Where another handle changes it, or a change was cut off.
+        """
+        with self.lock.writing():
+            self.ptr  # noqa: B018, raises
+            if self.read_only:
+                where = f"{self.path!r}" if self.path else "the frame"
+                raise ReadOnlyError(f"{where} was opened for reading")
+            self._check_exports()
+            with self._marked():
+                ptr = self.ptr
+                try:
+                    yield ptr
+                finally:
+                    self._mixed = ptr.nchunks > 0 and ptr.chunksize == 0
+            if self._mixed:
+                self.ptr  # noqa: B018, raises
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
+        """Mark a stored array for the time of a change, and seal it afterwards."""
+        stored = self.stored
+        if stored is None or stored.held:
+            yield
+            return
+        with stored.changing() as file:
+            status = os.fstat(file.fileno())
+            with _writing(stored):
+                if version_of(status) != self._version:
+                    self._load(stored)
+                if self._sealed:
+                    open_seal(FileFrame(file))
+            try:
+                yield
+            finally:
+                if stored.broken or stored.superseded:
+                    self._version = None
+                else:
+                    self._finish_change(stored, file, status)
+
+    def _finish_change(self, stored: Stored, file: FileIO, before: os.stat_result) -> None:
+        """Compare what is stored with what C-Blosc2 meant to store, and seal it.
+
+        Raises
+        ------
+        StorageError
+            Where it was not written; the file stays marked.
+        """
+        self._version = None
+        ptr, frame = self._owner, FileFrame(file)
+        try:
+            with _writing(stored):
+                if not stored.is_of(file):
+                    raise StorageError(f"{self.path!r} was replaced while it was changed")
+                written = read_header(frame)
+                if (written.frame_len, written.nbytes, written.cbytes, written.metalayers) != (
+                    frame.size, ptr.nbytes, ptr.cbytes, _contents(ptr)
+                ):  # fmt: skip
+                    # C-Blosc2 does not look whether its header was written.
+                    raise StorageError(f"{self.path!r}: what was changed could not be written")
+                if self._sealed:
+                    seal(frame)
+                self._version = stored.stamp(before)
+        except BaseException:
+            stored.broken = True
+            raise
+
+    def write(self, what: str, function: Any, *arguments: Any) -> None:
+        """Call a C function that writes; raise and leave the file marked where it fails."""
+        self._writes += 1  # first: an interrupt may come behind the call
+        code = function(*arguments)
+        if code < 0 and self.stored is not None:
+            self.stored.broken = True
+        self.check(code, what)
+
+    @contextmanager
+    def whole_change(self) -> Iterator[None]:
+        """Refuse the array where several writes that belong together are cut off."""
+        before = self._writes
+        try:
+            yield
+        except BaseException:
+            if self._writes != before and self.stored is not None:
+                self.stored.broken = True
+            elif self._writes != before:
+                self._cut_off = True
+            raise
+
+    @contextmanager
+    def change_without_errors(self) -> Iterator[None]:
+        """Leave the file marked where an error comes between writes; an interrupt may come."""
+        before = self._writes
+        try:
+            yield
+        except Exception:
+            if self._writes != before and self.stored is not None:
+                self.stored.broken = True
+            raise
+
+    def check(self, code: int, what: str) -> int:
+        """Return a C function's result, or raise; a file that is gone explains any error."""
+        if code < 0 and self.stored is not None:
+            self.stored.status()
+        return check(code, what)
+
+    # --- chunks -------------------------------------------------------------------------------
+
+    def chunk(self, number: int) -> Chunk:
+        """Return a chunk's bytes, without a copy where they are in memory.
+
+        The caller then holds the lock for as long as it uses them.
+        """
+        if self.stored is None or self.stored.held:
+            return self._chunk(self.ptr, number)
+        with self._alone() as ptr:
+            return self._chunk(ptr, number)
+
+    def _chunk(self, ptr: Any, number: int) -> Chunk:
+        chunk = ffi.new("uint8_t **")
+        needs_free = ffi.new("bool *")
+        size = lib.blosc2_schunk_get_chunk(ptr, number, chunk, needs_free)
+        self.check(size, f"reading chunk {number}")
+        owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
+        return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
+
+    def append_chunk(self, chunk: Any) -> None:
+        """Append a compressed chunk, which is copied."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            self.write("appending a chunk", lib.blosc2_schunk_append_chunk, ptr, data, True)
+
+    def fill(self, chunks: Iterable[Any], nchunks: int) -> None:
+        """Append all chunks to a new super-chunk; they are copied.
+
+        Parameters
+        ----------
+        chunks : iterable of buffer
+            Compressed chunks, each made when it is asked for.
+        nchunks : int
+        """
+        if nchunks <= _FEW or (self.path is None and not self.contiguous):
+            for chunk in chunks:
+                self.append_chunk(chunk)
+            return
+        if self.path is None:
+            pointer, needs_free = ffi.new("uint8_t **"), ffi.new("bool *")
+            size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+            self.check(size, "writing the frame")
+            frame = frame_of(ffi.buffer(pointer[0], size)[:], chunks)
+            self._replace(_from_frame(ffi.from_buffer("uint8_t[]", frame), len(frame), copy=True))
+            return
+        write = write_file_frame if self.contiguous else write_directory
+        write(self.path, chunks)
+        self._replace(lib.blosc2_schunk_open(os.fsencode(self.path)))
+
+    def _replace(self, new: Any) -> None:
+        """Take another C object for the same array, which knows what frames do not say."""
+        if new == ffi.NULL:
+            raise StorageError("the chunks that were written cannot be opened")
+        old = self._owner
+        new.clevel, new.splitmode, new.use_dict = old.clevel, old.splitmode, old.use_dict
+        self._owner = ffi.gc(new, lib.blosc2_schunk_free)
+        ffi.release(old)
+
+    def insert_chunk(self, number: int, chunk: Any) -> None:
+        """Insert a compressed chunk, which is copied, before another."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            insert = lib.blosc2_schunk_insert_chunk
+            self.write(f"inserting chunk {number}", insert, ptr, number, data, True)
+
+    def update_chunk(self, number: int, chunk: Any) -> None:
+        """Replace a compressed chunk by another, which is copied."""
+        with self.changing() as ptr:
+            data = as_bytes(chunk, "the chunk")
+            update = lib.blosc2_schunk_update_chunk
+            self.write(f"writing chunk {number}", update, ptr, number, data, True)
+
+    def delete_chunk(self, number: int) -> None:
+        """Delete a chunk."""
+        with self.changing() as ptr:
+            what = f"deleting chunk {number}"
+            self.write(what, lib.blosc2_schunk_delete_chunk, ptr, number)
+            if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
+                # Otherwise the next chunk would come behind as many bytes of anything.
+                ptr.cbytes = 0
+                layer = ptr.metalayers[0]
+                same = content_of(layer)
+                self.write(what, lib.blosc2_meta_update, ptr, layer.name, same, len(same))
+
+    # --- the frame ----------------------------------------------------------------------------
+
+    def to_buffer(self) -> memoryview:
+        """Return the contiguous frame: a view where it is in memory, otherwise a copy.
+
+        While a view is alive the super-chunk cannot be changed.
+
+        Raises
+        ------
+        StorageError
+            Where something else has changed what is stored meanwhile.
+        """
+        if self.stored is not None and self.contiguous:
+            with self.lock.reading():
+                self.ptr  # noqa: B018, raises
+                with self.stored.unchanged(), open(self.stored.index, "rb") as file:
+                    return memoryview(file.read())
+        with self._alone() as ptr:
+            if not self.contiguous and ptr.nchunks > _FEW:
+                return self._in_one_frame(ptr).to_buffer()
+            pointer = ffi.new("uint8_t **")
+            needs_free = ffi.new("bool *")
+            size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
+            if size < 0 and self.path is not None:
+                check_descriptors(self.path, "read")  # which would explain it
+                # C-Blosc2 copies chunks as they are: a file of one is gone, or the disk fails.
+                raise StorageError(
+                    f"{self.path!r} cannot be read: a chunk is missing, or the disk fails", size
+                )
+            self.check(size, "writing the frame")
+            if self._sealed and (needs_free[0] or not self.read_only):
+                seal(MemoryFrame(ffi.buffer(pointer[0], size)))
+            if needs_free[0]:
+                address = pointer[0]
+                return export(address, size, lambda: lib.free(address))
+            view = object()
+            self._exports.add(view)
+        return export(pointer[0], size, partial(self._unexport, view))
+
+    def frame(self) -> memoryview | None:
+        """Return the frame in memory, as long as the caller holds the lock; None where is none."""
+        if self.path is not None or not self.contiguous:
+            return None
+        pointer, needs_free = ffi.new("uint8_t **"), ffi.new("bool *")
+        size = lib.blosc2_schunk_to_buffer(self.ptr, pointer, needs_free)
+        self.check(size, "reading the frame")
+        return memoryview(ffi.buffer(pointer[0], size)).cast("B")
+
+    def _in_one_frame(self, ptr: Any) -> SChunk:
+        """Return a contiguous super-chunk in memory with the same chunks and metalayers."""
+
+        def chunks() -> Iterator[memoryview]:
+            for number in range(ptr.nchunks):
+                chunk = self._chunk(ptr, number)
+                yield memoryview(ffi.buffer(chunk.pointer, chunk.size)).cast("B")
+
+        compression, meta = Compression.of(ptr), _contents(ptr)
+        new = SChunk.create(compression, ptr.typesize, ptr.blocksize, meta, contiguous=True)
+        VLMeta(new).update(VLMeta(self).to_dict())
+        new.fill(chunks(), ptr.nchunks)
+        return new
+
+    def _unexport(self, view: object) -> None:
+        self._exports.discard(view)
+
+
+def _from_frame(data: Any, size: int, *, copy: bool) -> Any:
+    """Return the `blosc2_schunk *` in a frame; NULL where it is none."""
+    pointer = data
+    if copy:
+        memory = lib.malloc(max(size, 1))
+        if memory == ffi.NULL:
+            raise MemoryError(f"no memory for a frame of {size} bytes")
+        ffi.memmove(memory, data, size)
+        pointer = ffi.cast("uint8_t *", memory)
+        if size >= HEADER_MIN and not any(ffi.buffer(pointer, size)[_NBYTES]):
+            # What chunks had that are gone would be left free before the next one.
+            ffi.memmove(pointer + _CBYTES, bytes(8), 8)
+    ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
+    if ptr != ffi.NULL:
+        # A frame in memory of our own may grow; one in the user's memory must be left alone.
+        lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
+    elif copy:
+        lib.free(pointer)
+    return ptr
+
+
+def _contents(ptr: Any) -> dict[str, bytes]:
+    return {name: content_of(layer) for name, layer in layers_of(ptr).items()}
+
+
+@contextmanager
+def _writing(stored: Stored) -> Iterator[None]:
+    """Turn errors of the system into ours."""
+    try:
+        yield
+    except CatervaError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{stored.path!r} cannot be changed: {error}") from error
+
+
+def _open_stored(stored: Stored) -> tuple[Any, Version | None]:
+    """Return a `blosc2_schunk *` for what is stored now, and the file's version.
+
+    Raises
+    ------
+    FormatError
+        For a file that is no frame.
+    StorageError
+        For one that cannot be read, or was changed meanwhile.
+    """
+    with stored.unchanged() as status, open(stored.index, "rb", buffering=0) as file:
+        frame, path = FileFrame(file), stored.real
+        try:
+            check_header_room(frame.read(0, 16), status)
+            check_stored(frame.read, frame.size, path)
+        except FormatError as error:
+            raise FormatError(f"{stored.path!r} is no Blosc2 frame: {error}") from None
+        ptr = lib.blosc2_schunk_open(os.fsencode(path))
+        if ptr == ffi.NULL:
+            check_descriptors(path, "opened")  # which would explain it
+            raise FormatError(f"{stored.path!r} is no Blosc2 frame")
+        owner = ffi.gc(ptr, lib.blosc2_schunk_free)
+        _unseal(owner, frame)
+    return owner, stamp_of(status)
+
+
+def _unseal(ptr: Any, frame: FileFrame | MemoryFrame) -> None:
+    """Compare a frame that was opened with its checksums, and open them in C-Blosc2's copy.
+
+    It writes that copy with each change, which makes the checksums wrong that it has read.
+
+    Raises
+    ------
+    FormatError
+    """
+    layer = layers_of(ptr).get(LAYER)
+    if layer is not None:
+        check_seal(frame)
+        ffi.memmove(layer.content, OPEN_SEAL, min(layer.content_len, len(OPEN_SEAL)))

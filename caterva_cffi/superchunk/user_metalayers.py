@@ -1,0 +1,185 @@
+"""The metalayers of a super-chunk, as mappings of their names to bytes.
+
+They are read from C-Blosc2's memory. Its own functions for those of variable length look into the
+file first, and read all of them anew where it seems to be another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from caterva_cffi.binding.buffers import as_bytes
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.library import ffi, lib
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.format.frame import UNQUESTIONED
+from caterva_cffi.planning.layout import decode_plain
+
+if TYPE_CHECKING:
+    from caterva_cffi.superchunk.schunk import SChunk
+
+__all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "layers_of"]
+
+MOST = 2**31 - 1 - (1 << 16)
+"""Bytes of metalayers: C-Blosc2 counts those of a header in 32 bits, with their names."""
+
+
+def layers_of(ptr: Any) -> dict[str, Any]:
+    """Return the metalayers of a `blosc2_schunk *`, by name."""
+    return {_name_of(layer): layer for layer in ffi.unpack(ptr.metalayers, ptr.nmetalayers)}
+
+
+def _variable_layers_of(ptr: Any) -> dict[str, Any]:
+    return {_name_of(layer): layer for layer in ffi.unpack(ptr.vlmetalayers, ptr.nvlmetalayers)}
+
+
+def _name_of(layer: Any) -> str:
+    name: bytes = ffi.string(layer.name)
+    return name.decode(errors="surrogateescape")
+
+
+def content_of(layer: Any) -> bytes:
+    """Return the bytes of a metalayer."""
+    return bytes(ffi.buffer(layer.content, layer.content_len)) if layer.content_len else b""
+
+
+def _key_of(name: object) -> str:
+    """Return a name as the mappings have it; an empty one for what cannot be one."""
+    try:
+        encoded = name.encode(errors="surrogateescape") if isinstance(name, str) else name
+    except UnicodeEncodeError:
+        return ""
+    return encoded.decode(errors="surrogateescape") if isinstance(encoded, bytes) else ""
+
+
+def check_name(name: str | bytes) -> bytes:
+    """Return the bytes of a metalayer's name.
+
+    Raises
+    ------
+    TypeError
+    ArgumentError
+    """
+    if not isinstance(name, (str, bytes)):
+        raise TypeError(f"metalayer name is {name!r}; expected str or bytes")
+    try:
+        encoded = name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise ArgumentError(f"metalayer name {name!r} is no text that has bytes") from None
+    if not 0 < len(encoded) <= lib.BLOSC2_METALAYER_NAME_MAXLEN or b"\0" in encoded:
+        raise ArgumentError(
+            f"metalayer name {name!r}; expected 1 to {lib.BLOSC2_METALAYER_NAME_MAXLEN} bytes "
+            "without NUL"
+        )
+    return encoded
+
+
+class _Layers(Mapping[str, bytes]):
+    """What fixed and variable-length metalayers share; values are bytes, usually msgpack."""
+
+    def __init__(self, schunk: SChunk) -> None:
+        self._schunk = schunk
+
+    def __len__(self) -> int:
+        with self._schunk.reading() as ptr:
+            return len(self._all(ptr))
+
+    def __iter__(self) -> Iterator[str]:
+        with self._schunk.reading() as ptr:
+            return iter(self._all(ptr))
+
+    def __contains__(self, name: object) -> bool:
+        with self._schunk.reading() as ptr:
+            return _key_of(name) in self._all(ptr)
+
+    def __getitem__(self, name: str | bytes) -> bytes:
+        with self._schunk.reading() as ptr:
+            layer = self._all(ptr).get(_key_of(name))
+            if layer is None:
+                raise KeyError(name)
+            return self._content(layer, f"metalayer {name!r}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.to_dict()!r})"
+
+    def to_dict(self) -> dict[str, bytes]:
+        """Return all of them, as they are at one moment."""
+        with self._schunk.reading() as ptr:
+            return {
+                name: self._content(layer, f"metalayer {name!r}")
+                for name, layer in self._all(ptr).items()
+            }
+
+    def _all(self, ptr: Any) -> dict[str, Any]:
+        """Return the metalayers as C-Blosc2 has them."""
+        raise NotImplementedError
+
+    def _content(self, layer: Any, what: str) -> bytes:
+        raise NotImplementedError
+
+
+class Meta(_Layers):
+    """The metalayers of an array: bytes by name, of a length that is fixed at creation."""
+
+    def _all(self, ptr: Any) -> dict[str, Any]:
+        return layers_of(ptr)
+
+    def _content(self, layer: Any, what: str) -> bytes:
+        return content_of(layer)
+
+    def __setitem__(self, name: str | bytes, content: Any) -> None:
+        """Replace a metalayer by one of the same length.
+
+        Raises
+        ------
+        KeyError
+            For a name that was not given at creation.
+        ValueError
+            For another length.
+        """
+        data = as_bytes(content, f"metalayer {name!r}")
+        with self._schunk.changing() as ptr:
+            old = len(self[name])
+            if len(data) != old:
+                raise ArgumentError(
+                    f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
+                    "the length of a metalayer cannot change"
+                )
+            what, key = f"writing metalayer {name!r}", check_name(name)
+            self._schunk.write(what, lib.blosc2_meta_update, ptr, key, data, len(data))
+
+
+class VLMeta(_Layers, MutableMapping[str, bytes]):
+    """The variable-length metalayers of an array: bytes by name, added and changed at any time."""
+
+    def _all(self, ptr: Any) -> dict[str, Any]:
+        return _variable_layers_of(ptr)
+
+    def _content(self, layer: Any, what: str) -> bytes:
+        return decode_plain(content_of(layer), None, what).tobytes()
+
+    def __setitem__(self, name: str | bytes, content: Any) -> None:
+        data = as_bytes(content, f"metalayer {name!r}")
+        key = check_name(name)
+        if len(data) > MOST:
+            raise ArgumentError(f"metalayer {name!r}: {len(data)} bytes; at most {MOST} fit")
+        # Much that is stored in little would be refused where it is read.
+        large = len(data) > UNQUESTIONED
+        compression = Compression(clevel=0) if large else Compression()
+        cparams = compression.to_cparams(1, 0)
+        with self._schunk.changing() as ptr:
+            write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
+            # C-Blosc2 takes thousands, but writes at most these to a frame.
+            most = lib.BLOSC2_MAX_METALAYERS
+            if name not in self and ptr.nvlmetalayers >= most:
+                raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
+            what = f"writing metalayer {name!r}"
+            self._schunk.write(what, write, ptr, key, data, len(data), cparams)
+
+    def __delitem__(self, name: str | bytes) -> None:
+        with self._schunk.changing() as ptr:
+            if name not in self:
+                raise KeyError(name)
+            what, key = f"deleting metalayer {name!r}", check_name(name)
+            self._schunk.write(what, lib.blosc2_vlmeta_delete, ptr, key)

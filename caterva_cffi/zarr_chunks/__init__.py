@@ -1,0 +1,1 @@
+"""The chunks of Zarr arrays."""

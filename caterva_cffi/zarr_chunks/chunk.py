@@ -1,0 +1,278 @@
+"""One chunk of a Zarr array, and the frame in which it is stored.
+
+The frame has the chunk's shape, and its dtype in little-endian byte order. Zarr pads the chunks at
+the array's edges with the fill value, and leaves out those that hold nothing else.
+
+Nothing here does input or output: reading and writing are generators of steps (`plan.run`), which
+ask for ranges of the stored object, and for work that takes a while.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from zarr.core.buffer import cpu
+
+from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.codecs.editing import FrameEditor
+from caterva_cffi.codecs.parameters import Parameters, grid_of
+from caterva_cffi.dtypes import as_dtype, frame_dtype
+from caterva_cffi.engine.fetching import Fetching
+from caterva_cffi.engine.reading import stamp_of
+from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
+from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.planning import cache
+from caterva_cffi.planning.layout import Layout, whole_layout
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
+from caterva_cffi.steps import WHOLE, MissingError, Range
+from caterva_cffi.zarr_chunks import stores
+from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
+
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+    from zarr.core.buffer import Buffer, NDBuffer
+
+__all__ = ["Asked", "Chunk", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps let others do, best in a thread of its own.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes that it reads and writes.
+    action : callable
+        Gives the result.
+    """
+
+    nbytes: int
+    action: Callable[[], Any]
+
+
+Asked: TypeAlias = list[Range] | Work
+"""What steps ask for: ranges of an object, or the result of work."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a Zarr array.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        How its items become a frame.
+    spec : ArraySpec
+        What Zarr says of it.
+    """
+
+    parameters: Parameters
+    spec: ArraySpec
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of its items in memory."""
+        return self.spec.dtype.to_native_dtype()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its items."""
+        return math.prod(self.spec.shape) * self.dtype.itemsize
+
+    def nbytes_of(self, selection: Any) -> int:
+        """Return how many bytes the items of a selection have."""
+        return math.prod(normalize(selection, self.spec.shape).shape) * self.dtype.itemsize
+
+    # --- all of it ----------------------------------------------------------------------------
+
+    def encode(self, items: NDBuffer) -> Buffer:
+        """Return the frame of all items.
+
+        Parameters
+        ----------
+        items : NDBuffer
+            What codecs before this one made of a chunk: items of the chunk's shape and dtype, or
+            as many bytes of others, which are stored as they are.
+
+        Raises
+        ------
+        ArgumentError
+            For another number of bytes.
+        """
+        lazy = items.lazy_items if isinstance(items, LazyBuffer) else None
+        if lazy is not None:
+            with _pointing_to_verify():
+                return self._as_buffer(lazy.edited())
+        return self._as_buffer(self.parameters.to_frame(self._stored_items(items)))
+
+    def _stored_items(self, items: NDBuffer) -> npt.NDArray[Any]:
+        """Return items in the dtype in which they are stored."""
+        array = items.as_numpy_array()
+        dtype = self.dtype.newbyteorder("<")
+        if array.dtype.newbyteorder("<") == dtype and array.shape == self.spec.shape:
+            return as_dtype(array, dtype).view(frame_dtype(dtype))
+        if array.nbytes != self.nbytes:
+            raise ArgumentError(
+                f"codec 'caterva' got {array.nbytes} bytes, of shape {array.shape} and dtype "
+                f"{array.dtype}; expected {self.nbytes}, a chunk of shape {self.spec.shape} and "
+                f"dtype {self.dtype}"
+            )
+        little = np.ascontiguousarray(as_dtype(array, array.dtype.newbyteorder("<")))
+        return little.reshape(-1).view(frame_dtype(dtype)).reshape(self.spec.shape)
+
+    def decode(self, stored: Buffer) -> NDBuffer:
+        """Return all items of a frame.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        fetching = self._fetching((), get_read_policy("local"))
+        return self._as_ndbuffer(fetching.whole(stores.as_bytes(stored)).decode())
+
+    def decode_lazily(self, stored: Buffer) -> NDBuffer:
+        """Return all items of a frame, which are decoded when somebody looks at them.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        frame = stores.as_bytes(stored)
+        with _pointing_to_verify():
+            layout = whole_layout(frame)
+            self._check(layout)
+        if self.spec.prototype.nd_buffer is not cpu.NDBuffer:
+            return self.decode(stored)
+
+        def read(key: Any) -> npt.NDArray[Any]:
+            fetching = self._fetching(key, get_read_policy("local"))
+            with _pointing_to_verify():
+                return _with_dtype(fetching.whole(frame).decode(), self.dtype, self.dtype)
+
+        def edit(assignments: Sequence[Assignment]) -> memoryview:
+            compression = self.parameters.compression
+            editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
+            for selection, value in assignments:
+                editor.write(selection, _with_dtype(value, layout.dtype, self.dtype))
+            return editor.to_frame()
+
+        items = LazyItems(self.spec.shape, self.dtype, read, edit)
+        return LazyBuffer(cast("npt.NDArray[Any]", items))
+
+    # --- a part of it -------------------------------------------------------------------------
+
+    def read_steps(
+        self, byte_getter: Any, selection: Any, status: os.stat_result | None = None
+    ) -> Generator[Asked, Any, NDBuffer | None]:
+        """Read and decode a selection; None for a chunk that is not stored.
+
+        Parameters
+        ----------
+        byte_getter : ByteGetter
+            Where the chunk is, which says what reading costs.
+        selection : tuple
+        status : os.stat_result, optional
+            Of the file in which the chunk is.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        fetching = self._fetching(selection, stores.policy_of(byte_getter))
+        size = None if status is None else status.st_size
+        stamp = None if status is None else stamp_of(status)
+        begin = partial(fetching.steps, size)
+        try:
+            with stores.naming(byte_getter):
+                fetched = yield from cache.shared.steps(begin, stores.identity(byte_getter), stamp)
+                is_whole = fetched.stored is not None
+                try:
+                    if fetched.crowd and not is_whole:
+                        items = yield from fetched.crowd_steps()
+                    else:
+                        items = yield Work(fetched.nbytes, fetched.decode)
+                except Exception as error:
+                    final = isinstance(error, (MissingError, CatervaError))
+                    if (
+                        size is not None
+                        or is_whole
+                        or (final and not isinstance(error, FormatError))
+                    ):
+                        raise
+                    # It may have been replaced between two requests.
+                    [stored] = yield [WHOLE]
+                    whole = fetching.whole(stored)
+                    items = yield Work(whole.nbytes, whole.decode)
+        except MissingError:
+            return None
+        return self._as_ndbuffer(items)
+
+    # --- what all of them share ---------------------------------------------------------------
+
+    def _fetching(self, selection: Any, policy: ReadPolicy) -> Fetching:
+        shape = self.spec.shape
+        usual = grid_of(self.parameters, shape, self.dtype.itemsize)
+        return Fetching(normalize(selection, shape), usual, policy, self._check)
+
+    def _check(self, layout: Layout) -> None:
+        """Compare a stored frame with the array's metadata.
+
+        Raises
+        ------
+        FormatError
+        """
+        dtype = self.dtype
+        kinds = {layout.dtype.kind, dtype.kind}
+        if (
+            layout.grid.shape != self.spec.shape
+            or layout.grid.itemsize != dtype.itemsize
+            # Numbers name their type everywhere; of other items writers may know the size alone.
+            or (len(kinds) > 1 and kinds <= set("biufc"))
+        ):
+            raise FormatError(
+                f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
+                f"the array's chunks have shape {self.spec.shape} and dtype {dtype}"
+            )
+        if layout.header.sparse:
+            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+        if self.parameters.checksum and not layout.grid.checksums:
+            raise FormatError("the stored frame has no checksums, which the array's codec writes")
+
+    def _as_buffer(self, frame: memoryview) -> Buffer:
+        return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
+
+    def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
+        native = _with_dtype(items, self.dtype, self.dtype)
+        return self.spec.prototype.nd_buffer.from_numpy_array(native)
+
+
+@contextmanager
+def _pointing_to_verify() -> Iterator[None]:
+    """Say in errors how to find the chunk, which Zarr names to no codec that it hands bytes to."""
+    try:
+        yield
+    except CatervaError as error:
+        error.add_note("`python -m caterva_cffi verify` names the chunks that are damaged.")
+        raise
+
+
+def _with_dtype(
+    items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Return items in another dtype of the same size: of a frame in the array's, or back."""
+    if items.dtype == dtype:
+        return items
+    if of_array.kind in "SV" and of_array.names is None:
+        return items.view(dtype)  # an array of bytes has those of the frame
+    # Frames that do not name their items' dtype hold them in little-endian byte order.
+    little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
+    return as_dtype(little, dtype)

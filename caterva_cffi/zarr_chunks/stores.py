@@ -1,0 +1,239 @@
+"""Objects in Zarr's stores, read by ranges of bytes and written, at once or asynchronously."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from zarr.abc.store import RangeByteRequest
+from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
+
+from caterva_cffi.errors import CatervaError, FormatError
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
+from caterva_cffi.steps import WHOLE, MissingError, Range
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+__all__ = [
+    "as_bytes",
+    "identity",
+    "key_of",
+    "local_path",
+    "naming",
+    "policy_of",
+    "read",
+    "read_async",
+    "reader",
+    "reader_async",
+]
+
+
+def as_bytes(buffer: Buffer) -> memoryview:
+    """Return the bytes of one of Zarr's buffers, without a copy where they are in memory."""
+    return memoryview(buffer.as_numpy_array()).cast("B")
+
+
+def key_of(byte_getter: Any) -> str:
+    """Return what an object is called, for people."""
+    return str(getattr(byte_getter, "path", "a chunk of a shard"))
+
+
+@contextmanager
+def naming(byte_getter: Any) -> Iterator[None]:
+    """Say in errors which of the store's objects they are about; in those of others by a note."""
+    try:
+        yield
+    except CatervaError as error:
+        raise type(error)(f"{key_of(byte_getter)!r}: {error}", error.code) from error
+    except MissingError:
+        raise
+    except Exception as error:
+        error.add_note(f"This was about {key_of(byte_getter)!r}.")
+        raise
+
+
+def identity(byte_getter: Any) -> Hashable:
+    """Return a name of an object in this process. A store that is gone may pass it on."""
+    return id(getattr(byte_getter, "store", byte_getter)), key_of(byte_getter)
+
+
+def _innermost(store: Any) -> Any:
+    """Return the store behind Zarr's wrappers."""
+    while hasattr(store, "_store"):
+        store = store._store
+    return store
+
+
+def policy_of(byte_getter: Any) -> ReadPolicy:
+    """Return how much to read at a time from where an object is stored."""
+    if isinstance(byte_getter, StorePath):
+        store = _innermost(byte_getter.store)
+        if not isinstance(store, (LocalStore, MemoryStore, ZipStore)):
+            return get_read_policy("remote")
+    return get_read_policy("local")
+
+
+def local_path(byte_getter: Any) -> str | None:
+    """Return the file in which an object is, if nothing stands between it and the store."""
+    if isinstance(byte_getter, StorePath) and type(byte_getter.store) is LocalStore:
+        return os.path.join(byte_getter.store.root, byte_getter.path)
+    return None
+
+
+def _requests(ranges: Sequence[Range]) -> list[RangeByteRequest | None]:
+    return [None if part == WHOLE else RangeByteRequest(*part) for part in ranges]
+
+
+def _found(buffer: Buffer | None, byte_getter: Any) -> memoryview:
+    if buffer is None:
+        raise MissingError(key_of(byte_getter))
+    return as_bytes(buffer)
+
+
+def reader(
+    byte_getter: Any, prototype: BufferPrototype
+) -> Callable[[Sequence[Range]], list[memoryview]]:
+    """Return what reads ranges of an object, several times, of one version if the store can."""
+    if not _is_in_memory(byte_getter):
+        return lambda ranges: read(byte_getter, prototype, ranges)
+    version: list[memoryview] = []
+
+    def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+        if not version or WHOLE in ranges:
+            version[:] = read(byte_getter, prototype, [WHOLE])
+        return _parts(version[0], ranges)
+
+    return read_parts
+
+
+def reader_async(
+    byte_getter: Any, prototype: BufferPrototype, concurrency: int
+) -> Callable[[Sequence[Range]], Awaitable[list[memoryview]]]:
+    """Return what reads ranges of an object, so many at a time; see `reader`."""
+    if type(getattr(byte_getter, "store", None)) is ObjectStore:
+        return _Tagged(byte_getter, concurrency).read
+    if not _is_in_memory(byte_getter):
+        return lambda ranges: read_async(byte_getter, prototype, ranges, concurrency)
+    version: list[memoryview] = []
+
+    async def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+        if not version or WHOLE in ranges:
+            version[:] = await read_async(byte_getter, prototype, [WHOLE], 1)
+        return _parts(version[0], ranges)
+
+    return read_parts
+
+
+def _is_in_memory(byte_getter: Any) -> bool:
+    """Whether a whole object is had without a copy."""
+    return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
+
+
+def _parts(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:
+    return [data if part == WHOLE else data[slice(*part)] for part in ranges]
+
+
+class _Tagged:
+    """Reads ranges of an object of obstore, whose answers name the object's version.
+
+    Parameters
+    ----------
+    byte_getter : StorePath
+    concurrency : int
+    """
+
+    def __init__(self, byte_getter: StorePath, concurrency: int) -> None:
+        self._store = cast("ObjectStore[Any]", byte_getter.store).store
+        self._path = byte_getter.path
+        self._limit = asyncio.Semaphore(concurrency)
+        self._tag: Any = None
+
+    async def read(self, ranges: Sequence[Range]) -> list[memoryview]:
+        """Read ranges, one request for each.
+
+        Raises
+        ------
+        MissingError
+        FormatError
+            For ranges of several versions.
+        """
+        return list(await asyncio.gather(*map(self._get, ranges)))
+
+    async def _get(self, part: Range) -> memoryview:
+        options = {} if part == WHOLE else {"options": {"range": part}}
+        async with self._limit:
+            try:
+                answer = await sys.modules["obstore"].get_async(self._store, self._path, **options)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise MissingError(self._path) from None
+            if part != WHOLE:
+                tag = answer.meta.get("e_tag"), answer.meta.get("version")
+                self._tag = self._tag or tag
+                if tag != self._tag:
+                    raise FormatError("the object was replaced meanwhile")
+            return memoryview(await answer.bytes_async()).cast("B")
+
+
+def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) -> list[memoryview]:
+    """Read ranges of an object, one request for each.
+
+    Raises
+    ------
+    MissingError
+    """
+    return [
+        _found(byte_getter.get_sync(prototype=prototype, byte_range=request), byte_getter)
+        for request in _requests(ranges)
+    ]
+
+
+async def read_async(
+    byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range], concurrency: int
+) -> list[memoryview]:
+    """Read ranges of an object, one request for each, so many at a time.
+
+    Raises
+    ------
+    MissingError
+    """
+    requests = _requests(ranges)
+    if len(requests) > 1 and hasattr(getattr(byte_getter, "store", None), "get_ranges"):
+        return await _read_by_store(byte_getter, prototype, requests, concurrency)
+    limit = asyncio.Semaphore(concurrency)
+
+    async def get(request: RangeByteRequest | None) -> memoryview:
+        async with limit:
+            return _found(await byte_getter.get(prototype, request), byte_getter)
+
+    return list(await asyncio.gather(*map(get, requests)))
+
+
+async def _read_by_store(
+    byte_getter: StorePath,
+    prototype: BufferPrototype,
+    requests: list[RangeByteRequest | None],
+    concurrency: int,
+) -> list[memoryview]:
+    """Read ranges by the store's own function, which may know a better way than one by one."""
+    found: list[memoryview | None] = [None] * len(requests)
+    groups = byte_getter.store.get_ranges(
+        byte_getter.path,
+        requests,
+        prototype=prototype,
+        max_concurrency=concurrency,
+        max_gap_bytes=0,  # the plan has merged what it pays to merge
+    )
+    try:
+        async for group in groups:
+            for number, buffer in group:
+                found[number] = _found(buffer, byte_getter)
+    except BaseExceptionGroup as group:
+        missing, rest = group.split(FileNotFoundError)
+        error = (rest or group).exceptions[0]
+        raise MissingError(key_of(byte_getter)) if missing and rest is None else error from group
+    return [_found(data, byte_getter) if data is None else data for data in found]
