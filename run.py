@@ -5,7 +5,7 @@
     python3 run.py test [OPTIONS]    the tests, with pytest's options
     python3 run.py lowest [OPTIONS]  tests with the lowest versions that are supported
     python3 run.py peers [NAME ...]  tests of zarr and others with our codecs (--fast, --help)
-    python3 run.py lint              ruff and mypy
+    python3 run.py lint              ruff, mypy and import-linter
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
     python3 run.py which 3.13        where that interpreter is
@@ -449,12 +449,13 @@ def peers(arguments: list[str]) -> int:
 
 
 def lint(arguments: list[str]) -> int:
-    """Check style and types."""
+    """Check style, types, and which way imports point."""
     with only_one():
         python, _ = make_test_environment()
     os.chdir(ROOT)
     commands = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
-    return max(run([python, "-m", *command, *arguments], {}) for command in commands)
+    status = max(run([python, "-m", *command, *arguments], {}) for command in commands)
+    return max(status, run([python.parent / "lint-imports", "--no-logo"], {}))
 
 
 def wheel(arguments: list[str]) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import index
 from typing import Any, Literal, overload
@@ -13,19 +11,16 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.arrays.creation import encode_array, filled, new_array
 from caterva_cffi.arrays.ndarray import NDArray
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import special_chunk
 from caterva_cffi.binding.library import ffi
-from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError, FormatError
 from caterva_cffi.format.frame import START, begins_as_frame, find_frame, frame_length, length_error
-from caterva_cffi.format.metalayers import OWN, encode_geometry
-from caterva_cffi.geometry.grid import Grid, chunk_items, default_partition, growing
-from caterva_cffi.keywords import check_keywords, without_ignored
 from caterva_cffi.sources.opening import source_of
 from caterva_cffi.sources.source import RangeReader
 from caterva_cffi.superchunk.schunk import SChunk
@@ -42,11 +37,6 @@ __all__ = [
     "zeros",
 ]
 
-_COMPRESSION = {
-    "codec", "clevel", "filters", "filtersmeta", "nthreads", "usedict", "splitmode", "codec_meta"
-}  # fmt: skip
-_STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe", "meta", "mode"}
-_KNOWN = _COMPRESSION | _STORAGE
 _LOOKED_THROUGH = 1 << 20
 """Bytes in which a frame is looked for, to say where it is."""
 
@@ -66,60 +56,11 @@ def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[A
     return checked
 
 
-def new_array(
-    shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
-) -> tuple[NDArray, Compression]:
-    """Return a new array whose chunks are yet to be appended."""
-    if not kwargs.keys() <= _KNOWN:
-        kwargs = without_ignored(kwargs)
-        check_keywords(kwargs, _KNOWN | {"dtype"})
-    lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    given = {name: value for name, value in kwargs.items() if name in _COMPRESSION}
-    compression = Compression(**given)
-    chunks, blocks = kwargs.get("chunks"), kwargs.get("blocks")
-    partition = partial(default_partition, blocks=blocks) if chunks is None else None
-    if chunks is None or blocks is None:
-        chunks, blocks = default_partition(growing(lengths), dtype.itemsize, chunks, blocks)
-    grid = Grid(lengths, chunks, blocks, dtype.itemsize, bool(kwargs.get("checksum")))
-    given_meta = kwargs.get("meta") or {}
-    if not isinstance(given_meta, Mapping):
-        raise TypeError(f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes")
-    meta = {
-        (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name): content
-        for name, content in given_meta.items()
-    }
-    if meta.keys() & OWN:
-        names = ", ".join(map(repr, sorted(OWN)))
-        raise ArgumentError(f"metalayers {names} belong to the array itself")
-    schunk = SChunk.create(
-        compression,
-        dtype.itemsize,
-        grid.blocksize,
-        {**encode_geometry(grid, dtype), **meta},
-        contiguous=bool(kwargs.get("contiguous")) or bool(kwargs.get("memframe")),
-        urlpath=kwargs.get("urlpath"),
-        mode=kwargs.get("mode", "x"),
-    )
-    array = NDArray._new(schunk, grid, dtype, compression.nthreads)
-    array._partition = partition
-    return array, compression
-
-
-def _filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
-    """Return the array with its chunks, at its place on the disk."""
-    with array.schunk.discarded_on_error():
-        array.vlmeta.update(vlmeta)
-        array.schunk.fill(chunks, array._grid.nchunks)
-    if array.urlpath is not None:
-        array._set_schunk(array.schunk.complete())
-    return array
-
-
 def _repeat(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
     """Fill an array with one item; None is zeros."""
     nchunks = array._grid.nchunks
     chunk = special_chunk(compression, array._grid, value) if nchunks else b""
-    return _filled(array, repeat(chunk, nchunks))
+    return filled(array, repeat(chunk, nchunks))
 
 
 def empty(
@@ -189,7 +130,7 @@ def zeros(
     -------
     NDArray
     """
-    array, compression = new_array(shape, _item_dtype(itemsize, dtype), kwargs)
+    array, compression = new_array(NDArray, shape, _item_dtype(itemsize, dtype), kwargs)
     return _repeat(array, compression, None)
 
 
@@ -230,8 +171,8 @@ def full(
         # A chunk of one value has no room for such an item size, nor for a checksum of the value.
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         one = np.frombuffer(value, item_dtype).reshape(())
-        return _encode(np.broadcast_to(one, lengths), item_dtype, kwargs)
-    array, compression = new_array(shape, item_dtype, kwargs)
+        return encode_array(NDArray, np.broadcast_to(one, lengths), item_dtype, kwargs)
+    array, compression = new_array(NDArray, shape, item_dtype, kwargs)
     return _repeat(array, compression, value)
 
 
@@ -271,7 +212,7 @@ def from_buffer(
             f"items needs {needed}"
         )
     items = np.frombuffer(ffi.buffer(data), np.uint8)
-    return _encode(items.view(item_dtype).reshape(lengths), item_dtype, kwargs)
+    return encode_array(NDArray, items.view(item_dtype).reshape(lengths), item_dtype, kwargs)
 
 
 def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) -> NDArray:
@@ -293,22 +234,7 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     if isinstance(ndarray, NDArray):
         ndarray = ndarray.read()
     items = as_asked(ndarray, dtype)
-    return _encode(items, check_dtype(items.dtype), kwargs)
-
-
-def _encode(
-    items: npt.NDArray[Any],
-    dtype: np.dtype[Any],
-    kwargs: Mapping[str, Any],
-    vlmeta: Mapping[str, bytes] = {},
-) -> NDArray:
-    array, compression = new_array(items.shape, dtype, kwargs)
-    grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
-    chunks = (
-        kernel.encode(number, parameters, part)
-        for number, part in enumerate(chunk_items(items, grid))
-    )
-    return _filled(array, chunks, vlmeta)
+    return encode_array(NDArray, items, check_dtype(items.dtype), kwargs)
 
 
 def copy(array: NDArray, **kwargs: Any) -> NDArray:
@@ -325,22 +251,7 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     -------
     NDArray
     """
-    with array._one_state():
-        meta = {n: content for n, content in array.meta.to_dict().items() if n not in OWN}
-        vlmeta, items = array.vlmeta.to_dict(), array.read()
-    inherited = {
-        "chunks": array.chunks, "blocks": array.blocks, "checksum": array.checksum, "meta": meta
-    }  # fmt: skip
-    if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
-        del inherited["blocks"]
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    if given.pop("itemsize", None) is not None:
-        warn_caller(
-            "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
-            DeprecationWarning,
-        )
-    items = as_asked(items, given.pop("dtype", None))
-    return _encode(items, check_dtype(items.dtype), {**inherited, **given}, vlmeta)
+    return array.copy(**kwargs)
 
 
 @overload
@@ -467,10 +378,3 @@ def _no_frame(buffer: Any, offset: int | None, error: str) -> str:
 def schunk_to_buffer(array: NDArray) -> memoryview:
     """Return the encoded bytes of an array; see `NDArray.to_cframe`."""
     return array.to_cframe()
-
-
-def _unpickle(frame: bytes, contiguous: bool, read_only: bool) -> NDArray:
-    array = from_cframe(frame, copy=contiguous and not read_only)
-    if contiguous or read_only:
-        return array
-    return array.copy(**dataclasses.asdict(Compression.of(array.schunk.ptr)))

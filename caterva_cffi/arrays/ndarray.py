@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,16 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.arrays import reshaping
+from caterva_cffi.arrays.creation import encode_array
 from caterva_cffi.arrays.info import text_of
 from caterva_cffi.arrays.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.binding.buffers import address, byte_view
 from caterva_cffi.binding.compression import Codec, Compression, Filter
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import ffi
-from caterva_cffi.dtypes import allocate, as_items
+from caterva_cffi.callers import warn_caller
+from caterva_cffi.dtypes import allocate, as_asked, as_items, check_dtype
 from caterva_cffi.engine.reading import check_geometry, reader_of
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
-from caterva_cffi.format.metalayers import decode_geometry
+from caterva_cffi.format.metalayers import OWN, decode_geometry
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid, Partition
 from caterva_cffi.geometry.selection import (
@@ -254,14 +257,23 @@ class NDArray(ReadableArray):
             return f"<caterva_cffi.NDArray, {error}>"
 
     def __reduce__(self) -> Any:
-        from caterva_cffi.arrays import constructors
-
         self._check_open()
         stored = self.schunk.stored
         if stored is not None:
             with self._one_state():
-                return constructors.open, (stored.place, "r" if self.read_only else "a")
-        return constructors._unpickle, (bytes(self.to_cframe()), self.contiguous, self.read_only)
+                return NDArray._open, (stored.place, self.read_only)
+        return NDArray._from_frame, (bytes(self.to_cframe()), self.contiguous, self.read_only)
+
+    @classmethod
+    def _open(cls, path: str, read_only: bool) -> NDArray:
+        return cls(SChunk.open(path, read_only=read_only))
+
+    @classmethod
+    def _from_frame(cls, frame: bytes, contiguous: bool, read_only: bool) -> NDArray:
+        array = cls(SChunk.from_buffer(frame, copy=contiguous and not read_only))
+        if contiguous or read_only:
+            return array
+        return array.copy(**dataclasses.asdict(Compression.of(array.schunk.ptr)))
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -509,8 +521,6 @@ class NDArray(ReadableArray):
         -------
         NDArray
         """
-        from caterva_cffi.arrays import constructors
-
         with self._reading():
             selection = self._select(normalize, key)
             items = self._get(selection)
@@ -519,7 +529,8 @@ class NDArray(ReadableArray):
                 lengths = kwargs.get(name)
                 if lengths is not None and len(lengths) == self.ndim:
                     kwargs[name] = tuple(lengths[d] for d in selection.layout if d >= 0)
-        return constructors.asarray(items, **kwargs)
+        items = as_asked(items, kwargs.pop("dtype", None))
+        return encode_array(type(self), items, check_dtype(items.dtype), kwargs)
 
     def copy(self, **kwargs: Any) -> NDArray:
         """Return a copy.
@@ -534,9 +545,23 @@ class NDArray(ReadableArray):
         -------
         NDArray
         """
-        from caterva_cffi.arrays import constructors
-
-        return constructors.copy(self, **kwargs)
+        with self._one_state():
+            meta = {n: content for n, content in self.meta.to_dict().items() if n not in OWN}
+            vlmeta, items = self.vlmeta.to_dict(), self.read()
+        inherited = {
+            "chunks": self.chunks, "blocks": self.blocks, "checksum": self.checksum, "meta": meta
+        }  # fmt: skip
+        if kwargs.get("chunks") is not None and kwargs.get("blocks") is None:
+            del inherited["blocks"]
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        if given.pop("itemsize", None) is not None:
+            warn_caller(
+                "itemsize has no effect on a copy, as in python-caterva; dtype casts its items",
+                DeprecationWarning,
+            )
+        items = as_asked(items, given.pop("dtype", None))
+        arguments = {**inherited, **given}
+        return encode_array(type(self), items, check_dtype(items.dtype), arguments, vlmeta)
 
     def to_cframe(self) -> memoryview:
         """Return the contiguous frame: the array's encoded bytes, with its metalayers.

@@ -32,7 +32,8 @@ from caterva_cffi.planning.cache import Cache
 from caterva_cffi.planning.chunk import HEADER, chunk_steps
 from caterva_cffi.planning.layout import decode_plain, layout_steps, special_header
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.sources.source import Source
+from caterva_cffi.sources.opening import source_of
+from caterva_cffi.sources.source import RangeReader, Source
 from caterva_cffi.steps import Part, Range, Steps, exactly, run, together
 
 __all__ = ["GROUP_BYTES", "RemoteArray"]
@@ -188,10 +189,14 @@ class RemoteArray(ReadableArray):
         )
 
     def __reduce__(self) -> Any:
-        from caterva_cffi.arrays import constructors
-
         self._check_open()
-        return constructors.open, self._source.to_arguments()
+        return RemoteArray._open, self._source.to_arguments()
+
+    @classmethod
+    def _open(
+        cls, where: str | RangeReader, options: Mapping[str, Any] | None = None
+    ) -> RemoteArray:
+        return cls(source_of(where, options))
 
     def close(self) -> None:
         """Forget what was read; a closed array raises `ClosedError`."""

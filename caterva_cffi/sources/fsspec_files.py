@@ -71,7 +71,7 @@ class Stored(Source):
                 f"{self.name} cannot be pickled: the pickle would show what its URL hides. Open it "
                 "where it is used, or give users and passwords as storage_options"
             )
-        return self._url, "r", self._options
+        return self._url, self._options
 
     def _told(self, action: Callable[[], Any]) -> Any:
         """Do something with the file system, and tell what went wrong as errors of this package."""

@@ -154,4 +154,4 @@ class Given(Source):
 
     def to_arguments(self) -> tuple[Any, ...]:
         """Return what `open` needs to open it again."""
-        return self._reader, "r"
+        return (self._reader,)
