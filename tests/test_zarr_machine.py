@@ -1,22 +1,45 @@
 """The Zarr codec held against zarr's own: the same assignments, accepted and refused, stored, read.
 
-`HYPOTHESIS_PROFILE=long` runs many more sequences (docs/reliability.md).
+`docs/reliability.md` says how to let it run for long.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pytest
 import zarr
 import zarr.core.codec_pipeline as pipelines
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from zarr.codecs import BytesCodec
-from zarr.storage import MemoryStore
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
+import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
+
+obstore = pytest.importorskip("obstore.store")
+fsspec = pytest.importorskip("fsspec")
+
+SEQUENCES = int(os.environ.get("CATERVA_CFFI_SEQUENCES", "100"))
+SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
+AT_ONCE = 1000
+"""Hypothesis remembers what it has tried, and takes longer with each."""
 
 PIPELINES = [n for n in ("BatchedCodecPipeline", "FusedCodecPipeline") if hasattr(pipelines, n)]
 LAYOUTS = ["chunks", "shards"]
@@ -38,6 +61,24 @@ class Asynchronous(MemoryStore):
     """Has no synchronous methods that work, as remote stores have none."""
 
     _supports_sync_io = False
+
+
+def fsspec_store(path):
+    return FsspecStore.from_url(f"memory://{path}")
+
+
+STORES = {
+    "memory": lambda path: MemoryStore(),
+    "asynchronous": lambda path: Asynchronous(),
+    "local": LocalStore,
+    "obstore": lambda path: ObjectStore(obstore.MemoryStore()),
+    "obstore on disk": lambda path: ObjectStore(obstore.LocalStore(path, mkdir=True)),
+    "fsspec": fsspec_store,
+}
+
+
+async def listed(store):
+    return sorted([key async for key in store.list() if not key.endswith(".json")])
 
 
 def wrong_shapes(shape):
@@ -71,15 +112,37 @@ def arrays_of_positions(draw, length, size):
 class Assignments(RuleBasedStateMachine):
     """Two arrays that differ in their codec, and undergo the same."""
 
+    def __init__(self):
+        super().__init__()
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = Path(tempfile.mkdtemp(prefix="machine", dir=memory))
+        self.places = 0
+        self.policy = cat.get_read_policy("local"), cat.get_read_policy("remote")
+        self.cache_size = cat.get_cache_size()
+
+    def teardown(self):
+        cat.set_cache_size(self.cache_size)
+        for name, policy in zip(("local", "remote"), self.policy, strict=True):
+            cat.set_read_policy(name, policy)
+        shutil.rmtree(self.folder)
+        with contextlib.suppress(FileNotFoundError):
+            fsspec.filesystem("memory").rm(str(self.folder), recursive=True)
+
     @initialize(
         data=st.data(),
         pipeline=st.sampled_from(PIPELINES),
         ndim=st.integers(0, 3),
         dtype=st.sampled_from(DTYPES),
         layout=st.sampled_from(LAYOUTS),
-        store=st.sampled_from([MemoryStore, Asynchronous]),
+        store=st.sampled_from(list(STORES)),
+        cache=st.sampled_from([0, 2000, 16 << 20]),
+        whole=st.sampled_from([0.5, 1.0]),
     )
-    def create(self, data, pipeline, ndim, dtype, layout, store):
+    def create(self, data, pipeline, ndim, dtype, layout, store, cache, whole):
+        cat.set_cache_size(cache)
+        for name in ("local", "remote"):
+            cat.set_read_policy(name, cat.ReadPolicy(first=64, gap=0, whole=whole))
+        self.store = STORES[store]
         self.rng = np.random.default_rng(0)
         self.pipeline = pipeline
         lengths = st.integers(0, 9)
@@ -109,12 +172,16 @@ class Assignments(RuleBasedStateMachine):
         else:
             codec = CatervaCodec()
         theirs = BytesCodec(endian=None) if self.dtype.itemsize == 1 else BytesCodec()
-        self.stores = store(), store()
+        self.stores = self.new_stores()
         with self.quiet():
             self.arrays = [
                 zarr.create_array(place, serializer=serializer, **given)
                 for place, serializer in zip(self.stores, (theirs, codec), strict=True)
             ]
+
+    def new_stores(self):
+        self.places += 2
+        return [self.store(self.folder / str(n)) for n in (self.places, self.places + 1)]
 
     def quiet(self):
         stack = zarr.config.set(
@@ -149,7 +216,7 @@ class Assignments(RuleBasedStateMachine):
             raise ours
         else:
             assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
-        keys = [sorted(k for k in s._store_dict if not k.endswith(".json")) for s in self.stores]
+        keys = [sync(listed(store)) for store in self.stores]
         assert keys[0] == keys[1]
         theirs, ours = self.read()
         assert theirs.dtype == ours.dtype
@@ -165,10 +232,10 @@ class Assignments(RuleBasedStateMachine):
             before = self.read()[0]
         elif self.arrays[1].nchunks == 1:
             assert self.read()[1].tobytes() == before.tobytes()
-        documents = [
-            {k: v for k, v in s._store_dict.items() if k.endswith(".json")} for s in self.stores
-        ]
-        self.stores = [type(self.stores[0])(document) for document in documents]
+        stores, self.stores = self.stores, self.new_stores()
+        for old, new in zip(stores, self.stores, strict=True):
+            document = sync(old.get("zarr.json", default_buffer_prototype()))
+            sync(new.set("zarr.json", document))
         with warnings.catch_warnings(), self.quiet():
             config = self.arrays[0].config
             self.arrays = [zarr.open_array(s, mode="r+", config=config) for s in self.stores]
@@ -252,16 +319,29 @@ class Assignments(RuleBasedStateMachine):
         value = self.values(data, shape)
         self.both(lambda z: z.append(value, axis=axis))
 
+    @rule(data=st.data())
+    def read_a_part(self, data):
+        key = tuple(data.draw(indices(n)) for n in self.shape)
+        with warnings.catch_warnings(), self.quiet():
+            theirs, ours = (np.asarray(array[key if key else ...]) for array in self.arrays)
+        assert theirs.shape == ours.shape
+        assert theirs.tobytes() == ours.tobytes()
+
     @rule()
     def reopen(self):
         with warnings.catch_warnings(), self.quiet():
             self.arrays = [zarr.open_array(store, mode="r+") for store in self.stores]
 
 
-class TestAssignments(Assignments.TestCase):
-    settings = settings(
-        deadline=None,
-        max_examples=settings().max_examples,
-        stateful_step_count=12,
-        suppress_health_check=list(HealthCheck),
-    )
+def test_arrays_are_what_they_are_by_the_codec_of_zarr():
+    for first in range(0, SEQUENCES, AT_ONCE):
+        run_state_machine_as_test(
+            seed(SEED + first)(Assignments),
+            settings=settings(
+                max_examples=min(AT_ONCE, SEQUENCES - first),
+                stateful_step_count=12,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+            ),
+        )

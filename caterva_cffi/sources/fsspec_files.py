@@ -68,9 +68,9 @@ class Stored(Source):
         """
         if without_secrets(self._url) != self._url:
             raise UnsupportedError(
-                f"{self.name} cannot be pickled: the pickle would show what its URL hides: give others the URL, "
-                "to call caterva_cffi.open where they use it; or give users and "
-                "passwords as storage_options, which are pickled"
+                f"{self.name} cannot be pickled: the pickle would show what its URL hides. Either "
+                "give others the URL, to call caterva_cffi.open where they use it, or give users "
+                "and passwords as storage_options, which are pickled"
             )
         return self._url, self._options
 
