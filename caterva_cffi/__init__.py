@@ -25,6 +25,7 @@ from caterva_cffi.binding.threads import get_nthreads, set_nthreads
 from caterva_cffi.binding.versions import Versions, versions
 from caterva_cffi.errors import (
     ArgumentError,
+    BusyError,
     CapacityError,
     CatervaError,
     ClosedError,
@@ -42,6 +43,7 @@ from caterva_cffi.verification.verify import verify
 
 __all__ = [
     "ArgumentError",
+    "BusyError",
     "CapacityError",
     "CatervaError",
     "ClosedError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "BusyError",
     "CapacityError",
     "CatervaError",
     "ClosedError",
@@ -60,6 +61,10 @@ class ReadOnlyError(CatervaError, ValueError):
 
 class ClosedError(CatervaError, ValueError):
     """An array that was closed."""
+
+
+class BusyError(CatervaError, RuntimeError):
+    """A use of an array inside another one by the same thread, as by a signal's handler."""
 
 
 class CapacityError(CatervaError, MemoryError):

@@ -29,6 +29,7 @@ WITHOUT_CAUSE = {
 }
 CLASSES = {
     cat.ArgumentError: ValueError,
+    cat.BusyError: RuntimeError,
     cat.CapacityError: MemoryError,
     cat.ClosedError: ValueError,
     cat.FormatError: ValueError,

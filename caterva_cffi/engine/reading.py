@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -149,9 +148,7 @@ class DiskReader:
     def __init__(self, stored: Stored, dtype: np.dtype[Any]) -> None:
         self._stored = stored
         self._dtype = dtype
-        self._lock = threading.Lock()
-        self._version: Version | None = None
-        self._layout: Layout | None = None
+        self._known: tuple[Version, Layout] | None = None
 
     def check(self, grid: Grid) -> None:
         """Raise where what is stored now is of another geometry; see `Reader`."""
@@ -169,13 +166,12 @@ class DiskReader:
 
     def _layout_of(self, status: os.stat_result) -> Layout:
         """Return where the frame's chunks are, if that is still what it was, or read it anew."""
-        version = stamp_of(status)
-        with self._lock:
-            if version is None or version != self._version or self._layout is None:
-                self._version = None
-                self._layout = self._read_layout(status)
-                self._version = version
-            return self._layout
+        version, known = stamp_of(status), self._known
+        if known is not None and version == known[0]:
+            return known[1]
+        layout = self._read_layout(status)
+        self._known = None if version is None else (version, layout)
+        return layout
 
     def _read_layout(self, status: os.stat_result) -> Layout:
         stored = self._stored

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 from weakref import WeakSet
 
@@ -42,7 +43,8 @@ class Cache:
         _caches.add(self)
 
     def _clear(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_used = False
         self._used = 0
         self._entries: OrderedDict[Hashable, tuple[Hashable, dict[Range, bytes]]] = OrderedDict()
 
@@ -53,14 +55,25 @@ class Cache:
 
     def resize(self, nbytes: int) -> None:
         """Set the most bytes to keep."""
+        self._most = nbytes
+        with self._use() as is_free:
+            if is_free:
+                self._shrink()
+
+    @contextmanager
+    def _use(self) -> Iterator[bool]:
+        """Hold off other threads; give False in a handler that interrupts a use by its thread."""
         with self._lock:
-            self._most = nbytes
-            self._shrink()
+            is_free, self._is_used = not self._is_used, True
+            try:
+                yield is_free
+            finally:
+                self._is_used = not is_free
 
     def get(self, key: Hashable, stamp: Hashable) -> Known:
         """Return what is known of an object, if its stamp is still the same."""
-        with self._lock:
-            entry = self._entries.get(key)
+        with self._use() as is_free:
+            entry = self._entries.get(key) if is_free else None
             if entry is None or entry[0] != stamp:
                 return {}
             self._entries.move_to_end(key)
@@ -68,11 +81,12 @@ class Cache:
 
     def put(self, key: Hashable, stamp: Hashable, known: Known) -> None:
         """Keep what is known of an object."""
-        with self._lock:
-            self._drop(key)
-            self._entries[key] = (stamp, dict(known))
-            self._used += _size(known)
-            self._shrink()
+        with self._use() as is_free:
+            if is_free:
+                self._drop(key)
+                self._entries[key] = (stamp, dict(known))
+                self._used += _size(known)
+                self._shrink()
 
     def steps(
         self, begin: Callable[[], Steps[_T]], key: Hashable, stamp: Hashable | None

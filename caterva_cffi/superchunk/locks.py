@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from weakref import WeakSet
+
+from caterva_cffi.errors import BusyError
 
 __all__ = ["ReadWriteLock"]
 
@@ -30,16 +34,18 @@ class _Reading:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
         depth = readers[me] = readers.get(me, 0) + 1
-        if (lock._queue or lock._writer is not None) and depth == 1 and lock._writer != me:
+        if (lock._queue or lock._writer is not None) and depth == 1:
             lock._read_in_turn(me)
 
     def __exit__(self, *exc: object) -> None:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
-        depth = readers.pop(me, 1) - 1  # a fork forgets readers
+        depth = readers.get(me, 1) - 1  # a fork forgets readers
         if depth:
-            readers[me] = depth
-        elif lock._queue:
+            readers[me] = depth  # never gone meanwhile: a writer would come in
+            return
+        readers.pop(me, None)
+        if lock._queue:
             with lock._mutex:
                 lock._condition.notify_all()
 
@@ -59,16 +65,17 @@ class _OrderedReading(_Reading):
         depth = readers[me] = readers.get(me, 0) + 1
         with lock._mutex:
             waiting = bool(lock._queue) or lock._writer is not None
-        if waiting and depth == 1 and lock._writer != me:
+        if waiting and depth == 1:
             lock._read_in_turn(me)
 
     def __exit__(self, *exc: object) -> None:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
-        depth = readers.pop(me, 1) - 1
+        depth = readers.get(me, 1) - 1
         if depth:
             readers[me] = depth
         else:
+            readers.pop(me, None)
             with lock._mutex:
                 lock._condition.notify_all()
 
@@ -84,6 +91,9 @@ class ReadWriteLock:
 
     A thread that reads may read again inside, one that writes may do both. A fork waits for
     other threads to end what they do, and the lock is free in the child.
+
+    A signal's handler, or the end of an object, may come between any two steps of its thread, also
+    of this lock. What it may not do without harm to these raises `BusyError`.
     """
 
     def __init__(self) -> None:
@@ -92,31 +102,57 @@ class ReadWriteLock:
         _locks.add(self)
 
     def _free(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._condition = threading.Condition(self._mutex)
         self._queue: deque[object] = deque()
         self._readers: dict[int, int] = {}
+        self._waiting: set[int] = set()
         self._writer: int | None = None
         self._depth = 0
+        self._entered: FrameType | None = None  # from where the writer came
 
-    def _wait(self, free: Callable[[], bool], enter: Callable[[], None]) -> None:
+    def _wait(self, me: int, free: Callable[[], bool], enter: Callable[[], None]) -> None:
         """Enter when it is this thread's turn and the lock is free; an interrupt gives up both."""
+        if me in self._waiting:  # for a turn that comes before this one
+            raise BusyError(_BUSY)
         turn = object()
+        self._waiting.add(me)
         self._queue.append(turn)
+        self._condition.notify_all()  # what this came into may have been just about to do so
         try:
             while self._queue[0] is not turn or not free():
                 self._condition.wait()
             enter()
         finally:
             self._queue.remove(turn)
+            self._waiting.discard(me)
             self._condition.notify_all()
 
     def _read_in_turn(self, me: int) -> None:
         """Step back from reading, for those that came before."""
+        if self._writer == me:
+            if self._is_inside_a_step(sys._getframe(2)):
+                del self._readers[me]
+                raise BusyError(_BUSY)
+            return
         with self._mutex:
             del self._readers[me]
             self._condition.notify_all()
-            self._wait(lambda: self._writer is None, lambda: self._readers.update({me: 1}))
+            self._wait(me, lambda: self._writer is None, lambda: self._readers.update({me: 1}))
+
+    def _is_inside_a_step(self, frame: FrameType | None) -> bool:
+        """Whether a step of the package called others, that call it: none of its steps does that.
+
+        Frames are looked at as far as the one from which the lock was entered.
+        """
+        left = False
+        while frame is not None and frame is not self._entered:
+            if not _is_ours(frame):
+                left = True
+            elif left and frame.f_code.co_filename != contextlib.__file__:
+                return True
+            frame = frame.f_back
+        return False
 
     def _is_free(self) -> bool:
         return self._writer is None and not self._readers
@@ -129,19 +165,39 @@ class ReadWriteLock:
         me = threading.get_ident()
         return me in self._readers and self._writer != me
 
+    def is_used_here(self) -> bool:
+        """Whether this thread reads or writes."""
+        me = threading.get_ident()
+        return me in self._readers or self._writer == me
+
     def reading(self) -> _Reading:
         """Hold off writers of other threads."""
         return self._reading
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold off all other threads."""
+        """Hold off all other threads.
+
+        Raises
+        ------
+        BusyError
+            Where this thread reads, or what it does in a handler comes into its own change.
+        """
+        frame = sys._getframe(2)
+        if self._writer == threading.get_ident() and self._is_inside_a_step(frame):
+            raise BusyError(_BUSY)
+        with self._held(_outside(frame)):
+            yield
+
+    @contextmanager
+    def _held(self, entered: FrameType | None) -> Iterator[None]:
         me = threading.get_ident()
         with self._condition:
             if self._writer != me:
                 if me in self._readers:
-                    raise RuntimeError("a thread that reads an array cannot change it")
-                self._wait(self._is_free, lambda: self._write(me))
+                    raise BusyError("a thread that reads an array cannot change it")
+                self._wait(me, self._is_free, lambda: self._write(me))
+                self._entered = entered
             self._depth += 1
         try:
             yield
@@ -149,8 +205,23 @@ class ReadWriteLock:
             with self._condition:
                 self._depth -= 1
                 if not self._depth:
-                    self._writer = None
+                    self._writer = self._entered = None
                     self._condition.notify_all()
+
+
+_BUSY = "the array is being used by its own thread, which a handler interrupts"
+_OURS = (os.path.join(os.path.dirname(__file__), ""), contextlib.__file__)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OURS)
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """Return the frame that called the package."""
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return frame
 
 
 _locks: WeakSet[ReadWriteLock] = WeakSet()
@@ -169,7 +240,9 @@ def _before_fork() -> None:
     me = threading.get_ident()
     _forking.held = ExitStack()
     for lock in _all_locks():
-        _forking.held.enter_context(lock.reading() if me in lock._readers else lock.writing())
+        if me not in lock._waiting:  # it is a handler that forks
+            reads = me in lock._readers and lock._writer != me
+            _forking.held.enter_context(lock.reading() if reads else lock._held(None))
 
 
 def _after_fork_in_parent() -> None:

@@ -20,6 +20,7 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.errors import (
     ArgumentError,
+    BusyError,
     CatervaError,
     ClosedError,
     FormatError,
@@ -124,7 +125,7 @@ class SChunk:
         version: Version | None = None,
         keep: Any = None,
     ) -> None:
-        self._owner = owner
+        self._own(owner)
         self._keep = keep
         self._exports: set[object] = set()  # of views; they die in any thread
         self._mixed = False
@@ -344,7 +345,7 @@ class SChunk:
         StorageError
             Where a change was cut off.
         """
-        if self._owner is None:
+        if self._owner is None or self._ended:
             raise ClosedError("the array is closed")
         if self._mixed:
             raise FormatError("chunks differ in size: the array was damaged before it was changed")
@@ -410,7 +411,8 @@ class SChunk:
     def _load(self, stored: Stored) -> None:
         """Read header, metalayers and offsets anew; the caller has the lock alone."""
         self._version = None
-        self._owner, self._version = _open_stored(stored)
+        owner, self._version = _open_stored(stored)
+        self._own(owner)
         self._sealed = LAYER in layers_of(self._owner)
         self.generation += 1
 
@@ -420,8 +422,17 @@ class SChunk:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._owner is None
+        """Whether `close` was called, or the interpreter ended it."""
+        return self._owner is None or bool(self._ended)
+
+    def _own(self, owner: Any) -> None:
+        """Take a C object, and learn when it is freed.
+
+        Of a cycle that it collects, Python ends the objects in any order: some would still use it.
+        """
+        ended: list[bool] = []
+        ffi.gc(owner, None)
+        self._owner, self._ended = ffi.gc(owner, partial(_free, ended)), ended
 
     @property
     def nchunks(self) -> int:
@@ -447,9 +458,13 @@ class SChunk:
         ------
         BufferError
             While a view of its frame is alive.
+        BusyError
+            While this thread reads or changes it.
         """
+        if self.lock.is_used_here():
+            raise BusyError("a thread that uses an array cannot close it meanwhile")
         with self.lock.writing():
-            if self._owner is None:
+            if self.closed:
                 return
             self._check_exports()
             ffi.release(self._owner)
@@ -633,7 +648,7 @@ class SChunk:
             raise StorageError("the chunks that were written cannot be opened")
         old = self._owner
         new.clevel, new.splitmode, new.use_dict = old.clevel, old.splitmode, old.use_dict
-        self._owner = ffi.gc(new, lib.blosc2_schunk_free)
+        self._own(ffi.gc(new, lib.blosc2_schunk_free))
         ffi.release(old)
 
     def insert_chunk(self, number: int, chunk: Any) -> None:
@@ -726,6 +741,11 @@ class SChunk:
 
     def _unexport(self, view: object) -> None:
         self._exports.discard(view)
+
+
+def _free(ended: list[bool], owner: Any) -> None:
+    ended.append(True)
+    lib.blosc2_schunk_free(owner)
 
 
 def _from_frame(data: Any, size: int, *, copy: bool) -> Any:
