@@ -455,7 +455,7 @@ def lint(arguments: list[str]) -> int:
     os.chdir(ROOT)
     commands = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
     status = max(run([python, "-m", *command, *arguments], {}) for command in commands)
-    return max(status, run([python.parent / "lint-imports", "--no-logo"], {}))
+    return max(status, run([python.parent / "lint-imports", "--no-logo", "--no-cache"], {}))
 
 
 def wheel(arguments: list[str]) -> int:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import caterva_cffi as cat
-from caterva_cffi.engine.reading import stamp_of
 from caterva_cffi.planning.cache import Cache, remembering
 from caterva_cffi.steps import run
+from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr import CatervaCodec
 
 

@@ -55,7 +55,7 @@ class Chunk:
         buffers = [ffi.from_buffer("uint8_t[]", bytes(data)) for _, data in pieces]
         located = [(at, len(d), d) for (at, _), d in zip(pieces, buffers, strict=True)]
         try:
-            self.kernel.decode(0, located, (start, count, step), address(out), out.strides)
+            self.kernel.decode([(0, located, (start, count, step), address(out))], out.strides)
         finally:
             assert (memory[:guard] == 0xA5).all()
             assert (memory[guard + size :] == 0xA5).all()

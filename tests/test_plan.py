@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.reading import pieces
+from caterva_cffi.engine.decoding import pieces
 from caterva_cffi.format.frame import FrameHeader, special_of_offset
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.planning.layout import layout_steps, part_steps
@@ -173,7 +173,7 @@ def test_planned_ranges_are_all_that_decoding_needs(drawn, compression, policy):
     expected = items[tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))]
     for kept in ([(0, chunk)], parts[0]):
         found = np.empty(box[1], "i4")
-        array._kernel.decode(0, pieces(kept), box, found.ctypes.data, found.strides)
+        array._kernel.decode([(0, pieces(kept), box, found.ctypes.data)], found.strides)
         assert (found == expected).all()
 
 

@@ -15,6 +15,7 @@ import caterva_cffi as cat
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.encoding import encode_frame
 from caterva_cffi.engine import crowds, fetching
+from caterva_cffi.geometry import cutting
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.layout import whole_layout
@@ -138,7 +139,7 @@ def test_many_small_chunks_come_in_few_requests(frames):
     frame = (frames / "ones").read_bytes()
     reader = Ranges(frame)
     assert (cat.open(reader)[...] == 1).all()
-    assert reader.rounds < 2 + 200_000 / crowds.AT_ONCE + 1
+    assert reader.rounds < 2 + 200_000 / cutting.AT_ONCE + 1
     assert reader.nbytes < 1.1 * len(frame)
 
 
@@ -183,9 +184,11 @@ def test_a_crowd_of_chunks_is_read_as_a_few_are(arrays, data):
     key = data.draw(sides())
     backwards = any(side.step and side.step < 0 for side in key if isinstance(side, slice))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crowds, "MANY", 1)
+        patch.setattr(cutting, "MANY", 1)
         patch.setattr(fetching, "MANY", 1)
-        patch.setattr(crowds, "AT_ONCE", data.draw(st.integers(1, 12)))
+        at_once = data.draw(st.integers(1, 12))
+        patch.setattr(cutting, "AT_ONCE", at_once)
+        patch.setattr(crowds, "AT_ONCE", at_once)
         patch.setattr(crowds, "_SMALL", data.draw(st.sampled_from([0, 1 << 16])))
         patch.setattr(crowds, "_BYTES", data.draw(st.sampled_from([1, 2000, 1 << 20])))
         for array in arrays:
@@ -212,7 +215,7 @@ def in_zarr(items, checksum):
 @pytest.mark.parametrize("kind", ["memory", "file", "remote", "codec"])
 @pytest.mark.parametrize("cbytes", [-1, 31, 1 << 30])
 def test_a_damaged_chunk_among_many_is_named(tmp_path, kind, cbytes):
-    n, damaged = 2 * crowds.MANY, crowds.MANY + 3
+    n, damaged = 2 * cutting.MANY, cutting.MANY + 3
     frame = encode_frame(np.ones(n, "u1"), Grid((n,), (1,), (1,), 1), Compression())
     frame = bytearray(frame)
     at = int(whole_layout(frame).offsets[damaged])

@@ -613,10 +613,10 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
     cat.asarray(np.arange(100), chunks=(50,), blocks=(10,), urlpath=path, contiguous=contiguous)
     reader, writer = cat.open(path, mode="r"), cat.open(path)
     assert reader[99] == 99
-    fetch = reading._run_chunk
+    fetch = reading.read_ranges
 
     def change(*arguments):
-        monkeypatch.setattr(reading, "_run_chunk", fetch)
+        monkeypatch.setattr(reading, "read_ranges", fetch)
         fetched = fetch(*arguments)
         if what == "complete":
             writer[...] = 7
@@ -624,7 +624,7 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
             (path / "changing" if path.is_dir() else tmp_path / "a.changing").touch()
         return fetched
 
-    monkeypatch.setattr(reading, "_run_chunk", change)
+    monkeypatch.setattr(reading, "read_ranges", change)
     with pytest.raises(cat.StorageError, match="chang"):
         reader[...]
     if what == "complete":

@@ -296,12 +296,13 @@ class NDArray(ReadableArray):
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         if not out.size:
             self._check_current()
-        index_arrays.read(self._grid, self._read_box, self._dtype, selection, out)
+        index_arrays.read(self._grid, self._read_boxes, self._dtype, selection, out)
 
-    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
-        """Read a box into an array of its shape; the caller holds the lock."""
-        if dest.size:
-            self._reader.read(self._kernel, self._grid, box, address(dest), dest.strides)
+    def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
+        """Read boxes, each into an array of its shape; the caller holds the lock."""
+        targets = [(box, address(dest), dest.strides) for box, dest in boxes if dest.size]
+        if targets:
+            self._reader.read(self._kernel, self._grid, targets)
 
     def _item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""
@@ -315,7 +316,7 @@ class NDArray(ReadableArray):
                 break
         item = np.ndarray((), self._dtype)  # see `allocate`
         ones = (1,) * grid.ndim
-        self._reader.read(self._kernel, grid, (start, ones, ones), address(item), ones)
+        self._reader.read(self._kernel, grid, [((start, ones, ones), address(item), ones)])
         return item[()]
 
     # --- writing ------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ class NDArray(ReadableArray):
                 f"{selection.shape}"
             ) from None
         if isinstance(selection, Fancy):
-            index_arrays.write(self._grid, self._read_box, self._write_box, selection, items)
+            index_arrays.write(self._grid, self._read_boxes, self._write_box, selection, items)
         else:
             self._write_box(selection.box, lay(items, selection))
 

@@ -22,7 +22,7 @@ from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.interrupts import ask_often
 from caterva_cffi.binding.kernel import Kernel, Piece
 from caterva_cffi.engine.crowds import are_small, crowd_steps
-from caterva_cffi.engine.reading import pieces
+from caterva_cffi.engine.decoding import pieces
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
 from caterva_cffi.format.frame import parse_trailer, special_of_offset
 from caterva_cffi.geometry import index_arrays
@@ -222,7 +222,7 @@ class RemoteArray(ReadableArray):
 
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         with self._naming(), _Groups(self, index_arrays.boxes(self._grid, selection)) as groups:
-            index_arrays.read(self._grid, groups.read, self._dtype, selection, out)
+            index_arrays.read(self._grid, groups.read_boxes, self._dtype, selection, out)
             if groups.have_read:
                 self._source.verify()
 
@@ -386,8 +386,12 @@ class _Groups:
         # What is on its way is not waited for: a signal's handler may have ended this.
         self._ahead = None
 
-    def read(self, box: Box, dest: npt.NDArray[Any]) -> None:
-        """Read a box into an array of its shape."""
+    def read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
+        """Read boxes, each into an array of its shape."""
+        for box, dest in boxes:
+            self._read_box(box, dest)
+
+    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
         if not dest.size:
             return
         array = self._array
@@ -400,7 +404,7 @@ class _Groups:
                 self._read_group()
             self._left -= 1
             place = address(dest) + sum(map(mul, position, dest.strides))
-            array._kernel.decode(number, self._pieces[number], part, place, dest.strides)
+            array._kernel.decode([(number, self._pieces[number], part, place)], dest.strides)
 
     def _read_group(self) -> None:
         """Take what the next boxes of chunks need, and let the group behind it be fetched."""

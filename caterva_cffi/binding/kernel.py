@@ -99,19 +99,17 @@ class Kernel:
             check(code, _place(where.chunk, where.block))
 
     def decode(
-        self, number: int, pieces: Sequence[Piece], box: Box, dest: int, strides: Sequence[int]
+        self, boxes: Sequence[tuple[int, Sequence[Piece], Box, int]], strides: Sequence[int]
     ) -> None:
-        """Decode a box of a chunk.
+        """Decode boxes of chunks, by all threads together.
 
         Parameters
         ----------
-        number : int
-            Which chunk it is, for the error.
-        pieces : sequence of Piece
-            The chunk's bytes, whole or in part: header and offsets first.
-        box : Box
-            In items of the chunk.
-        dest, strides
+        boxes : sequence of (int, sequence of Piece, Box, int)
+            For each box: which chunk it is of, for the error; the chunk's bytes, whole or in part,
+            header and offsets first; the box, in items of the chunk; and the address of its first
+            item's destination, as for `read`.
+        strides
             As for `read`.
 
         Raises
@@ -120,13 +118,18 @@ class Kernel:
             For damaged chunks and unknown codecs or filters.
         """
         where = ffi.new("cat_where *")
-        parts = ffi.new("cat_part[1]")
-        kept = ffi.new("cat_piece[]", list(pieces))
-        parts[0].pieces, parts[0].npieces, parts[0].box = kept, len(kept), box
-        parts[0].dest = ffi.cast("uint8_t *", dest)
-        code = lib.cat_decode(self._grid, parts, 1, strides or ffi.NULL, self.nthreads, where)
+        parts = ffi.new("cat_part[]", len(boxes))
+        kept = []
+        for part, (_, pieces, box, dest) in zip(parts, boxes, strict=True):
+            given = ffi.new("cat_piece[]", pieces)
+            kept.append(given)
+            part.pieces, part.npieces, part.box = given, len(given), box
+            part.dest = ffi.cast("uint8_t *", dest)
+        code = lib.cat_decode(
+            self._grid, parts, len(boxes), strides or ffi.NULL, self.nthreads, where
+        )
         if code < 0:
-            check(code, _place(number, where.block))
+            check(code, _place(boxes[max(where.chunk, 0)][0], where.block))
 
     def decode_many(
         self,

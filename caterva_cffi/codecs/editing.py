@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import allocate
-from caterva_cffi.engine.reading import PartsReader, pieces
+from caterva_cffi.engine.decoding import decode, pieces
 from caterva_cffi.format.frame import TRAILER_MIN, write_seal
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import cut
@@ -60,14 +61,15 @@ class FrameEditor:
         """
         if isinstance(selection, Fancy):
             grid = self._layout.grid
-            index_arrays.write(grid, self._read_box, self._write_box, selection, items)
+            index_arrays.write(grid, self._read_boxes, self._write_box, selection, items)
         else:
             self._write_box(selection.box, lay(items, selection))
 
-    def _read_box(self, box: Box, dest: npt.NDArray[Any]) -> None:
+    def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
         grid = self._layout.grid
-        parts = {number: self._chunk(number) for number, _, _ in cut(grid, box)}
-        PartsReader(parts).read(self._kernel, grid, box, address(dest), dest.strides)
+        for box, dest in boxes:
+            parts = {number: self._chunk(number) for number, _, _ in cut(grid, box)}
+            decode(self._kernel, parts, grid, [(box, address(dest), dest.strides)])
 
     def _chunk(self, number: int) -> list[tuple[int, Any]]:
         changed = self._changed.get(number)
@@ -90,7 +92,7 @@ class FrameEditor:
         if chunk is None:
             whole = allocate(grid.chunks, items.dtype)
             every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
-            kernel.decode(number, [piece], every, address(whole), whole.strides)
+            kernel.decode([(number, [piece], every, address(whole))], whole.strides)
             within: list[Any] = [
                 slice(first, first + (n - 1) * step + 1, step)
                 for first, n, step in zip(*box, strict=True)

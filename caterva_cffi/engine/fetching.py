@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,7 +15,7 @@ from caterva_cffi import memory_pool
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.engine.crowds import crowd_steps
-from caterva_cffi.engine.reading import PartsReader
+from caterva_cffi.engine.decoding import decode
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import MANY, by_chunk, is_crowd, touched_share
@@ -74,21 +74,19 @@ class Fetched:
         FormatError, UnsupportedError
         """
         grid, dtype = self.layout.grid, self.layout.dtype
-        reader, kernel = PartsReader(self.parts), kernel_of(grid)
+        kernel = kernel_of(grid)
 
-        def read_box(box: Box, dest: npt.NDArray[Any]) -> None:
-            if not dest.size:
-                return
+        def read_boxes(boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
+            targets = [(box, address(dest), dest.strides) for box, dest in boxes if dest.size]
             if not self.crowd:
-                reader.read(kernel, grid, box, address(dest), dest.strides)
+                decode(kernel, self.parts, grid, targets)
                 return
-            steps = crowd_steps(
-                self.layout, kernel, box, address(dest), dest.strides, get_read_policy("local")
-            )
-            run(steps, partial(slices, cast("memoryview", self.stored)))
+            for target in targets:
+                steps = crowd_steps(self.layout, kernel, *target, get_read_policy("local"))
+                run(steps, partial(slices, cast("memoryview", self.stored)))
 
         items = memory_pool.empty(self.wanted.shape, dtype)
-        index_arrays.read(grid, read_box, dtype, self.wanted, items)
+        index_arrays.read(grid, read_boxes, dtype, self.wanted, items)
         return items
 
     def crowd_steps(self) -> Steps[npt.NDArray[Any]]:

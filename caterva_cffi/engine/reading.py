@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import mul
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from caterva_cffi.binding.buffers import pointer
 from caterva_cffi.binding.kernel import Kernel, Piece
 from caterva_cffi.engine.crowds import crowd_steps
+from caterva_cffi.engine.decoding import Target, pieces
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.format.frame import special_of_offset
 from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, cut, is_crowd
@@ -24,12 +25,13 @@ from caterva_cffi.planning.chunk import chunk_steps
 from caterva_cffi.planning.layout import (
     Layout,
     layout_steps,
+    part_steps,
     slices,
     special_header,
     whole_layout,
 )
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.steps import Part, Range, run
+from caterva_cffi.steps import Part, run
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import Stored, Version, stamp_of
 from caterva_cffi.superchunk.schunk import SChunk
@@ -37,13 +39,13 @@ from caterva_cffi.superchunk.schunk import SChunk
 __all__ = [
     "DiskReader",
     "MemoryReader",
-    "PartsReader",
     "Reader",
     "check_geometry",
-    "pieces",
     "reader_of",
-    "stamp_of",
 ]
+
+_GROUP_BYTES = 16 << 20
+"""Stored bytes of the chunks that are read at a time, if they are not those of one chunk."""
 
 
 class Reader(Protocol):
@@ -58,19 +60,8 @@ class Reader(Protocol):
         FormatError
         """
 
-    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
-        """Read a box of the array.
-
-        Parameters
-        ----------
-        kernel : Kernel
-        grid : Grid
-        box : Box
-        dest : int
-            Address of the first item's destination.
-        strides : sequence of int
-            Bytes between items of the destination.
-        """
+    def read(self, kernel: Kernel, grid: Grid, targets: Sequence[Target]) -> None:
+        """Read boxes of the array; what is read of them all is of one state."""
 
     def read_chunk(
         self,
@@ -98,8 +89,14 @@ class MemoryReader:
     def check(self, grid: Grid) -> None:
         """Do nothing; see `Reader`."""
 
-    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
-        """Read a box of the array; see `Reader`."""
+    def read(self, kernel: Kernel, grid: Grid, targets: Sequence[Target]) -> None:
+        """Read boxes of the array; see `Reader`."""
+        for box, dest, strides in targets:
+            self._read_box(kernel, grid, box, dest, strides)
+
+    def _read_box(
+        self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]
+    ) -> None:
         if grid.nchunks <= MANY or not is_crowd(grid, box):
             kernel.read(self._schunk.ptr, box, dest, strides)
             return
@@ -124,7 +121,7 @@ class MemoryReader:
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
         chunk = self._schunk.chunk(number)
-        kernel.decode(number, [(0, chunk.size, chunk.pointer)], box, dest, strides)
+        kernel.decode([(number, [(0, chunk.size, chunk.pointer)], box, dest)], strides)
 
 
 def reader_of(schunk: SChunk, dtype: np.dtype[Any]) -> Reader:
@@ -186,15 +183,23 @@ class DiskReader:
         except OSError as error:
             raise stored.unreadable(error) from error
 
-    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
-        """Read a box of the array; see `Reader`."""
-        with self._opened(grid) as fetch:
-            if is_crowd(grid, box):
-                self._read_crowd(fetch, kernel, box, dest, strides)
-                return
-            for number, part, position in cut(grid, box):
-                place = dest + sum(map(mul, position, strides))
-                kernel.decode(number, fetch(kernel, number, part), part, place, strides)
+    def read(self, kernel: Kernel, grid: Grid, targets: Sequence[Target]) -> None:
+        """Read boxes of the array; see `Reader`."""
+        with self._opened(grid) as frame:
+            few: list[Target] = []
+            for target in targets:
+                if is_crowd(grid, target[0]):
+                    self._read_crowd(frame, kernel, *target)
+                else:
+                    few.append(target)
+            for group in _groups(frame.layout, grid, few):
+                wanted: dict[int, list[Box]] = {}
+                for cells, _ in group:
+                    for number, part, _ in cells:
+                        wanted.setdefault(number, []).append(part)
+                parts = self._fetch(frame, kernel, wanted)
+                for cells, strides in group:
+                    kernel.decode([(n, parts[n], part, dest) for n, part, dest in cells], strides)
 
     def read_chunk(
         self,
@@ -206,27 +211,25 @@ class DiskReader:
         strides: Sequence[int],
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
-        with self._opened(grid) as fetch:
-            kernel.decode(number, fetch(kernel, number, box), box, dest, strides)
+        with self._opened(grid) as frame:
+            parts = self._fetch(frame, kernel, {number: [box]})
+            kernel.decode([(number, parts[number], box, dest)], strides)
 
     def _read_crowd(
-        self,
-        fetch: partial[list[Piece]],
-        kernel: Kernel,
-        box: Box,
-        dest: int,
-        strides: Sequence[int],
+        self, frame: _Opened, kernel: Kernel, box: Box, dest: int, strides: Sequence[int]
     ) -> None:
-        layout, descriptor = fetch.args
+        def fetch(kernel: Kernel, number: int, box: Box) -> list[Piece]:
+            return self._fetch(frame, kernel, {number: [box]})[number]
+
         steps = crowd_steps(
-            layout, kernel, box, dest, strides, get_read_policy("local"),
+            frame.layout, kernel, box, dest, strides, get_read_policy("local"),
             fetch=fetch if self._stored.sparse else None,
         )  # fmt: skip
-        run(steps, partial(read_ranges, descriptor))
+        run(steps, partial(read_ranges, frame.descriptor))
 
     @contextmanager
-    def _opened(self, grid: Grid) -> Iterator[partial[list[Piece]]]:
-        """Open the file, and give a function that reads what a box of a chunk needs.
+    def _opened(self, grid: Grid) -> Iterator[_Opened]:
+        """Open the file while it is read.
 
         Raises
         ------
@@ -234,45 +237,111 @@ class DiskReader:
             For what somebody else changed meanwhile: what was read may be of several states.
         """
         stored = self._stored
-        status = stored.status()
-        layout = self._layout_of(status)
-        self._check(layout, grid)
-        descriptor = -1 if stored.sparse else self._open()
+        if stored.sparse:
+            descriptor, status = -1, stored.status()
+        else:
+            descriptor, status = self._open()
         try:
-            yield partial(self._fetch, layout, descriptor)
+            with self._noticing_changes(status):
+                layout = self._layout_of(status)
+                self._check(layout, grid)
+                yield _Opened(layout, descriptor)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    @contextmanager
+    def _noticing_changes(self, status: os.stat_result) -> Iterator[None]:
+        stored = self._stored
+        try:
+            yield
         except (FormatError, StorageError):
             stored.check_unchanged(status)  # which would explain it
             raise
         except OSError as error:
             raise stored.unreadable(error) from error
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
         stored.check_unchanged(status)
 
-    def _open(self) -> int:
+    def _open(self) -> tuple[int, os.stat_result]:
+        """Open the file of a contiguous frame; return its descriptor and its status."""
+        stored = self._stored
         try:
-            return open_to_read(self._stored.index)
+            descriptor = open_to_read(stored.index)
         except OSError as error:
-            raise self._stored.unreadable(error) from error
+            stored.status()  # which would explain it
+            raise stored.unreadable(error) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            stored.status()  # raises
+        return descriptor, status
 
     def _fetch(
-        self, layout: Layout, descriptor: int, kernel: Kernel, number: int, box: Box
-    ) -> list[Piece]:
+        self, frame: _Opened, kernel: Kernel, wanted: Mapping[int, list[Box]]
+    ) -> dict[int, list[Piece]]:
+        """Read what boxes of chunks need, by the chunks' numbers."""
+        layout, policy = frame.layout, get_read_policy("local")
+        if not self._stored.sparse:
+            steps = part_steps(layout, kernel, wanted, policy)
+            parts = run(steps, partial(read_ranges, frame.descriptor))
+        else:
+            parts = {n: self._fetch_file(layout, kernel, n, boxes) for n, boxes in wanted.items()}
+        return {number: pieces(given) for number, given in parts.items()}
+
+    def _fetch_file(
+        self, layout: Layout, kernel: Kernel, number: int, boxes: list[Box]
+    ) -> list[Part]:
+        """Read what boxes of a chunk need that has a file of its own."""
         offset = int(layout.offsets[number])
         if offset < 0:
-            return pieces([(0, special_header(layout.grid, special_of_offset(offset)))])
-        if not self._stored.sparse:
-            where = (offset, layout.end_of(number))
-            return pieces(_run_chunk(kernel, number, where, box, descriptor))
-        folder = os.path.dirname(self._stored.index)
-        path = os.path.join(folder, f"{offset:08X}.chunk")
+            return [(0, special_header(layout.grid, special_of_offset(offset)))]
+        path = os.path.join(os.path.dirname(self._stored.index), f"{offset:08X}.chunk")
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 where = (0, os.fstat(file.fileno()).st_size)
-                return pieces(_run_chunk(kernel, number, where, box, file.fileno()))
+                steps = chunk_steps(kernel, number, where, b"", boxes, get_read_policy("local"))
+                return run(steps, partial(read_ranges, file.fileno()))
         except OSError as error:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
+
+
+class _Opened(NamedTuple):
+    """A frame that is being read: where its chunks are, and its file unless it is sparse."""
+
+    layout: Layout
+    descriptor: int
+
+
+def _groups(
+    layout: Layout, grid: Grid, targets: Sequence[Target]
+) -> Iterator[list[tuple[list[tuple[int, Box, int]], Sequence[int]]]]:
+    """Cut boxes at the borders of chunks; yield those together whose chunks store few bytes.
+
+    Yields
+    ------
+    list of (cells, strides)
+        Cells are the numbers of chunks, boxes of them, and the addresses of their destinations.
+    """
+    group: list[tuple[list[tuple[int, Box, int]], Sequence[int]]] = []
+    costs: set[int] = set()
+    left = _GROUP_BYTES
+    for box, dest, strides in targets:
+        cells: list[tuple[int, Box, int]] = []
+        for number, part, position in cut(grid, box):
+            if number not in costs:
+                cost = layout.room(number)
+                if costs and cost > left:
+                    if cells:
+                        group.append((cells, strides))
+                    yield group
+                    group, cells, costs, left = [], [], set(), _GROUP_BYTES
+                costs.add(number)
+                left -= cost
+            cells.append((number, part, dest + sum(map(mul, position, strides))))
+        if cells:
+            group.append((cells, strides))
+    if group:
+        yield group
 
 
 def check_geometry(
@@ -298,32 +367,3 @@ def check_geometry(
                 f"{stored.path!r} has {name} {now} now instead of {before}: something else "
                 "changed it; open it again"
             )
-
-
-def _run_chunk(kernel: Kernel, number: int, where: Range, box: Box, descriptor: int) -> list[Part]:
-    steps = chunk_steps(kernel, number, where, b"", [box], get_read_policy("local"))
-    return run(steps, partial(read_ranges, descriptor))
-
-
-class PartsReader:
-    """Reads the parts of chunks that were fetched for a selection.
-
-    Parameters
-    ----------
-    parts : mapping of int to list of Part
-        By the chunks' numbers.
-    """
-
-    def __init__(self, parts: Mapping[int, list[Part]]) -> None:
-        self._pieces = {number: pieces(given) for number, given in parts.items()}
-
-    def read(self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]) -> None:
-        """Read a box of the array; see `Reader`."""
-        for number, part, position in cut(grid, box):
-            place = dest + sum(map(mul, position, strides))
-            kernel.decode(number, self._pieces[number], part, place, strides)
-
-
-def pieces(parts: list[Part]) -> list[Piece]:
-    """Return parts of a chunk as the kernel takes them, alive as long as they are."""
-    return [(at, len(data), pointer(data)) for at, data in parts]

@@ -5,7 +5,8 @@ Reading decodes only the blocks that hold a wanted item; writing rewrites each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -16,9 +17,15 @@ from caterva_cffi.dtypes import allocate
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
 
-__all__ = ["boxes", "read", "write"]
+__all__ = ["ReadBoxes", "boxes", "read", "write"]
 
-_Transfer: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
+ReadBoxes: TypeAlias = Callable[[Sequence[tuple[Box, npt.NDArray[Any]]]], None]
+"""Reads boxes, each into an array of its shape."""
+
+_WriteBox: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
+
+_BYTES = 32 << 20
+"""Of items that are read at a time, from which the wanted ones are taken."""
 
 
 def _cells(positions: IndexArray, chunk: int, block: int) -> IndexArray:
@@ -50,10 +57,11 @@ def _reversal(axes: Sequence[Axis], dims: Sequence[int]) -> tuple[Any, ...]:
 
 Cells: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
+_Cell: TypeAlias = tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]
+_OVERHEAD = 1024  # bytes that a cell's objects take
 
-def _boxes(
-    selection: Fancy, cells: Cells
-) -> Iterator[tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]]:
+
+def _boxes(selection: Fancy, cells: Cells) -> Iterator[_Cell]:
     """Cut a selection into boxes of which each holds the points of one cell.
 
     Yields the box, the index of its points in the box, whose dimensions with index arrays come
@@ -124,32 +132,48 @@ def boxes(grid: Grid, selection: Basic | Fancy) -> list[Box]:
 
 def read(
     grid: Grid,
-    read_box: _Transfer,
+    read_boxes: ReadBoxes,
     dtype: np.dtype[Any],
     selection: Basic | Fancy,
     out: npt.NDArray[Any],
 ) -> None:
     """Read a selection into `out`, decoding only the blocks that hold a wanted item."""
     if isinstance(selection, Basic):
-        read_box(selection.box, lay(out, selection))
+        read_boxes([(selection.box, lay(out, selection))])
         return
     if not selection.dims:  # a 0-d mask that is false
         return
     axes, others = selection.basic.axes, _others(selection)
     points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), dtype)
     reverse = _reversal(axes, others)
-    for box, local, place in _boxes(selection, (grid.chunks, grid.blocks)):
-        items = allocate([axis.count for axis in box], dtype)
-        read_box(box_of(box), items)
-        items = items.transpose(*selection.dims, *others)
-        points[place] = items[(..., *reverse)][local]
+    for cells in _batches(_boxes(selection, (grid.chunks, grid.blocks)), dtype.itemsize):
+        read = [(box_of(box), allocate([axis.count for axis in box], dtype)) for box, *_ in cells]
+        read_boxes(read)
+        for (_, items), (_, local, place) in zip(read, cells, strict=True):
+            view = items.transpose(*selection.dims, *others)
+            points[place] = view[(..., *reverse)][local]
     out[...] = _to_result(selection, points)
+
+
+def _batches(cells: Iterable[_Cell], itemsize: int) -> Iterator[list[_Cell]]:
+    """Yield cells together whose boxes have few items, or one that has many."""
+    batch: list[_Cell] = []
+    left = _BYTES
+    for cell in cells:
+        nbytes = itemsize * math.prod(axis.count for axis in cell[0])
+        if batch and nbytes > left:
+            yield batch
+            batch, left = [], _BYTES
+        batch.append(cell)
+        left -= nbytes + _OVERHEAD
+    if batch:
+        yield batch
 
 
 def write(
     grid: Grid,
-    read_box: _Transfer,
-    write_box: _Transfer,
+    read_boxes: ReadBoxes,
+    write_box: _WriteBox,
     selection: Fancy,
     values: npt.NDArray[Any],
 ) -> None:
@@ -162,7 +186,7 @@ def write(
     reverse = _reversal(axes, others)
     for box, local, place in _boxes(selection, (grid.chunks, grid.chunks)):
         items = allocate([axis.count for axis in box], values.dtype)
-        read_box(box_of(box), items)
+        read_boxes([(box_of(box), items)])
         view = items.transpose(*selection.dims, *others)[(..., *reverse)]
         view[local] = points[place]
         write_box(box_of(box), items)

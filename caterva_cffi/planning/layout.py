@@ -92,6 +92,16 @@ class Layout:
         edges = np.asarray(self._edges, np.int64)
         return edges[np.searchsorted(edges, offsets, "right")]
 
+    def room(self, number: int) -> int:
+        """Return how many bytes are stored of a chunk at most, and a few more."""
+        if self.offsets[number] < 0:
+            return HEADER
+        # Where a chunk was changed, the next one may be far behind it.
+        most = self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks
+        if self.header.sparse:
+            return most
+        return min(self.end_of(number) - int(self.offsets[number]), most)
+
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
         """Return the bytes of a chunk of a frame in memory.
 

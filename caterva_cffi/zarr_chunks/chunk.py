@@ -26,13 +26,13 @@ from caterva_cffi.codecs.editing import FrameEditor
 from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.engine.fetching import Fetching
-from caterva_cffi.engine.reading import stamp_of
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.layout import Layout, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import WHOLE, MissingError, Range
+from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
 

@@ -37,7 +37,7 @@ from zarr.storage import MemoryStore
 with instrumented:
     import caterva_cffi as cat
     from caterva_cffi.binding.kernel import kernel_of
-    from caterva_cffi.engine.reading import PartsReader
+    from caterva_cffi.engine.decoding import decode
     from caterva_cffi.geometry.cutting import by_chunk
     from caterva_cffi.numcodecs import Caterva
     from caterva_cffi.planning import layout as layouts
@@ -201,7 +201,7 @@ def by_ranges(frame: bytes) -> None:
     kernel, boxes = kernel_of(grid), by_chunk(grid, [box])
     parts = run(layouts.part_steps(layout, kernel, boxes, policy), answer)
     items = np.empty(box[1], layout.dtype)
-    PartsReader(parts).read(kernel, grid, box, items.ctypes.data, items.strides)
+    decode(kernel, parts, grid, [(box, items.ctypes.data, items.strides)])
     whole = whole_layout(frame)
     for number in range(min(grid.nchunks, 64)):
         whole.whole_chunk(number, frame)

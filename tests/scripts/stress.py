@@ -28,10 +28,10 @@ from collections import Counter
 import numpy as np
 
 import caterva_cffi as cat
-from caterva_cffi.array import OIndex
-from caterva_cffi.info import InfoReporter
-from caterva_cffi.layers import Meta, VLMeta
-from caterva_cffi.schunk import SChunk
+from caterva_cffi.arrays.info import InfoReporter
+from caterva_cffi.arrays.ndarray import OIndex
+from caterva_cffi.superchunk.schunk import SChunk
+from caterva_cffi.superchunk.user_metalayers import Meta, VLMeta
 
 HANGS = 60  # seconds
 CHUNKS, BLOCKS = (4, 6, 1), (2, 3, 1)
