@@ -16,7 +16,7 @@ import numpy.typing as npt
 from caterva_cffi.binding.compression import Codec, Compression
 from caterva_cffi.binding.kernel import Kernel, special_chunk
 from caterva_cffi.binding.library import check, ffi, lib
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.format.frame import (
     TRAILER_MIN,
     UNQUESTIONED,
@@ -332,6 +332,8 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
     Raises
     ------
     FormatError, UnsupportedError
+    StorageError
+        For a directory whose first chunk cannot be read.
     """
     header = FrameHeader.parse(read(0, min(FrameHeader.length_of(read(0, 16)), size)))
     if not header.nbytes:
@@ -344,10 +346,13 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
         return
     if header.sparse:
         name = os.path.join(path, f"{first:08X}.chunk")
-        if not os.path.exists(name):
-            return
-        with open(name, "rb") as file:
-            start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size
+        try:
+            with open(name, "rb") as file:
+                start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise FormatError(f"{name!r}, the first chunk, is missing") from None
+        except OSError as error:
+            raise StorageError(f"{name!r} cannot be read: {error.strerror or error}") from error
     else:
         start = read(first, first + HEADER)
     if len(start) < HEADER:
@@ -358,6 +363,11 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
         plain and not special and cbytes != HEADER + nbytes
     ):
         raise FormatError(f"the first chunk says that it has {cbytes} bytes for {nbytes}")
+    if nbytes != header.chunksize:
+        raise FormatError(
+            f"the first chunk says that it decodes to {nbytes} bytes; the header says "
+            f"{header.chunksize}"
+        )
 
 
 def encode_offsets(offsets: Sequence[int]) -> npt.NDArray[np.uint8]:

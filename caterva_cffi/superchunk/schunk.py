@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +30,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.format.frame import HEADER_MIN, check_header_room, check_offsets_chunk
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
+from caterva_cffi.planning.chunk import HEADER
 from caterva_cffi.planning.layout import check_stored
 from caterva_cffi.storage.atomic import (
     INDEX_FILE,
@@ -131,6 +133,7 @@ class SChunk:
         self._mixed = False
         self._cut_off = False
         self._writes = 0
+        self._known_offsets: tuple[tuple[int, int], Any] | None = None
         self.lock = ReadWriteLock()
         self.read_only = read_only
         self.contiguous = bool(owner.storage.contiguous)
@@ -590,6 +593,13 @@ class SChunk:
         """Return a C function's result, or raise; a file that is gone explains any error."""
         if code < 0 and self.stored is not None:
             self.stored.status()
+            try:
+                check(code, what)
+            except CatervaError as error:
+                # What C-Blosc2 tells of files is seldom more than that it failed.
+                known = type(error) is not CatervaError
+                kind = type(error) if known else StorageError
+                raise kind(f"{self.path!r}: {error}", code) from None
         return check(code, what)
 
     # --- chunks -------------------------------------------------------------------------------
@@ -605,12 +615,52 @@ class SChunk:
             return self._chunk(ptr, number)
 
     def _chunk(self, ptr: Any, number: int) -> Chunk:
+        stored = self.stored
+        if stored is not None and stored.sparse and 0 <= number < ptr.nchunks:
+            offset = self._offsets(ptr)[number]
+            if offset >= 0:
+                return self._chunk_of_file(stored, ptr, number, offset)
         chunk = ffi.new("uint8_t **")
         needs_free = ffi.new("bool *")
         size = lib.blosc2_schunk_get_chunk(ptr, number, chunk, needs_free)
         self.check(size, f"reading chunk {number}")
         owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
         return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
+
+    def _offsets(self, ptr: Any) -> Any:
+        """Return the offsets of all chunks of a frame, which are decoded once for each state."""
+        state = self.generation, self._writes
+        if self._known_offsets is None or self._known_offsets[0] != state:
+            pointer = lib.blosc2_frame_get_offsets(ptr)
+            if pointer == ffi.NULL:
+                check_descriptors(str(self.path), "read")  # which would explain it
+                raise FormatError(f"{self.path!r}: the offsets of the chunks cannot be read")
+            size = 8 * ptr.nchunks
+            self._known_offsets = state, ffi.gc(pointer, lib.free, size=size)
+        return self._known_offsets[1]
+
+    def _chunk_of_file(self, stored: Stored, ptr: Any, number: int, offset: int) -> Chunk:
+        """Read a chunk's file; C-Blosc2 would believe the length that the chunk says.
+
+        Raises
+        ------
+        StorageError, FormatError
+        """
+        path = os.path.join(stored.place, f"{offset:08X}.chunk")
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
+        if len(data) < HEADER:
+            raise FormatError(f"{path!r} has {len(data)} bytes, too few for chunk {number}")
+        nbytes, _, cbytes = struct.unpack_from("<iii", data, 4)
+        if nbytes != ptr.chunksize or not HEADER <= cbytes <= len(data):
+            raise FormatError(
+                f"{path!r} has {len(data)} bytes; chunk {number} says that it has {cbytes} for "
+                f"{nbytes}, expected to decode to {ptr.chunksize}"
+            )
+        return Chunk(ffi.from_buffer("uint8_t[]", data), cbytes, data, False)
 
     def append_chunk(self, chunk: Any) -> None:
         """Append a compressed chunk, which is copied."""
@@ -695,17 +745,11 @@ class SChunk:
                 with self.stored.unchanged(), open(self.stored.index, "rb") as file:
                     return memoryview(file.read())
         with self._alone() as ptr:
-            if not self.contiguous and ptr.nchunks > _FEW:
+            if not self.contiguous and (self.stored is not None or ptr.nchunks > _FEW):
                 return self._in_one_frame(ptr).to_buffer()
             pointer = ffi.new("uint8_t **")
             needs_free = ffi.new("bool *")
             size = lib.blosc2_schunk_to_buffer(ptr, pointer, needs_free)
-            if size < 0 and self.path is not None:
-                check_descriptors(self.path, "read")  # which would explain it
-                # C-Blosc2 copies chunks as they are: a file of one is gone, or the disk fails.
-                raise StorageError(
-                    f"{self.path!r} cannot be read: a chunk is missing, or the disk fails", size
-                )
             self.check(size, "writing the frame")
             if self._sealed and (needs_free[0] or not self.read_only):
                 seal(MemoryFrame(ffi.buffer(pointer[0], size)))
