@@ -610,9 +610,10 @@ def test_metalayers_of_the_user():
 @pytest.mark.parametrize("what", ["complete", "going on"])
 def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, what):
     path = tmp_path / "a"
-    cat.asarray(np.arange(100), chunks=(50,), blocks=(10,), urlpath=path, contiguous=contiguous)
+    items = np.random.default_rng(0).integers(1 << 62, size=2000)  # more than is read at first
+    cat.asarray(items, chunks=(1000,), blocks=(100,), urlpath=path, contiguous=contiguous)
     reader, writer = cat.open(path, mode="r"), cat.open(path)
-    assert reader[99] == 99
+    assert reader[1999] == items[1999]
     fetch = reading.read_ranges
 
     def change(*arguments):
