@@ -87,3 +87,8 @@ __all__ = [
     "versions",
     "zeros",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, without the modules that they come from."""
+    return sorted(__all__)
