@@ -306,11 +306,13 @@ class NDArray(ReadableArray):
 
     def _item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""
-        self._check_open()
         grid = self._grid
+        if self.schunk.path is not None:  # in memory the reader looks
+            self._check_open()
         start: Sequence[int] = key
         for k, n in zip(key, grid.shape, strict=True):
             if not 0 <= k < n:
+                self._check_open()
                 self._select(normalize, key)  # raises where it is out of bounds
                 start = [k % n for k, n in zip(key, grid.shape, strict=True)]
                 break

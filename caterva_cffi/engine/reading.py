@@ -91,15 +91,16 @@ class MemoryReader:
 
     def read(self, kernel: Kernel, grid: Grid, targets: Sequence[Target]) -> None:
         """Read boxes of the array; see `Reader`."""
+        ptr = self._schunk.ptr
         for box, dest, strides in targets:
-            self._read_box(kernel, grid, box, dest, strides)
+            if grid.nchunks <= MANY or not is_crowd(grid, box):
+                kernel.read(ptr, box, dest, strides)
+            else:
+                self._read_crowd(kernel, grid, box, dest, strides)
 
-    def _read_box(
+    def _read_crowd(
         self, kernel: Kernel, grid: Grid, box: Box, dest: int, strides: Sequence[int]
     ) -> None:
-        if grid.nchunks <= MANY or not is_crowd(grid, box):
-            kernel.read(self._schunk.ptr, box, dest, strides)
-            return
         frame = self._schunk.frame()
         # C-Blosc2 decodes some offsets anew for each chunk; to decode all takes a while too.
         if frame is not None and math.prod(box[1]) > grid.nchunks // 1024:

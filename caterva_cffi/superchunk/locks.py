@@ -210,7 +210,8 @@ class ReadWriteLock:
 
 
 _BUSY = "the array is being used by its own thread, which a handler interrupts"
-_OURS = (os.path.join(os.path.dirname(__file__), ""), contextlib.__file__)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_OURS = (os.path.join(_PACKAGE, ""), contextlib.__file__)
 
 
 def _is_ours(frame: FrameType) -> bool:
