@@ -25,12 +25,13 @@ from zarr.errors import ZarrUserWarning
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import check_items
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, StorageError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
 from caterva_cffi.steps import run, run_async
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import Asked, Chunk, Work
 from caterva_cffi.zarr_chunks.turns import in_thread
@@ -292,13 +293,27 @@ def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDB
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
+    status = os.fstat(descriptor)
+    racy = stamp_of(status) is None
+    seen = []
+
     def answer(asked: Asked) -> Any:
         if isinstance(asked, Work):
             return asked.action()
         with disk_errors(path, "read"):
-            return read_ranges(descriptor, asked)
+            data = read_ranges(descriptor, asked)
+        if racy:
+            seen.append((asked, data))
+        return data
 
     try:
-        return run(chunk.read_steps(byte_getter, selection, os.fstat(descriptor)), answer)
+        items = run(chunk.read_steps(byte_getter, selection, status), answer)
+        now = os.fstat(descriptor)
+        # Where times may stand still: what is read twice alike was there at once in between.
+        if (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or any(
+            read_ranges(descriptor, ranges) != data for ranges, data in seen
+        ):
+            raise StorageError(f"{path!r} was changed in place while it was read; read it again")
+        return items
     finally:
         os.close(descriptor)
