@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice, permutations
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from zlib import crc32
 
 from zarr.abc.codec import (
     ArrayBytesCodec,
@@ -28,7 +29,7 @@ from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError, StorageError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
-from caterva_cffi.steps import run, run_async
+from caterva_cffi.steps import Range, run, run_async
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import stamp_of
@@ -292,28 +293,46 @@ def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDB
             descriptor = open_to_read(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+    try:
+        with disk_errors(path, "read"):
+            return _read_unchanged(descriptor, path, chunk, byte_getter, selection)
+    finally:
+        os.close(descriptor)
 
+
+def _read_unchanged(
+    descriptor: int, path: str, chunk: Chunk, byte_getter: Any, selection: Any
+) -> NDBuffer | None:
+    """Read from an open file.
+
+    Raises
+    ------
+    StorageError
+        Where something writes it in place meanwhile.
+    """
     status = os.fstat(descriptor)
     racy = stamp_of(status) is None
-    seen = []
+    seen: list[Range] = []
+    sums: list[int] = []
 
     def answer(asked: Asked) -> Any:
         if isinstance(asked, Work):
             return asked.action()
-        with disk_errors(path, "read"):
-            data = read_ranges(descriptor, asked)
+        found = read_ranges(descriptor, asked)
         if racy:
-            seen.append((asked, data))
-        return data
+            seen.extend(asked)
+            sums.extend(map(crc32, found))
+        return found
 
-    try:
-        items = run(chunk.read_steps(byte_getter, selection, status), answer)
-        now = os.fstat(descriptor)
-        # Where times may stand still: what is read twice alike was there at once in between.
-        if (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or any(
-            read_ranges(descriptor, ranges) != data for ranges, data in seen
-        ):
-            raise StorageError(f"{path!r} was changed in place while it was read; read it again")
-        return items
-    finally:
-        os.close(descriptor)
+    items = run(chunk.read_steps(byte_getter, selection, status), answer)
+    now = os.fstat(descriptor)
+    changed = (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns)
+    if len(seen) > 1:  # times may stand still; what is read twice alike was there in between
+        changed |= any(
+            crc32(data) != before
+            for part, before in zip(seen, sums, strict=True)
+            for data in read_ranges(descriptor, [part])
+        )
+    if changed:
+        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
+    return items
