@@ -31,9 +31,8 @@ def this_package(tmp_path_factory):
     """Return a directory with the package under test, as an installation would lay it out."""
     directory = tmp_path_factory.mktemp("package")
     package = directory / "caterva_cffi"
-    shutil.copytree(Path(caterva_cffi.__file__).parent, package, ignore=lambda _, names: [
-        name for name in names if not name.endswith(".py")
-    ])  # fmt: skip
+    ignore = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "_native")
+    shutil.copytree(Path(caterva_cffi.__file__).parent, package, ignore=ignore)
     shutil.copy(_libcaterva.__file__, package)  # elsewhere in an editable installation
     metadata = directory / "caterva_cffi-0.dist-info"
     metadata.mkdir()

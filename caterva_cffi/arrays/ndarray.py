@@ -306,19 +306,20 @@ class NDArray(ReadableArray):
 
     def _item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""
-        grid = self._grid
-        if self.schunk.path is not None:  # in memory the reader looks
-            self._check_open()
+        grid, schunk = self._grid, self.schunk
+        ptr = schunk.ptr  # a closed array raises
         start: Sequence[int] = key
         for k, n in zip(key, grid.shape, strict=True):
             if not 0 <= k < n:
-                self._check_open()
                 self._select(normalize, key)  # raises where it is out of bounds
                 start = [k % n for k, n in zip(key, grid.shape, strict=True)]
                 break
         item = np.ndarray((), self._dtype)  # see `allocate`
         ones = (1,) * grid.ndim
-        self._reader.read(self._kernel, grid, [((start, ones, ones), address(item), ones)])
+        if schunk.path is None:
+            self._kernel.read(ptr, (start, ones, ones), address(item), ones)
+        else:
+            self._reader.read(self._kernel, grid, [((start, ones, ones), address(item), ones)])
         return item[()]
 
     # --- writing ------------------------------------------------------------------------------

@@ -40,9 +40,8 @@ class _Reading:
     def __exit__(self, *exc: object) -> None:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
-        depth = readers.get(me, 1) - 1  # a fork forgets readers
-        if depth:
-            readers[me] = depth  # never gone meanwhile: a writer would come in
+        if readers.get(me, 1) > 1:  # a fork forgets readers
+            readers[me] -= 1  # never gone meanwhile: a writer would come in
             return
         readers.pop(me, None)
         if lock._queue:

@@ -130,8 +130,7 @@ class SChunk:
         self._own(owner)
         self._keep = keep
         self._exports: set[object] = set()  # of views; they die in any thread
-        self._mixed = False
-        self._cut_off = False
+        self._spoilt: CatervaError | None = None  # what says why it cannot be used
         self._writes = 0
         self._known_offsets: tuple[tuple[int, int], Any] | None = None
         self.lock = ReadWriteLock()
@@ -350,12 +349,8 @@ class SChunk:
         """
         if self._owner is None or self._ended:
             raise ClosedError("the array is closed")
-        if self._mixed:
-            raise FormatError("chunks differ in size: the array was damaged before it was changed")
-        if self._cut_off:
-            raise StorageError(
-                "a change of the array was cut off: its items are not where they were"
-            )
+        if self._spoilt is not None:
+            raise type(self._spoilt)(*self._spoilt.args)
         return self._owner
 
     @contextmanager
@@ -504,9 +499,11 @@ class SChunk:
                 try:
                     yield ptr
                 finally:
-                    self._mixed = ptr.nchunks > 0 and ptr.chunksize == 0
-            if self._mixed:
-                self.ptr  # noqa: B018, raises
+                    if ptr.nchunks > 0 and ptr.chunksize == 0:
+                        self._spoilt = FormatError(
+                            "chunks differ in size: the array was damaged before it was changed"
+                        )
+            self.ptr  # noqa: B018, raises where that happened
 
     @contextmanager
     def _marked(self) -> Iterator[None]:
@@ -575,7 +572,9 @@ class SChunk:
             if self._writes != before and self.stored is not None:
                 self.stored.broken = True
             elif self._writes != before:
-                self._cut_off = True
+                self._spoilt = StorageError(
+                    "a change of the array was cut off: its items are not where they were"
+                )
             raise
 
     @contextmanager
