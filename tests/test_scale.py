@@ -20,7 +20,7 @@ from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.layout import whole_layout
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.superchunk.schunk import SChunk
+from caterva_cffi.superchunk import schunk
 
 MANY = 1000
 ITEMS = (np.arange(MANY) % 7).astype("u1")  # some chunks are zeros, without bytes of their own
@@ -41,14 +41,18 @@ def written():
 def appended(monkeypatch, tmp_path):
     """The chunks that C-Blosc2 appends to a frame, for which it writes all offsets anew."""
     monkeypatch.chdir(tmp_path)
-    chunks, append = [], SChunk.append_chunk
+    chunks = []
 
-    def count(schunk, chunk):
-        if schunk.contiguous or schunk.path is not None:
-            chunks.append(chunk)
-        append(schunk, chunk)
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(cat.lib, name)
 
-    monkeypatch.setattr(SChunk, "append_chunk", count)
+        def blosc2_schunk_append_chunk(self, ptr, chunk, copy):
+            if ptr.storage.contiguous or ptr.storage.urlpath != cat.ffi.NULL:
+                chunks.append(chunk)
+            return cat.lib.blosc2_schunk_append_chunk(ptr, chunk, copy)
+
+    monkeypatch.setattr(schunk, "lib", Counting())
     return chunks
 
 
