@@ -86,6 +86,9 @@ async def run_async(steps: Generator[_A, Any, _T], answer: Callable[[_A], Awaita
 
 def together(many: dict[_K, Steps[_T]]) -> Steps[dict[_K, _T]]:
     """Run several steps side by side, so that each round asks for the ranges of all."""
+    if len(many) == 1:
+        [(only, steps)] = many.items()
+        return {only: (yield from steps)}
     results: dict[_K, _T] = {}
     asked: dict[_K, list[Range]] = {}
 

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from operator import mul
 from typing import Any, NamedTuple, Protocol
 
@@ -323,6 +324,13 @@ def _groups(
     list of (cells, strides)
         Cells are the numbers of chunks, boxes of them, and the addresses of their destinations.
     """
+    if len(targets) == 1:
+        [(box, dest, strides)] = targets
+        [first, *more] = islice(cut(grid, box), 2)
+        if not more:  # as of small reads
+            number, part, _ = first
+            yield [([(number, part, dest)], strides)]
+            return
     group: list[tuple[list[tuple[int, Box, int]], Sequence[int]]] = []
     costs: set[int] = set()
     left = _GROUP_BYTES
