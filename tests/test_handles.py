@@ -441,3 +441,32 @@ def test_a_chunk_that_cannot_be_deleted_is_named():
     os.remove(max(glob.glob("a/*.chunk")))
     with pytest.raises(cat.StorageError, match=r"'a': deleting chunk 3"):
         array.resize((5, 6))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in directories")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    path = tmp_path / "a"
+    cat.asarray(np.arange(9), urlpath=path, contiguous=True)
+    array = cat.open(path, "r")
+    assert array[3] == 3
+    path.unlink()
+    os.mkfifo(path)
+    for read in (lambda: array[3], lambda: array[...], lambda: array[[1, 2]]):
+        with pytest.raises(cat.StorageError, match="is no file now"):
+            read()
+
+
+def test_subclasses_change_their_shape_too():
+    class Own(cat.NDArray):
+        def __getitem__(self, key):
+            return super().__getitem__(key)
+
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+
+        def read(self, *arguments, **options):
+            return super().read(*arguments, **options)
+
+    array = Own(cat.asarray(np.arange(9), chunks=(4,), blocks=(2,)).schunk)
+    array.insert(2, [7, 7]).append([8]).delete(0, 2).resize((9,))
+    np.testing.assert_array_equal(array[...], [7, 7, 2, 3, 4, 5, 6, 7, 8])

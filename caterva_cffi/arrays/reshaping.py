@@ -21,6 +21,7 @@ from caterva_cffi.errors import ArgumentError
 from caterva_cffi.format.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
+from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.superchunk.schunk import SChunk
 from caterva_cffi.superchunk.user_metalayers import VLMeta
 
@@ -71,7 +72,7 @@ def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SC
             return None
         new = replace(grown, shape=old.shape)
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
-        items = array.read()
+        items = array._get(normalize(..., old.shape))
         parts = enumerate(chunk_items(items, new))
         return _rebuilt(array, new, (kernel.encode(k, parameters, part) for k, part in parts))
 
@@ -134,6 +135,17 @@ def _along(axis: int, start: int, stop: int) -> tuple[Any, ...]:
     return (*(slice(None),) * axis, slice(start, stop))
 
 
+# Not by what subclasses may replace: inside a change it would be taken for a handler.
+
+
+def _read(array: NDArray, axis: int, start: int, stop: int) -> npt.NDArray[Any]:
+    return array._get(normalize(_along(axis, start, stop), array._grid.shape))
+
+
+def _write(array: NDArray, axis: int, start: int, stop: int, items: npt.NDArray[Any]) -> None:
+    array._set(normalize(_along(axis, start, stop), array._grid.shape), items)
+
+
 def _slabs(array: NDArray, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield runs of at most a chunk's length, so that moving items needs little memory."""
     step = max(array.chunks[axis], 1)
@@ -163,9 +175,9 @@ def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int
         with array._changing(), array.schunk.whole_change():
             _resize(array, _with_length(array, axis, length + count))
             for first, last in reversed(list(_slabs(array, axis, start, length))):
-                moved = array[_along(axis, first, last)]
-                array[_along(axis, first + count, last + count)] = moved
-            array[_along(axis, start, start + count)] = items
+                moved = _read(array, axis, first, last)
+                _write(array, axis, first + count, last + count, moved)
+            _write(array, axis, start, start + count, items)
 
 
 def delete(array: NDArray, start: int, count: int, axis: int) -> None:
@@ -180,8 +192,8 @@ def delete(array: NDArray, start: int, count: int, axis: int) -> None:
                 f"of length {length}"
             )
         for begin, end in _slabs(array, axis, first + count, length):
-            moved = array[_along(axis, begin, end)]
-            array[_along(axis, begin - count, end - count)] = moved
+            moved = _read(array, axis, begin, end)
+            _write(array, axis, begin - count, end - count, moved)
         _resize(array, _with_length(array, axis, length - count))
 
 

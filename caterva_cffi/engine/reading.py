@@ -154,7 +154,7 @@ class DiskReader:
         stored = self._stored
         if not stored.held:  # otherwise the geometry is changing
             status = stored.status()
-            self._check(self._layout_of(status), grid)
+            self._check(self._layout_of(status, -1), grid)
             stored.check_unmarked(status)
 
     def _check(self, layout: Layout, grid: Grid) -> None:
@@ -163,21 +163,31 @@ class DiskReader:
             raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
-    def _layout_of(self, status: os.stat_result) -> Layout:
-        """Return where the frame's chunks are, if that is still what it was, or read it anew."""
+    def _layout_of(self, status: os.stat_result, descriptor: int) -> Layout:
+        """Return where the frame's chunks are, if that is still what it was, or read it anew.
+
+        Parameters
+        ----------
+        status : os.stat_result
+            Of the file with header and offsets.
+        descriptor : int
+            Of that file; -1 where it is not open.
+        """
         version, known = stamp_of(status), self._known
         if known is not None and version == known[0]:
             return known[1]
-        layout = self._read_layout(status)
+        layout = self._read_layout(status, descriptor)
         self._known = None if version is None else (version, layout)
         return layout
 
-    def _read_layout(self, status: os.stat_result) -> Layout:
+    def _read_layout(self, status: os.stat_result, descriptor: int) -> Layout:
         stored = self._stored
         stored.check_unmarked(status)
         try:
+            steps = layout_steps(get_read_policy("local").first, status.st_size)
+            if descriptor >= 0:
+                return run(steps, partial(read_ranges, descriptor))
             with open(stored.index, "rb", buffering=0) as file:
-                steps = layout_steps(get_read_policy("local").first, status.st_size)
                 return run(steps, partial(read_ranges, file.fileno()))
         except FormatError:
             stored.check_unchanged(status)  # which would explain it
@@ -245,7 +255,7 @@ class DiskReader:
             descriptor, status = self._open()
         try:
             with self._noticing_changes(status):
-                layout = self._layout_of(status)
+                layout = self._layout_of(status, descriptor)
                 self._check(layout, grid)
                 yield _Opened(layout, descriptor)
         finally:
@@ -275,7 +285,7 @@ class DiskReader:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            stored.status()  # raises
+            raise stored.no_file()
         return descriptor, status
 
     def _fetch(

@@ -12,17 +12,19 @@ from caterva_cffi.steps import Range
 __all__ = ["open_to_read", "read_ranges"]
 
 
-_O_BINARY: int = getattr(os, "O_BINARY", 0)
+_FLAGS: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_to_read(path: str) -> int:
     """Return a descriptor of a file, which the caller closes.
 
+    It may be of something else than a regular file: to open a pipe does not wait for its writer.
+
     Raises
     ------
     OSError
     """
-    return os.open(path, os.O_RDONLY | _O_BINARY)
+    return os.open(path, os.O_RDONLY | _FLAGS)
 
 
 def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes | memoryview]:

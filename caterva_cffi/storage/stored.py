@@ -112,8 +112,12 @@ class Stored:
         except OSError as error:
             raise self.unreadable(error) from error
         if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{self.path!r} is no file now: something else changed it")
+            raise self.no_file()
         return status
+
+    def no_file(self) -> StorageError:
+        """Return the error for what is no regular file any more."""
+        return StorageError(f"{self.path!r} is no file now: something else changed it")
 
     def unreadable(self, error: OSError) -> StorageError:
         """Return an error of the system as one that names the array."""
