@@ -137,7 +137,7 @@ def read_above(chunk, grid, count, fill):
     box = ((0,) * grid.ndim, count, (1,) * grid.ndim)
     piece = (0, len(chunk), ffi.from_buffer("uint8_t[]", chunk))
     try:
-        Kernel(grid).decode([(0, [piece], box, address(dest))], dest.strides)
+        Kernel(grid).decode([(0, [piece], box, address(dest), dest.strides)])
     except cat.CatervaError as error:
         return str(error)
     return dest.tobytes()

@@ -55,7 +55,7 @@ class Chunk:
         buffers = [ffi.from_buffer("uint8_t[]", bytes(data)) for _, data in pieces]
         located = [(at, len(d), d) for (at, _), d in zip(pieces, buffers, strict=True)]
         try:
-            self.kernel.decode([(0, located, (start, count, step), address(out))], out.strides)
+            self.kernel.decode([(0, located, (start, count, step), address(out), out.strides)])
         finally:
             assert (memory[:guard] == 0xA5).all()
             assert (memory[guard + size :] == 0xA5).all()
@@ -434,6 +434,21 @@ def test_pieces(compression, reordered):
         for short in ([], [(0, encoded[:start]), (start, encoded[start : end - 1])]):
             with pytest.raises(cat.FormatError):
                 chunk.decode(short, at, count)
+
+
+def test_boxes_of_one_call_go_to_layouts_of_their_own():
+    chunk = Chunk(*GEOMETRY)
+    encoded = chunk.c_compress(SMOOTH)
+    piece = (0, len(encoded), ffi.from_buffer("uint8_t[]", encoded))
+    outs = [np.zeros((40, 5), SMOOTH.dtype, order) for order in "CF"]
+    outs.append(np.zeros((80, 10), SMOOTH.dtype)[::2, ::-2])
+    boxes = [
+        (0, [piece], ((0, first), (40, 5), (1, 2)), address(out), out.strides)
+        for first, out in zip((0, 3, 10), outs, strict=True)
+    ]
+    chunk.kernel.decode(boxes)
+    for first, out in zip((0, 3, 10), outs, strict=True):
+        assert (out == SMOOTH[:, first : first + 10 : 2]).all()
 
 
 # --- hostile bytes ----------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_planned_ranges_are_all_that_decoding_needs(drawn, compression, policy):
     expected = items[tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))]
     for kept in ([(0, chunk)], parts[0]):
         found = np.empty(box[1], "i4")
-        array._kernel.decode([(0, pieces(kept), box, found.ctypes.data)], found.strides)
+        array._kernel.decode([(0, pieces(kept), box, found.ctypes.data, found.strides)])
         assert (found == expected).all()
 
 

@@ -17,7 +17,6 @@ typedef struct {
   const cat_grid *grid;
   const geometry *g;
   const cat_part *part;
-  const int64_t *strides;
   const uint8_t *header;
   int32_t cbytes;
   block_offsets offsets;
@@ -295,7 +294,7 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
   }
   const uint8_t *block = bytes[0];
   if (shuffled) {
-    if (unshuffle_part(layout, bytes, g, p, dest, dec->strides)) {
+    if (unshuffle_part(layout, bytes, g, p, dest, dec->part->strides)) {
       return 0;
     }
     for (int j = 0; j < layout->typesize; j++) {
@@ -307,8 +306,8 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
     blosc2_unshuffle(layout->typesize, g->blocksize, streams, own->block);
     block = own->block;
   }
-  copy_items(dest, dec->strides, block + p->src, p->strides, p->count, g->ndim, g->itemsize,
-             dec->strides);
+  copy_items(dest, dec->part->strides, block + p->src, p->strides, p->count, g->ndim, g->itemsize,
+             dec->part->strides);
   return 0;
 }
 
@@ -317,7 +316,7 @@ static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_w
   const geometry *g = dec->g;
   const cat_box *box = &dec->part->box;
   block_part p;
-  find_block(g, box, dec->along, number, dec->strides, &p);
+  find_block(g, box, dec->along, number, dec->part->strides, &p);
   uint8_t *dest = dec->part->dest + p.dest;
   const uint8_t *block = NULL;
   int error = 0;
@@ -338,8 +337,8 @@ static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_w
   if (error) {
     where->block = p.number;
   } else if (block != NULL) {
-    copy_items(dest, dec->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
-               dec->strides);
+    copy_items(dest, dec->part->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
+               dec->part->strides);
   }
   return error;
 }
@@ -465,7 +464,7 @@ static int fill_special(const decoder *dec) {
       break;
   }
   if (!error) {
-    for_rows(dec->part->dest, dec->strides, 0, still, count, g->ndim, dec->strides, fill_rows,
+    for_rows(dec->part->dest, dec->part->strides, 0, still, count, g->ndim, dec->part->strides, fill_rows,
              &value);
   }
   free(made);
@@ -473,8 +472,8 @@ static int fill_special(const decoder *dec) {
 }
 
 int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                const int64_t *strides, int nthreads, cat_where *where) {
-  decoder dec = {.grid = grid, .g = g, .part = part, .strides = strides};
+                int nthreads, cat_where *where) {
+  decoder dec = {.grid = grid, .g = g, .part = part};
   int error = check_box(&part->box, g->ndim, g->chunk);
   if (error || is_empty(&part->box, g->ndim)) {
     return error;
@@ -493,7 +492,7 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
   dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
   dec.simple = !dec.plain && find_streams(dec.header, g->itemsize, &dec.layout);
   dec.at_hand = dec.simple && part->pieces[0].size >= dec.cbytes;
-  dec.direct = same_layout(g, strides);
+  dec.direct = same_layout(g, part->strides);
   dec.wanted = count_cells(&part->box, g->ndim, g->block, dec.along);
   if (dec.plain) {
     error = dec.cbytes == (int64_t)HEADER + g->nbytes ? 0 : CAT_ERROR_GEOMETRY;

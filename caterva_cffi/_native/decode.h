@@ -8,6 +8,6 @@ enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs 
 
 /* Decode a box of a chunk. `g` is the partition of `grid`; `where->block` is written with an error. */
 int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                const int64_t *strides, int nthreads, cat_where *where);
+                int nthreads, cat_where *where);
 
 #endif

@@ -60,13 +60,15 @@ typedef struct {
   int64_t step[CAT_MAX_DIM];
 } cat_box;
 
-/* A box of one chunk, the bytes it needs, and where it goes. The pieces are sorted by start and do
- * not overlap; the first starts at 0 and holds header, block offsets, dictionary and checksums. */
+/* A box of one chunk, the bytes it needs, and where it goes: item k to sum(k[i] * strides[i]) from
+ * `dest`. The pieces are sorted by start and do not overlap; the first starts at 0 and holds header,
+ * block offsets, dictionary and checksums. */
 typedef struct {
   const cat_piece *pieces;
   int64_t npieces;
   cat_box box;
   uint8_t *dest;
+  int64_t strides[CAT_MAX_DIM];
 } cat_part;
 
 typedef struct {
@@ -106,10 +108,9 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where);
 
-/* Decode boxes of chunks. Item k of a part goes to sum(k[i] * strides[i]) from its destination.
- * Returns 0 or an error code. */
-int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
-               int nthreads, cat_where *where);
+/* Decode boxes of chunks. Returns 0 or an error code. */
+int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
+               cat_where *where);
 
 /* Decode a box of an array whose chunks are in memory. The super-chunk must not change meanwhile. */
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,

@@ -7,7 +7,6 @@ typedef struct {
   const cat_grid *grid;
   geometry g;
   const cat_part *parts;
-  const int64_t *strides;
 } batch;
 
 static void keep_nothing(void *own) { (void)own; }
@@ -15,14 +14,14 @@ static void keep_nothing(void *own) { (void)own; }
 static int decode_one(void *state, void **own, int64_t number, cat_where *where) {
   (void)own;
   const batch *all = state;
-  int error = decode_part(all->grid, &all->g, &all->parts[number], all->strides, 1, where);
+  int error = decode_part(all->grid, &all->g, &all->parts[number], 1, where);
   where->chunk = error ? number : -1;
   return error;
 }
 
-int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, const int64_t *strides,
-               int nthreads, cat_where *where) {
-  batch all = {.grid = grid, .parts = parts, .strides = strides};
+int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
+               cat_where *where) {
+  batch all = {.grid = grid, .parts = parts};
   *where = (cat_where){-1, -1};
   int error = find_geometry(grid, &all.g);
   if (error) {
@@ -34,7 +33,7 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, cons
     return cat_run(decode_one, keep_nothing, &all, nparts, nthreads, where);
   }
   for (int64_t i = 0; !error && i < nparts; i++) {
-    error = decode_part(grid, &all.g, &parts[i], strides, nthreads, where);
+    error = decode_part(grid, &all.g, &parts[i], nthreads, where);
     where->chunk = error ? i : -1;
   }
   return error;
@@ -64,6 +63,7 @@ static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_
     part->box.count[d] = c.count;
     part->box.step[d] = box->step[d];
     part->dest += c.before * strides[d];
+    part->strides[d] = strides[d];
   }
   return number;
 }
@@ -108,7 +108,7 @@ int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, ui
     parts[got] = chunk->part;
   }
   if (!error) {
-    error = cat_decode(grid, parts, n, strides, nthreads, where);
+    error = cat_decode(grid, parts, n, nthreads, where);
     if (where->chunk >= 0) {
       where->chunk = chunks[where->chunk].number;
     }

@@ -84,9 +84,10 @@ static int change_block(const updater *u, int64_t index, uint8_t *block, int64_t
       part.box.count[d] = left < g->block[d] ? left : g->block[d];
       part.box.step[d] = every[d];
     }
+    memcpy(part.strides, g->block_strides, sizeof part.strides);
     cat_where where;
     memset(block, 0, (size_t)g->blocksize);
-    error = cat_decode(u->grid, &part, 1, g->block_strides, 1, &where);
+    error = cat_decode(u->grid, &part, 1, 1, &where);
   }
   if (!error) {
     copy_items(block + p.src, p.strides, u->src + p.dest, u->strides, p.count, g->ndim,

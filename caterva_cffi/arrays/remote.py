@@ -404,7 +404,7 @@ class _Groups:
                 self._read_group()
             self._left -= 1
             place = address(dest) + sum(map(mul, position, dest.strides))
-            array._kernel.decode([(number, self._pieces[number], part, place)], dest.strides)
+            array._kernel.decode([(number, self._pieces[number], part, place, dest.strides)])
 
     def _read_group(self) -> None:
         """Take what the next boxes of chunks need, and let the group behind it be fetched."""

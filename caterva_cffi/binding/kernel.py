@@ -30,6 +30,7 @@ _SIDES = (np.int64, (lib.CAT_MAX_DIM,))
 _PART = np.dtype([
     ("pieces", np.uint64), ("npieces", np.int64),
     ("start", *_SIDES), ("count", *_SIDES), ("step", *_SIDES), ("dest", np.uint64),
+    ("strides", *_SIDES),
 ])  # fmt: skip
 assert (_PIECE.itemsize, _PART.itemsize) == (ffi.sizeof("cat_piece"), ffi.sizeof("cat_part"))
 
@@ -98,19 +99,15 @@ class Kernel:
         if code < 0:
             check(code, _place(where.chunk, where.block))
 
-    def decode(
-        self, boxes: Sequence[tuple[int, Sequence[Piece], Box, int]], strides: Sequence[int]
-    ) -> None:
+    def decode(self, boxes: Sequence[tuple[int, Sequence[Piece], Box, int, Sequence[int]]]) -> None:
         """Decode boxes of chunks, by all threads together.
 
         Parameters
         ----------
-        boxes : sequence of (int, sequence of Piece, Box, int)
+        boxes : sequence of (int, sequence of Piece, Box, int, sequence of int)
             For each box: which chunk it is of, for the error; the chunk's bytes, whole or in part,
-            header and offsets first; the box, in items of the chunk; and the address of its first
-            item's destination, as for `read`.
-        strides
-            As for `read`.
+            header and offsets first; the box, in items of the chunk; the address of its first
+            item's destination; and its strides, as for `read`.
 
         Raises
         ------
@@ -120,14 +117,12 @@ class Kernel:
         where = ffi.new("cat_where *")
         parts = ffi.new("cat_part[]", len(boxes))
         kept = []
-        for part, (_, pieces, box, dest) in zip(parts, boxes, strict=True):
+        for part, (_, pieces, box, dest, strides) in zip(parts, boxes, strict=True):
             given = ffi.new("cat_piece[]", pieces)
             kept.append(given)
             part.pieces, part.npieces, part.box = given, len(given), box
-            part.dest = ffi.cast("uint8_t *", dest)
-        code = lib.cat_decode(
-            self._grid, parts, len(boxes), strides or ffi.NULL, self.nthreads, where
-        )
+            part.dest, part.strides = ffi.cast("uint8_t *", dest), strides
+        code = lib.cat_decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
             check(code, _place(boxes[max(where.chunk, 0)][0], where.block))
 
@@ -172,10 +167,10 @@ class Kernel:
         parts["pieces"] = address(kept) + np.arange(n, dtype=np.uint64) * _PIECE.itemsize
         parts["npieces"], parts["dest"] = 1, dests
         parts["start"][:, :ndim], parts["count"][:, :ndim] = starts, counts
-        parts["step"][:, :ndim] = step
+        parts["step"][:, :ndim], parts["strides"][:, :ndim] = step, strides
         where = ffi.new("cat_where *")
         first = ffi.cast("cat_part *", address(parts))
-        code = lib.cat_decode(self._grid, first, n, strides or ffi.NULL, self.nthreads, where)
+        code = lib.cat_decode(self._grid, first, n, self.nthreads, where)
         if code < 0:
             check(code, _place(int(numbers[max(where.chunk, 0)]), where.block))
 

@@ -92,7 +92,7 @@ class FrameEditor:
         if chunk is None:
             whole = allocate(grid.chunks, items.dtype)
             every = ((0,) * grid.ndim, grid.chunks, (1,) * grid.ndim)
-            kernel.decode([(number, [piece], every, address(whole))], whole.strides)
+            kernel.decode([(number, [piece], every, address(whole), whole.strides)])
             within: list[Any] = [
                 slice(first, first + (n - 1) * step + 1, step)
                 for first, n, step in zip(*box, strict=True)

@@ -219,4 +219,4 @@ def _large_steps(
                 given = fetch(kernel, number, box)
             else:
                 given = [(begin, len(data), pointer(data)) for begin, data in parts[number]]
-            kernel.decode([(number, given, box, first + int(crowd.places[row]))], strides)
+            kernel.decode([(number, given, box, first + int(crowd.places[row]), strides)])

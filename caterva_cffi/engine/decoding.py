@@ -27,7 +27,7 @@ def pieces(parts: Iterable[Part]) -> list[Piece]:
 def decode(
     kernel: Kernel, parts: Mapping[int, Iterable[Part]], grid: Grid, targets: Sequence[Target]
 ) -> None:
-    """Decode boxes of an array, those of each target by one call.
+    """Decode boxes of an array, by one call.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def decode(
     FormatError, UnsupportedError
     """
     kept = {number: pieces(given) for number, given in parts.items()}
-    for box, dest, strides in targets:
-        boxes = [
-            (number, kept[number], part, dest + sum(map(mul, position, strides)))
-            for number, part, position in cut(grid, box)
-        ]
-        kernel.decode(boxes, strides)
+    boxes = [
+        (number, kept[number], part, dest + sum(map(mul, position, strides)), strides)
+        for box, dest, strides in targets
+        for number, part, position in cut(grid, box)
+    ]
+    kernel.decode(boxes)

@@ -123,7 +123,7 @@ class MemoryReader:
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
         chunk = self._schunk.chunk(number)
-        kernel.decode([(number, [(0, chunk.size, chunk.pointer)], box, dest)], strides)
+        kernel.decode([(number, [(0, chunk.size, chunk.pointer)], box, dest, strides)])
 
 
 def reader_of(schunk: SChunk, dtype: np.dtype[Any]) -> Reader:
@@ -210,8 +210,12 @@ class DiskReader:
                     for number, part, _ in cells:
                         wanted.setdefault(number, []).append(part)
                 parts = self._fetch(frame, kernel, wanted)
-                for cells, strides in group:
-                    kernel.decode([(n, parts[n], part, dest) for n, part, dest in cells], strides)
+                boxes = [
+                    (number, parts[number], part, dest, strides)
+                    for cells, strides in group
+                    for number, part, dest in cells
+                ]
+                kernel.decode(boxes)
 
     def read_chunk(
         self,
@@ -225,7 +229,7 @@ class DiskReader:
         """Read a box of a chunk; see `Reader`."""
         with self._opened(grid) as frame:
             parts = self._fetch(frame, kernel, {number: [box]})
-            kernel.decode([(number, parts[number], box, dest)], strides)
+            kernel.decode([(number, parts[number], box, dest, strides)])
 
     def _read_crowd(
         self, frame: _Opened, kernel: Kernel, box: Box, dest: int, strides: Sequence[int]

@@ -40,10 +40,9 @@ static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npi
                       const cat_box *box, const layout *to, int nthreads, int fill) {
   decoded result = {.items = allocate(to->span), .span = to->span};
   memset(result.items, fill, (size_t)to->span);
-  cat_part part = {.pieces = pieces, .npieces = npieces, .box = *box,
-                   .dest = result.items + to->first};
+  cat_part part = part_of(pieces, npieces, box, result.items, to);
   cat_where where;
-  result.error = cat_decode(grid, &part, 1, to->strides, nthreads, &where);
+  result.error = cat_decode(grid, &part, 1, nthreads, &where);
   CHECK(result.error <= 0, "%d", result.error);
   CHECK(where.block >= -1 && where.block < count_chunk_blocks(grid), "block %lld",
         (long long)where.block);

@@ -72,8 +72,8 @@ static int64_t call_encode(subject *x) {
 
 static int64_t decode_pieces(subject *x, const cat_piece *pieces, int64_t n) {
   cat_where where;
-  cat_part part = {.pieces = pieces, .npieces = n, .box = x->box, .dest = x->dest};
-  return cat_decode(&x->s.grid, &part, 1, x->part.strides, x->nthreads, &where);
+  cat_part part = part_of(pieces, n, &x->box, x->dest, &x->part);
+  return cat_decode(&x->s.grid, &part, 1, x->nthreads, &where);
 }
 
 static int64_t call_decode(subject *x) {

@@ -302,6 +302,13 @@ bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthrea
   return chunk;
 }
 
+cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, uint8_t *dest,
+                 const layout *to) {
+  cat_part part = {.pieces = pieces, .npieces = npieces, .box = *box, .dest = dest + to->first};
+  memcpy(part.strides, to->strides, sizeof part.strides);
+  return part;
+}
+
 void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int64_t npieces,
                     const cat_box *box, const uint8_t *items, int nthreads) {
   const cat_grid *grid = &s->grid;
@@ -311,9 +318,9 @@ void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int6
   memset(found, 0xA5, (size_t)to.span);
   memset(expected, 0xA5, (size_t)to.span);
   copy_box(expected, &to, items, &from, box);
-  cat_part part = {.pieces = pieces, .npieces = npieces, .box = *box, .dest = found + to.first};
+  cat_part part = part_of(pieces, npieces, box, found, &to);
   cat_where where;
-  int error = cat_decode(grid, &part, 1, to.strides, nthreads, &where);
+  int error = cat_decode(grid, &part, 1, nthreads, &where);
   CHECK(error == 0, "error %d in chunk %lld, block %lld", error, (long long)where.chunk,
         (long long)where.block);
   CHECK(memcmp(found, expected, (size_t)to.span) == 0, "%d threads, codec %d", nthreads,

@@ -82,21 +82,20 @@ static void decode_damaged(generator *g, const sample *s, const uint8_t *chunk, 
                            int must_fail) {
   uint8_t *data = copy_bytes(chunk, size);
   cat_piece piece = {0, size, data};
-  cat_part part = {.pieces = &piece, .npieces = 1};
-  part.box = must_fail ? whole_box(s->grid.ndim, s->grid.chunk)
-                       : random_box(g, s->grid.ndim, s->grid.chunk);
-  layout to = random_layout(g, s->grid.ndim, s->grid.itemsize, part.box.count, 0);
+  cat_box box = must_fail ? whole_box(s->grid.ndim, s->grid.chunk)
+                          : random_box(g, s->grid.ndim, s->grid.chunk);
+  layout to = random_layout(g, s->grid.ndim, s->grid.itemsize, box.count, 0);
   uint8_t *found = allocate(to.span);
   memset(found, 0, (size_t)to.span);
-  part.dest = found + to.first;
+  cat_part part = part_of(&piece, 1, &box, found, &to);
   cat_where where;
-  int error = cat_decode(&s->grid, &part, 1, to.strides, one_in(g, 4) ? 4 : 1, &where);
+  int error = cat_decode(&s->grid, &part, 1, one_in(g, 4) ? 4 : 1, &where);
   CHECK(error <= 0, "%d", error);
   CHECK(error || !must_fail, "%lld bytes were enough", (long long)size);
   CHECK(where.block >= -1 && where.block < count_chunk_blocks(&s->grid), "block %lld",
         (long long)where.block);
   count_event(error ? DAMAGE_REFUSED : DAMAGE_DECODED);
-  change_damaged(s, data, size, &part.box, found + to.first, &to);
+  change_damaged(s, data, size, &box, found + to.first, &to);
   free(found);
   free(data);
 }
@@ -181,7 +180,7 @@ void test_arguments(generator *g) {
       continue;
     }
     cat_part part = {.box = box};
-    int error = cat_decode(&s.grid, &part, 1, s.grid.shape, 1, &where);
+    int error = cat_decode(&s.grid, &part, 1, 1, &where);
     CHECK(error == CAT_ERROR_GEOMETRY, "error %d", error);
     count_event(ARGUMENT_REFUSED);
   }
@@ -199,7 +198,7 @@ void test_arguments(generator *g) {
                                 sizeof dest, 1, &where);
       CHECK(size == CAT_ERROR_GEOMETRY, "%lld", (long long)size);
       cat_part part = {.box = random_box(g, s.grid.ndim, s.grid.chunk)};
-      int error = cat_decode(&grid, &part, 1, s.grid.shape, 1, &where);
+      int error = cat_decode(&grid, &part, 1, 1, &where);
       CHECK(error == CAT_ERROR_GEOMETRY, "error %d", error);
       count_event(ARGUMENT_REFUSED);
     }

@@ -23,7 +23,7 @@ static void do_wrong(int overflow) {
   uint8_t *src = allocate(63), *dest = allocate(bound);
   cat_where where;
   if (overflow) {
-    cat_decode(&grid, NULL, INT64_MAX, &stride, 4, &where);
+    cat_decode(&grid, NULL, INT64_MAX, 4, &where);
   } else {
     cat_encode(&grid, &compression, src, &stride, grid.chunk, dest, bound, 1, &where);
   }

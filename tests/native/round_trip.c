@@ -148,9 +148,9 @@ static void check_pieces(generator *g, const sample *s, const bytes *chunk, cons
   pieces = allocate((nblocks + 1) * (int64_t)sizeof *pieces);
   n = cut_pieces(g, s, chunk, box, missing, pieces);
   layout to = dense_layout(s->grid.ndim, s->grid.itemsize, box->count);
-  cat_part part = {.pieces = pieces, .npieces = n, .box = *box, .dest = allocate(to.span)};
+  cat_part part = part_of(pieces, n, box, allocate(to.span), &to);
   cat_where where;
-  int error = cat_decode(&s->grid, &part, 1, to.strides, one_in(g, 2) ? 1 : 4, &where);
+  int error = cat_decode(&s->grid, &part, 1, one_in(g, 2) ? 1 : 4, &where);
   CHECK(error == CAT_ERROR_MISSING && where.chunk == 0 && where.block == missing,
         "error %d, block %lld instead of %lld", error, (long long)where.block, (long long)missing);
   free(part.dest);
@@ -242,9 +242,10 @@ void test_round_trip(generator *g) {
   uint8_t *items = allocate(dense.span);
   cat_piece whole = {0, chunk.size, chunk.data};
   if (s.lossy) {
-    cat_part part = {&whole, 1, whole_box(grid->ndim, grid->chunk), items};
+    cat_box every = whole_box(grid->ndim, grid->chunk);
+    cat_part part = part_of(&whole, 1, &every, items, &dense);
     cat_where where;
-    int error = cat_decode(grid, &part, 1, dense.strides, 1, &where);
+    int error = cat_decode(grid, &part, 1, 1, &where);
     CHECK(error == 0, "error %d in block %lld", error, (long long)where.block);
   } else {
     memset(items, 0, (size_t)dense.span);
@@ -299,10 +300,11 @@ void test_threads_agree_on_errors(generator *g) {
     store(chunk.data + BLOSC_EXTENDED_HEADER_LENGTH + 4 * block, (int32_t)chunk.size);
   }
   cat_piece piece = {0, chunk.size, chunk.data};
-  cat_part part = {&piece, 1, {.count = {1024, 1024}, .step = {1, 1}}, items};
+  cat_box every = whole_box(s.grid.ndim, s.grid.chunk);
+  cat_part part = part_of(&piece, 1, &every, items, &dense);
   for (int nthreads = 1; nthreads <= 4; nthreads++) {
     cat_where where;
-    int error = cat_decode(&s.grid, &part, 1, dense.strides, nthreads, &where);
+    int error = cat_decode(&s.grid, &part, 1, nthreads, &where);
     CHECK(error == CAT_ERROR_OFFSET && where.chunk == 0 && where.block == first,
           "error %d with %d threads, in block %lld instead of %lld", error, nthreads,
           (long long)where.block, (long long)first);

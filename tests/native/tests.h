@@ -125,6 +125,10 @@ bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthrea
 /* A box of a whole chunk or array. */
 cat_box whole_box(int ndim, const int64_t *shape);
 
+/* A box of a chunk, decoded to where a layout has its items. */
+cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, uint8_t *dest,
+                 const layout *to);
+
 /* Decode a box into a random layout and compare it with what the dense items of the chunk say. */
 void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int64_t npieces,
                     const cat_box *box, const uint8_t *items, int nthreads);
