@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from caterva_cffi.errors import FormatError
 
 __all__ = [
     "WHOLE",
+    "Asked",
     "MissingError",
     "Part",
     "Range",
     "Steps",
+    "Work",
     "exactly",
     "run",
     "run_async",
@@ -48,6 +51,26 @@ Part: TypeAlias = tuple[int, bytes | memoryview]
 
 Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
 """Yields ranges and is sent their bytes, of which some lack only where the object ends."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps let others do, best in a thread of its own.
+
+    Attributes
+    ----------
+    nbytes : int
+        Bytes that it reads and writes.
+    action : callable
+        Gives the result.
+    """
+
+    nbytes: int
+    action: Callable[[], Any]
+
+
+Asked: TypeAlias = list[Range] | Work
+"""What steps of reading and decoding ask for: ranges of an object, or the result of work."""
 
 
 class MissingError(KeyError):

@@ -29,12 +29,12 @@ from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError, StorageError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
-from caterva_cffi.steps import Range, run, run_async
+from caterva_cffi.steps import Asked, Range, Work, run, run_async
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import Asked, Chunk, Work
+from caterva_cffi.zarr_chunks.chunk import Chunk
 from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:

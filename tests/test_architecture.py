@@ -85,7 +85,7 @@ def test_scattered_items_of_a_file(tmp_path, calls, items, points, codec):
         calls.clear()
         np.testing.assert_array_equal(array[points], items[points])
     assert calls["open"] == 1
-    assert calls["stat"] <= 3  # before, after, and for the mark of a change
+    assert calls["stat"] <= 2  # before and after
     chunks = np.prod(SHAPE) // np.prod(CHUNKS)  # each has a beginning
     assert calls["pread"] <= runs_of_blocks(points) + chunks
 

@@ -12,113 +12,116 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import caterva_cffi as cat
-from caterva_cffi.planning.cache import Cache, remembering
-from caterva_cffi.steps import run
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.codecs.encoding import encode_frame
+from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.planning import cache
+from caterva_cffi.planning.cache import Cache, Known, recording
+from caterva_cffi.planning.frame import Beginnings
+from caterva_cffi.planning.layout import layout_steps, slices, whole_layout
+from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.steps import Work, run
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr import CatervaCodec
 
-
-def chain(first):
-    """Follow a chain of places: each byte says where the next one is, 0 ends it."""
-
-    def steps():
-        at, path = first, []
-        while at:
-            path.append(at)
-            [data] = yield [(at, at + 1)]
-            at = data[0]
-        return path
-
-    return steps
+GRID = Grid((64,), (32,), (4,), 1)
+FRAME = bytes(encode_frame(np.arange(64, dtype="u1"), GRID, Compression()))
 
 
-def follow(data, first):
-    path = []
-    while first:
-        path.append(first)
-        first = data[first]
-    return path
+def known_of(frame, nbytes=0):
+    seen = {}
+    layout = run(recording(layout_steps(256), seen), lambda ranges: slices(frame, ranges))
+    return Known(layout, {**seen, (0, nbytes): bytes(nbytes)}, Beginnings(1 << 20))
+
+
+def frame_of(items, blocks, checksums):
+    return bytes(encode_frame(items, Grid((64,), (32,), (blocks,), 1, checksums), Compression()))
 
 
 @st.composite
-def memories(draw):
-    """Draw bytes of which each points behind itself, or nowhere."""
-    n = draw(st.integers(2, 12))
-    return bytes(draw(st.sampled_from([0, *range(k + 1, n)])) for k in range(n))
+def frames(draw):
+    """Draw a frame of one shape, of items that take few bytes or many."""
+    items = np.arange(64, dtype="u1") * draw(st.integers(0, 3))
+    items[draw(st.integers(0, 63)) :] = draw(st.integers(0, 1))
+    return items, frame_of(items, draw(st.sampled_from([4, 32])), draw(st.booleans()))
 
 
-@given(st.lists(memories(), min_size=1, max_size=4), st.data())
+@given(st.lists(frames(), min_size=1, max_size=4), st.data())
 def test_what_is_kept_is_never_believed_unseen(versions, data):
     """Whatever the object becomes between two reads, a read says what it is now."""
-    cache = Cache(1 << 20)
-    shortest = min(map(len, versions))
-    for memory in versions:
-        memory += bytes(20)
+    policy = ReadPolicy(first=data.draw(st.integers(16, 400)), gap=0, whole=1.0)
+    key = object()
+    for items, frame in versions:
+        rounds = []
+
+        def answer(asked, frame=frame, rounds=rounds):
+            if isinstance(asked, Work):
+                return asked.action()
+            rounds.append(asked)
+            return slices(frame, asked)
+
         for _ in range(2):
-            first = data.draw(st.integers(1, shortest - 1))
-            rounds = []
-
-            def read(ranges, memory=memory, rounds=rounds):
-                rounds.append(ranges)
-                return [memory[start:stop] for start, stop in ranges]
-
-            known = cache.get("key", None)
-            steps = remembering(
-                chain(first), known, False, lambda found: cache.put("key", None, found)
-            )
-            assert run(steps, read) == follow(memory, first)
-    assert len(rounds) <= len(follow(memory, first))
-    if len(follow(memory, first)) > 1:
-        steps = remembering(chain(first), cache.get("key", None), False, lambda found: None)
-        rounds.clear()
-        run(steps, read)
-        assert len(rounds) == 1  # what is known is asked for again beside what is not
-
-
-def test_what_is_trusted_is_not_read_again():
-    memory, rounds = bytes([0, 2, 3, 0]), []
-
-    def read(ranges):
-        rounds.append(ranges)
-        return [memory[start:stop] for start, stop in ranges]
-
-    kept = {}
-    run(remembering(chain(1), {}, True, kept.update), read)
-    assert kept == {(1, 2): b"\2", (2, 3): b"\3"}
+            wanted = slice(data.draw(st.integers(0, 63)), None, 9)
+            read = ObjectRead(normalize(wanted, (64,)), GRID, policy, lambda layout: None)
+            rounds.clear()
+            np.testing.assert_array_equal(run(read.steps(key, None), answer), items[wanted])
+        known = cache.shared.get(key, None)
+        assert known.layout.offsets.tolist() == whole_layout(frame).offsets.tolist()
     rounds.clear()
-    assert run(remembering(chain(1), kept, True, kept.update), read) == [1, 2, 3]
-    assert rounds == [[(3, 4)]]
+    run(read.steps(key, None), answer)
+    assert len(rounds) == 1  # what is known is asked for again beside what is not
+    rounds.clear()
+    cache.shared.put(key, 1, known)
+    run(read.steps(key, 1), answer)
+    stored = [offset for offset in known.layout.offsets if offset >= 0]
+    assert len(rounds) <= bool(stored)
+    assert not set(known.evidence) & {part for ranges in rounds for part in ranges}
 
 
 def test_objects_with_another_stamp_are_unknown():
-    cache = Cache(1000)
-    cache.put("a", 1, {(0, 1): b"x"})
-    assert cache.get("a", 1) == {(0, 1): b"x"}
-    assert cache.get("a", 2) == cache.get("b", 1) == {}
+    cache, known = Cache(10_000), known_of(FRAME)
+    cache.put("a", 1, known)
+    assert cache.get("a", 1) is known
+    assert cache.get("a", 2) is cache.get("b", 1) is None
 
 
 def test_no_more_is_kept_than_the_limit():
-    cache = Cache(3000)
+    known = known_of(FRAME, 400)
+    cache = Cache(3 * known.nbytes)
     for name in "abcd":
         cache.get("a", 0)
-        cache.put(name, 0, {(0, 400): bytes(400)})
+        cache.put(name, 0, known)
     assert [bool(cache.get(name, 0)) for name in "abcd"] == [True, False, True, True]
+    cache.drop("a")
+    assert [bool(cache.get(name, 0)) for name in "abcd"] == [False, False, True, True]
     cache.resize(0)
     assert not any(cache.get(name, 0) for name in "abcd")
-    cache.put("a", 0, {(0, 1): b"x"})
+    cache.put("a", 0, known)
     assert not cache.get("a", 0)
+
+
+def test_beginnings_are_bounded():
+    beginnings = Beginnings(100)
+    for number in range(5):
+        beginnings.put(number, bytes(40))
+        assert beginnings.nbytes <= 100
+    assert [len(beginnings.get(number)) for number in range(5)] == [0, 0, 0, 0, 40]
+    beginnings.put(5, bytes(101))
+    assert not beginnings.get(5)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_is_at_work_does_not_hang():
-    cache = Cache(1000)
-    cache.put("a", 1, {(0, 1): b"x"})
+    cache = Cache(100_000)
+    cache.put("a", 1, known_of(FRAME))
     with cache._lock:  # as that thread would
         child = os.fork()
         if child == 0:
             signal.alarm(20)
-            os._exit(len(cache.get("a", 1)))
+            os._exit(bool(cache.get("a", 1)))
     assert os.waitpid(child, 0)[1] == 0
     assert cache.get("a", 1)
 

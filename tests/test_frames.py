@@ -19,7 +19,7 @@ import zarr
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.engine.decoding import pieces
+from caterva_cffi.engine.groups import pieces
 from caterva_cffi.format.frame import TRAILER_MIN, FrameHeader
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.numcodecs import Caterva

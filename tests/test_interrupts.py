@@ -12,7 +12,7 @@ import pytest
 from servers import honest
 
 import caterva_cffi as cat
-from caterva_cffi.arrays import remote
+from caterva_cffi.engine import groups
 
 LONG = 30  # seconds; what does not end sooner was not interrupted
 
@@ -106,7 +106,7 @@ def test_a_handler_runs_in_the_middle_of_a_call_and_may_return(large):
 def test_a_handler_ends_a_read_whose_answer_does_not_come(misbehaving, monkeypatch, kind, number):
     items = np.random.default_rng(0).integers(0, 99, (64, 256, 64))
     frame = bytes(cat.asarray(items, chunks=(16, 256, 64), blocks=(4, 64, 64)).to_cframe())
-    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    monkeypatch.setattr(groups, "GROUP_BYTES", 1)
     released = threading.Event()
 
     def wait_at(asked):
@@ -145,8 +145,8 @@ def test_a_handler_ends_a_read_whose_answer_does_not_come(misbehaving, monkeypat
 def test_an_interpreter_ends_whose_reader_waits():
     done = run(
         """
-        from caterva_cffi.arrays import remote
-        remote.GROUP_BYTES = 1
+        from caterva_cffi.engine import groups
+        groups.GROUP_BYTES = 1
         items = np.random.default_rng(0).random(1 << 16)
         frame = bytes(cat.asarray(items, chunks=(1 << 12,)).to_cframe())
         class Slow:

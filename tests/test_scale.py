@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import caterva_cffi as cat
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.engine import crowds, fetching
+from caterva_cffi.engine import crowds, objects
 from caterva_cffi.geometry import cutting
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
@@ -189,7 +189,6 @@ def test_a_crowd_of_chunks_is_read_as_a_few_are(arrays, data):
     backwards = any(side.step and side.step < 0 for side in key if isinstance(side, slice))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutting, "MANY", 1)
-        patch.setattr(fetching, "MANY", 1)
         at_once = data.draw(st.integers(1, 12))
         patch.setattr(cutting, "AT_ONCE", at_once)
         patch.setattr(crowds, "AT_ONCE", at_once)
@@ -239,5 +238,5 @@ def decode(frame):
     """Decode a frame as Zarr's chunks are."""
     everything = normalize((slice(1, None),), whole_layout(frame).grid.shape)
     usual = Grid((2,), (2,), (2,), 1)
-    policy = get_read_policy("local")
-    return fetching.Fetching(everything, usual, policy, lambda layout: None).whole(frame).decode()
+    read = objects.ObjectRead(everything, usual, get_read_policy("local"), lambda layout: None)
+    return read.decode(frame)

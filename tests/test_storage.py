@@ -10,7 +10,7 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import Codec, Filter, SplitMode
-from caterva_cffi.engine import reading
+from caterva_cffi.engine import readers
 from caterva_cffi.planning.layout import decode_plain, encode_offsets
 
 ITEMS = np.arange(600, dtype="i4").reshape(20, 30)
@@ -614,18 +614,19 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
     cat.asarray(items, chunks=(1000,), blocks=(100,), urlpath=path, contiguous=contiguous)
     reader, writer = cat.open(path, mode="r"), cat.open(path)
     assert reader[1999] == items[1999]
-    fetch = reading.read_ranges
+    fetch = readers.read_ranges
 
     def change(*arguments):
-        monkeypatch.setattr(reading, "read_ranges", fetch)
+        monkeypatch.setattr(readers, "read_ranges", fetch)
         fetched = fetch(*arguments)
         if what == "complete":
             writer[...] = 7
         else:
             (path / "changing" if path.is_dir() else tmp_path / "a.changing").touch()
+            os.utime(path / INDEX if path.is_dir() else path)
         return fetched
 
-    monkeypatch.setattr(reading, "read_ranges", change)
+    monkeypatch.setattr(readers, "read_ranges", change)
     with pytest.raises(cat.StorageError, match="chang"):
         reader[...]
     if what == "complete":

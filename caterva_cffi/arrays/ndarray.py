@@ -22,7 +22,7 @@ from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import ffi
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.dtypes import allocate, as_asked, as_items, check_dtype
-from caterva_cffi.engine.reading import check_geometry, reader_of
+from caterva_cffi.engine.readers import check_geometry, reader_of
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.format.metalayers import OWN, decode_geometry
 from caterva_cffi.geometry import index_arrays
@@ -296,13 +296,13 @@ class NDArray(ReadableArray):
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
         if not out.size:
             self._check_current()
-        index_arrays.read(self._grid, self._read_boxes, self._dtype, selection, out)
+        else:
+            batches = index_arrays.batches(self._grid, selection, self._dtype, out)
+            self._reader.read(self._kernel, self._grid, batches)
 
     def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
         """Read boxes, each into an array of its shape; the caller holds the lock."""
-        targets = [(box, address(dest), dest.strides) for box, dest in boxes if dest.size]
-        if targets:
-            self._reader.read(self._kernel, self._grid, targets)
+        self._reader.read(self._kernel, self._grid, [index_arrays.Batch(boxes)])
 
     def _item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""
@@ -319,7 +319,7 @@ class NDArray(ReadableArray):
         if schunk.path is None:
             self._kernel.read(ptr, (start, ones, ones), address(item), ones)
         else:
-            self._reader.read(self._kernel, grid, [((start, ones, ones), address(item), ones)])
+            self._read_boxes([((start, ones, ones), item)])
         return item[()]
 
     # --- writing ------------------------------------------------------------------------------
@@ -427,7 +427,7 @@ class NDArray(ReadableArray):
             dest.shape,
             (1,) * self._grid.ndim,
         )
-        self._reader.read_chunk(self._kernel, self._grid, number, box, address(dest), dest.strides)
+        self._reader.read_chunk(self._kernel, self._grid, number, box, dest)
 
     # --- changing the shape -------------------------------------------------------------------
 

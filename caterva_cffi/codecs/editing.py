@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import allocate
-from caterva_cffi.engine.decoding import decode, pieces
+from caterva_cffi.engine.groups import pieces
 from caterva_cffi.format.frame import TRAILER_MIN, write_seal
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import cut
@@ -68,8 +69,13 @@ class FrameEditor:
     def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
         grid = self._layout.grid
         for box, dest in boxes:
-            parts = {number: self._chunk(number) for number, _, _ in cut(grid, box)}
-            decode(self._kernel, parts, grid, [(box, address(dest), dest.strides)])
+            self._kernel.decode([
+                (
+                    number, pieces(self._chunk(number)), part,
+                    address(dest) + sum(map(mul, position, dest.strides)), dest.strides,
+                )
+                for number, part, position in cut(grid, box)
+            ])  # fmt: skip
 
     def _chunk(self, number: int) -> list[tuple[int, Any]]:
         changed = self._changed.get(number)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
-from operator import add
 from typing import Any
 
 from caterva_cffi.geometry.grid import Grid
@@ -15,11 +14,8 @@ __all__ = [
     "AT_ONCE",
     "MANY",
     "boxes_of",
-    "by_chunk",
     "cut",
-    "cut_crowd",
     "is_crowd",
-    "touched_share",
 ]
 
 
@@ -38,28 +34,6 @@ def cut(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
     for places in product(*map(spans, *box, grid.chunks)):
         at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
         yield grid.chunk_number(at), (start, count, box[2]), position
-
-
-def by_chunk(grid: Grid, boxes: Iterable[Box]) -> dict[int, list[Box]]:
-    """Cut boxes of an array into boxes of its chunks, by the chunks' numbers."""
-    parts: dict[int, list[Box]] = {}
-    for box in boxes:
-        for number, part, _ in cut(grid, box):
-            parts.setdefault(number, []).append(part)
-    return parts
-
-
-def touched_share(grid: Grid, boxes: Iterable[Box]) -> float:
-    """Return about which share of an array's blocks boxes have items in; at most 1."""
-    touched, shape = 0, grid.shape
-    for box in boxes:
-        n = 1
-        for start, count, step, block in zip(*box, grid.blocks, strict=True):
-            span = (start + (count - 1) * step) // block - start // block + 1
-            n *= max(min(span, count), 0)
-        touched += n
-    blocks = (-(-length // block) for length, block in zip(shape, grid.blocks, strict=True))
-    return min(touched / max(math.prod(blocks), 1), 1.0)
 
 
 MANY = 256
@@ -122,13 +96,3 @@ def _cut(
         part = (start + k * step, n, step)
         yield from _cut(box, chunks, most, d + 1, [*axes, part], [*position, k])
         k += n
-
-
-def cut_crowd(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
-    """Cut a box into boxes of its chunks, however many; see `plan.cut`."""
-    if not is_crowd(grid, box):
-        yield from cut(grid, box)
-        return
-    for part, before in boxes_of(grid, box, AT_ONCE):
-        for number, within, position in cut(grid, part):
-            yield number, within, tuple(map(add, before, position))

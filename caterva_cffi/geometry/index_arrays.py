@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from caterva_cffi.dtypes import allocate
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
 
-__all__ = ["ReadBoxes", "boxes", "read", "write"]
+__all__ = ["Batch", "ReadBoxes", "batches", "count_blocks", "write"]
 
 ReadBoxes: TypeAlias = Callable[[Sequence[tuple[Box, npt.NDArray[Any]]]], None]
 """Reads boxes, each into an array of its shape."""
@@ -121,25 +121,63 @@ def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.moveaxis(view, range(lead), range(selection.at, selection.at + lead))
 
 
-def boxes(grid: Grid, selection: Basic | Fancy) -> list[Box]:
-    """Return the boxes that `read` reads, of which each block is wanted."""
+def count_blocks(grid: Grid, selection: Basic | Fancy) -> int:
+    """Return in about how many blocks a selection has items."""
+    indexed = () if isinstance(selection, Basic) else selection.dims
+    axes = selection.axes if isinstance(selection, Basic) else selection.basic.axes
+    count = 1
+    for d, (axis, block) in enumerate(zip(axes, grid.blocks, strict=True)):
+        if d not in indexed:
+            last = axis.first + (axis.count - 1) * abs(axis.step)
+            count *= max(min(last // block - axis.first // block + 1, axis.count), 0)
     if isinstance(selection, Basic):
-        return [selection.box]
-    if not selection.dims:
-        return []
-    return [box_of(box) for box, _, _ in _boxes(selection, (grid.chunks, grid.blocks))]
+        return count
+    if not indexed:  # a 0-d mask that is false
+        return 0
+    keys = [
+        _cells(array.ravel(), grid.chunks[d], grid.blocks[d])
+        for d, array in zip(selection.dims, selection.arrays, strict=True)
+    ]
+    if selection.orthogonal:
+        return count * math.prod(len(np.unique(key)) for key in keys)
+    return count * sum(1 for _ in _groups(keys))
 
 
-def read(
-    grid: Grid,
-    read_boxes: ReadBoxes,
-    dtype: np.dtype[Any],
-    selection: Basic | Fancy,
-    out: npt.NDArray[Any],
-) -> None:
-    """Read a selection into `out`, decoding only the blocks that hold a wanted item."""
+class Batch(NamedTuple):
+    """What is read at a time of a selection.
+
+    Attributes
+    ----------
+    boxes : list of (Box, ndarray)
+        Each is read into an array of its shape.
+    place : callable or None
+        Puts what was read into the result.
+    """
+
+    boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
+    place: Callable[[], None] | None = None
+
+
+def batches(
+    grid: Grid, selection: Basic | Fancy, dtype: np.dtype[Any], out: npt.NDArray[Any]
+) -> Iterator[Batch]:
+    """Cut a selection into boxes of which each block is wanted.
+
+    Parameters
+    ----------
+    grid : Grid
+    selection : Basic or Fancy
+    dtype : dtype
+        Of the array's items.
+    out : ndarray
+        The result, of the selection's shape.
+
+    Yields
+    ------
+    Batch
+    """
     if isinstance(selection, Basic):
-        read_boxes([(selection.box, lay(out, selection))])
+        yield Batch([(selection.box, lay(out, selection))])
         return
     if not selection.dims:  # a 0-d mask that is false
         return
@@ -148,11 +186,18 @@ def read(
     reverse = _reversal(axes, others)
     for cells in _batches(_boxes(selection, (grid.chunks, grid.blocks)), dtype.itemsize):
         read = [(box_of(box), allocate([axis.count for axis in box], dtype)) for box, *_ in cells]
-        read_boxes(read)
-        for (_, items), (_, local, place) in zip(read, cells, strict=True):
-            view = items.transpose(*selection.dims, *others)
-            points[place] = view[(..., *reverse)][local]
-    out[...] = _to_result(selection, points)
+
+        def place(read: Any = read, cells: Any = cells) -> None:
+            for (_, items), (_, local, where) in zip(read, cells, strict=True):
+                view = items.transpose(*selection.dims, *others)
+                points[where] = view[(..., *reverse)][local]
+
+        yield Batch(read, place)
+
+    def finish() -> None:
+        out[...] = _to_result(selection, points)
+
+    yield Batch([], finish)
 
 
 def _batches(cells: Iterable[_Cell], itemsize: int) -> Iterator[list[_Cell]]:

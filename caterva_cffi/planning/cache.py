@@ -1,4 +1,4 @@
-"""What the beginnings of stored chunks said, kept for the next read of them.
+"""What the beginnings of stored objects said, kept for the next read of them.
 
 It is never believed unseen. Where the storage tells whether an object changed (a file's inode, size
 and times), that is compared. Elsewhere the same bytes are asked for again, together with the blocks
@@ -10,24 +10,60 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-from caterva_cffi.errors import ArgumentError, CatervaError
-from caterva_cffi.steps import WHOLE, Range, Steps
+from caterva_cffi.errors import ArgumentError
+from caterva_cffi.planning.frame import Beginnings
+from caterva_cffi.planning.layout import Layout
+from caterva_cffi.steps import Asked, Range, Steps, Work
 
-__all__ = ["Cache", "Known", "get_cache_size", "remembering", "set_cache_size", "shared"]
+__all__ = [
+    "Cache",
+    "ChangedError",
+    "Known",
+    "asking_again",
+    "get_cache_size",
+    "recording",
+    "set_cache_size",
+    "shared",
+]
 
 _T = TypeVar("_T")
 
-Known: TypeAlias = Mapping[Range, bytes]
-"""Bytes of an object by where they are."""
+_OVERHEAD = 2048
+"""Bytes of the objects of an entry."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a frame.
+
+    Attributes
+    ----------
+    layout : Layout
+    evidence : dict of Range to bytes
+        What the layout was read from.
+    beginnings : Beginnings
+        Of its chunks.
+    """
+
+    layout: Layout
+    evidence: dict[Range, bytes]
+    beginnings: Beginnings
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes to keep it, about."""
+        read = sum(map(len, self.evidence.values())) + self.beginnings.nbytes
+        return _OVERHEAD + read + self.layout.offsets.nbytes
 
 
 class Cache:
-    """Bytes of the beginnings of objects; those that were used last are kept.
+    """What is known of objects; those that were used last are kept.
 
     A process that was forked begins with nothing: another thread may have been at work.
 
@@ -46,7 +82,7 @@ class Cache:
         self._lock = threading.RLock()
         self._is_used = False
         self._used = 0
-        self._entries: OrderedDict[Hashable, tuple[Hashable, dict[Range, bytes]]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Hashable, Known, int]] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
@@ -70,47 +106,43 @@ class Cache:
             finally:
                 self._is_used = not is_free
 
-    def get(self, key: Hashable, stamp: Hashable) -> Known:
-        """Return what is known of an object, if its stamp is still the same."""
-        with self._use() as is_free:
-            entry = self._entries.get(key) if is_free else None
-            if entry is None or entry[0] != stamp:
-                return {}
-            self._entries.move_to_end(key)
-            return dict(entry[1])
-
-    def put(self, key: Hashable, stamp: Hashable, known: Known) -> None:
-        """Keep what is known of an object."""
-        with self._use() as is_free:
-            if is_free:
-                self._drop(key)
-                self._entries[key] = (stamp, dict(known))
-                self._used += _size(known)
-                self._shrink()
-
-    def steps(
-        self, begin: Callable[[], Steps[_T]], key: Hashable, stamp: Hashable | None
-    ) -> Steps[_T]:
-        """Run steps that read an object, with what is known of it.
+    def get(self, key: Hashable, stamp: Hashable) -> Known | None:
+        """Return what is known of an object, if its stamp is still the same.
 
         Parameters
         ----------
-        begin : callable
-            Gives the steps.
         key : hashable
             The object's name.
         stamp : hashable or None
             Is another one once the object has changed; None where nothing tells.
         """
-        if not self._most:
-            return begin()
-        known, trusted = self.get(key, stamp), stamp is not None
-        return remembering(begin, known, trusted, lambda found: self.put(key, stamp, found))
+        with self._use() as is_free:
+            entry = self._entries.get(key) if is_free else None
+            if entry is None or entry[0] != stamp:
+                return None
+            self._entries.move_to_end(key)
+            return entry[1]
+
+    def put(self, key: Hashable, stamp: Hashable, known: Known) -> None:
+        """Keep what is known of an object; see `get`."""
+        with self._use() as is_free:
+            if is_free:
+                self._drop(key)
+                size = known.nbytes
+                self._entries[key] = (stamp, known, size)
+                self._used += size
+                self._shrink()
+
+    def drop(self, key: Hashable) -> None:
+        """Forget an object."""
+        with self._use() as is_free:
+            if is_free:
+                self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._used -= _size(entry[1])
+            self._used -= entry[2]
 
     def _shrink(self) -> None:
         while self._used > self._most:
@@ -127,14 +159,6 @@ def _clear_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_clear_all)
-
-_OVERHEAD = 512
-"""Bytes of an entry beside its bytes."""
-
-
-def _size(known: Known) -> int:
-    return _OVERHEAD + sum(map(len, known.values()))
-
 
 shared = Cache(16 << 20)
 """The cache of all Zarr arrays of this process."""
@@ -169,72 +193,59 @@ def set_cache_size(nbytes: int) -> int:
     return before
 
 
-def remembering(
-    begin: Callable[[], Steps[_T]], known: Known, trusted: bool, keep: Callable[[Known], None]
-) -> Steps[_T]:
-    """Run steps, whose first ranges may be known already.
-
-    Parameters
-    ----------
-    begin : callable
-        Gives the steps, perhaps twice.
-    known : mapping of Range to bytes
-    trusted : bool
-        Whether the object is known not to have changed. Otherwise all that was used of `known` is
-        read again before the steps end; where it differs, they begin anew without it.
-    keep : callable
-        Gets what was read before the last round, which brings the blocks; nothing, where what was
-        known turned out to be wrong.
-    """
-    steps = begin()
-    seen: dict[Range, bytes] = {}
-    unsure: list[Range] = []
-    last: tuple[list[Range], Sequence[bytes | memoryview]] = ([], [])
-    used = False
+def recording(steps: Steps[_T], seen: dict[Range, bytes]) -> Steps[_T]:
+    """Run steps; keep copies of all that they read."""
     try:
         ranges = next(steps)
         while True:
-            if all(part in known for part in ranges):
-                got: Sequence[bytes | memoryview] = [known[part] for part in ranges]
-                seen.update((part, known[part]) for part in ranges)
-                used = True
-                if not trusted:
-                    unsure.extend(ranges)
-            else:
-                seen.update((part, bytes(data)) for part, data in zip(*last, strict=True))
-                try:
-                    answer = yield [*ranges, *unsure]
-                except Exception as error:
-                    if used:  # an object that became shorter may lack what is asked for
-                        break
-                    ranges = steps.throw(error)
-                    continue
-                got, again = answer[: len(ranges)], answer[len(ranges) :]
-                if not _same(known, unsure, again):
-                    break
-                unsure = []
-                last = (ranges, got)
-            ranges = steps.send(got)
+            data = [bytes(each) for each in (yield ranges)]
+            seen.update(zip(ranges, data, strict=True))
+            ranges = steps.send(data)
     except StopIteration as stop:
-        if not unsure or (yield from _is_unchanged(known, unsure)):
-            seen.pop(WHOLE, None)
-            keep(seen)
-            return stop.value  # type: ignore[no-any-return]
-    except CatervaError:
-        if not unsure:
-            raise
-    # What is known contradicts the rest: the object is another one by now.
-    keep({})
-    return (yield from remembering(begin, {}, True, keep))
+        return stop.value  # type: ignore[no-any-return]
 
 
-def _is_unchanged(known: Known, ranges: list[Range]) -> Steps[bool]:
-    """Read ranges, and compare them with what is known."""
+class ChangedError(Exception):
+    """What was known of an object is not so any more."""
+
+
+def asking_again(
+    steps: Generator[Asked, Any, _T], unsure: dict[Range, bytes]
+) -> Generator[Asked, Any, _T]:
+    """Run steps; ask beside what they ask for also for what they believed unseen.
+
+    Parameters
+    ----------
+    steps : generator
+    unsure : dict of Range to bytes
+        What they believe, to which they may add.
+
+    Raises
+    ------
+    ChangedError
+        Where something else is there, or something failed before all of it was seen.
+    """
     try:
-        return _same(known, ranges, (yield ranges))
-    except Exception:
-        return False
+        asked = next(steps)
+        while True:
+            if isinstance(asked, Work):
+                asked = steps.send((yield asked))
+                continue
+            believed = dict(unsure)
+            answer = yield [*asked, *believed]
+            _compare(believed, answer[len(asked) :])
+            for part in believed:
+                del unsure[part]
+            asked = steps.send(answer[: len(asked)])
+    except StopIteration as stop:
+        if unsure:
+            _compare(unsure, (yield list(unsure)))
+        return stop.value  # type: ignore[no-any-return]
+    except Exception as error:
+        # An object that became shorter may lack what is asked for.
+        raise ChangedError from error
 
 
-def _same(known: Known, ranges: list[Range], data: Sequence[bytes | memoryview]) -> bool:
-    return all(known[part] == got for part, got in zip(ranges, data, strict=True))
+def _compare(believed: dict[Range, bytes], data: Sequence[bytes | memoryview]) -> None:
+    if any(found != known for found, known in zip(data, believed.values(), strict=True)):
+        raise ChangedError

@@ -32,7 +32,9 @@ def chunk_steps(
     head: bytes | memoryview,
     boxes: Sequence[Box],
     policy: ReadPolicy,
+    *,
     may_change: bool = False,
+    is_bound: bool = False,
 ) -> Steps[list[Part]]:
     """Read what boxes of a chunk need: first where its blocks are, then the blocks.
 
@@ -52,6 +54,8 @@ def chunk_steps(
         Whether the chunk may be replaced while it is read. Compressed blocks show that: they end
         where their streams do. Blocks that are stored as they are show nothing, so that the chunk's
         beginning is read once more beside them.
+    is_bound : bool
+        Whether the chunk's end is only known to lie there or before, as that of a file.
 
     Returns
     -------
@@ -66,10 +70,14 @@ def chunk_steps(
     base, end = where
     what = f"chunk {number}"
     usual = min(kernel.head, end - base)
-    if len(head) < usual:
+    if len(head) < min(HEADER, usual):
         part = (base + len(head), base + usual)
         [more] = yield [part]
-        head = bytes(head) + exactly(more, part, what)
+        if is_bound and len(more) < part[1] - part[0]:
+            end = part[0] + len(more)
+        else:
+            exactly(more, part, what)
+        head = bytes(head) + more
     while True:
         need, ranges = kernel.plan(number, head, boxes, policy.gap)
         if base + need > end or (ranges and base + ranges[-1][1] > end):

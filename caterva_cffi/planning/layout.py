@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.compression import Codec, Compression
-from caterva_cffi.binding.kernel import Kernel, special_chunk
+from caterva_cffi.binding.kernel import special_chunk
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.format.frame import (
@@ -26,18 +26,16 @@ from caterva_cffi.format.frame import (
 )
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.chunk import HEADER, chunk_steps
-from caterva_cffi.planning.policy import ReadPolicy
-from caterva_cffi.steps import Part, Range, Steps, exactly, run, together
+from caterva_cffi.planning.chunk import HEADER
+from caterva_cffi.steps import Part, Range, Steps, exactly, run
 
 __all__ = [
+    "CHUNK_FILE",
     "Layout",
     "check_stored",
     "decode_plain",
     "encode_offsets",
     "layout_steps",
-    "part_steps",
     "read_offsets_chunk",
     "slices",
     "special_header",
@@ -47,6 +45,10 @@ __all__ = [
 _MANY_EDGES = 4096
 
 _OFFSETS = Compression(codec=Codec.BLOSCLZ)
+
+
+CHUNK_FILE = 1 << 40
+"""Addresses for each file of a sparse frame, which is more than a chunk can have bytes."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,20 @@ class Layout:
         # A list is faster to look into, and takes five times the memory.
         return edges if len(edges) > _MANY_EDGES else edges.tolist()
 
-    def end_of(self, number: int) -> int:
-        """Return what the end of a chunk with bytes of its own cannot be behind."""
-        return int(self._edges[bisect_right(self._edges, int(self.offsets[number]))])
+    def place(self, number: int) -> Range:
+        """Return where a chunk with bytes of its own begins, and which byte it ends before or at.
+
+        In a sparse frame, `CHUNK_FILE` addresses belong to each file.
+        """
+        offset = int(self.offsets[number])
+        if self.header.sparse:
+            return offset * CHUNK_FILE, offset * CHUNK_FILE + self.most
+        return offset, int(self._edges[bisect_right(self._edges, offset)])
+
+    @property
+    def most(self) -> int:
+        """Bytes of a chunk of any writer, and a few more."""
+        return 2 * (HEADER + self.grid.chunk_nbytes) + 16 * self.grid.nblocks
 
     def ends_of(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return what the ends of chunks that begin at offsets cannot be behind."""
@@ -96,11 +109,9 @@ class Layout:
         """Return how many bytes are stored of a chunk at most, and a few more."""
         if self.offsets[number] < 0:
             return HEADER
+        start, end = self.place(number)
         # Where a chunk was changed, the next one may be far behind it.
-        most = self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks
-        if self.header.sparse:
-            return most
-        return min(self.end_of(number) - int(self.offsets[number]), most)
+        return min(end - start, self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks)
 
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
         """Return the bytes of a chunk of a frame in memory.
@@ -123,7 +134,7 @@ class Layout:
         FormatError
             For a chunk that reaches behind its place.
         """
-        rest = frame[int(self.offsets[number]) : self.end_of(number)]
+        rest = frame[slice(*self.place(number))]
         size = struct.unpack_from("<i", rest, 12)[0] if len(rest) >= HEADER else -1
         if not HEADER <= size <= len(rest):
             raise FormatError(f"chunk {number} has {size} bytes; there are {len(rest)}")
@@ -196,7 +207,7 @@ def slices(frame: bytes | memoryview, ranges: list[Range]) -> list[bytes | memor
 
 def whole_layout(frame: bytes | memoryview) -> Layout:
     """Return the layout of a frame in memory."""
-    return run(layout_steps(len(frame), len(frame)), partial(slices, frame))
+    return run(layout_steps(len(frame), len(frame)), partial(slices, memoryview(frame)))
 
 
 def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:
@@ -214,44 +225,6 @@ def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:
         and len(chunk) >= HEADER
         and struct.unpack_from("<i", chunk, 12)[0] == header.cbytes
     )
-
-
-def part_steps(
-    layout: Layout,
-    kernel: Kernel,
-    boxes: Mapping[int, list[Box]],
-    policy: ReadPolicy,
-    may_change: bool = False,
-) -> Steps[dict[int, list[Part]]]:
-    """Read what boxes of the chunks of a contiguous frame need.
-
-    Parameters
-    ----------
-    layout : Layout
-    kernel : Kernel
-        Of the layout's grid.
-    boxes : mapping of int to list of Box
-        In items of the chunks, by the chunks' numbers.
-    policy : ReadPolicy
-    may_change : bool
-        See `chunk_steps`.
-
-    Returns
-    -------
-    dict of int to list of Part
-    """
-    parts: dict[int, list[Part]] = {}
-    steps: dict[int, Steps[list[Part]]] = {}
-    for number, wanted in boxes.items():
-        offset = int(layout.offsets[number])
-        if offset < 0:
-            parts[number] = [(0, special_header(layout.grid, special_of_offset(offset)))]
-        else:
-            where: Range = (offset, layout.end_of(number))
-            head = layout.head[offset : where[1]]
-            steps[number] = chunk_steps(kernel, number, where, head, wanted, policy, may_change)
-    parts.update((yield from together(steps)))
-    return parts
 
 
 def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.uint8]:

@@ -93,6 +93,44 @@ class Source(ABC):
                 )
         return got
 
+    def read_merged(
+        self, ranges: Sequence[Range], gap: int, most: int, concurrency: int
+    ) -> list[memoryview]:
+        """Read ranges, those close to each other by one request.
+
+        Parameters
+        ----------
+        ranges : sequence of Range
+        gap : int
+            Bytes between two ranges that are rather read than left out.
+        most : int
+            Bytes of a request, if it is not for one range.
+        concurrency : int
+            See `read`.
+
+        Raises
+        ------
+        StorageError, FileNotFoundError, PermissionError
+            See `read`.
+        """
+        merged: list[Range] = []
+        within = [0] * len(ranges)
+        for number in sorted(range(len(ranges)), key=ranges.__getitem__):
+            start, stop = ranges[number]
+            if merged:
+                first, last = merged[-1]
+                if start - last <= gap and max(stop, last) - first <= most:
+                    merged[-1] = (first, max(stop, last))
+                    within[number] = len(merged) - 1
+                    continue
+            merged.append((start, stop))
+            within[number] = len(merged) - 1
+        got = self.read(merged, concurrency)
+        return [
+            got[at][start - merged[at][0] : stop - merged[at][0]]
+            for at, (start, stop) in zip(within, ranges, strict=True)
+        ]
+
     def _clip(self, part: Range) -> Range:
         """Return what of a range can be there."""
         return part if self.size is None else (min(part[0], self.size), min(part[1], self.size))

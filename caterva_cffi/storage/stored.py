@@ -151,8 +151,14 @@ class Stored:
             f"then write it anew, or remove {mark} to read what there is"
         )
 
-    def check_unchanged(self, status: os.stat_result) -> None:
+    def check_unchanged(self, status: os.stat_result, *, is_stamped: bool = False) -> None:
         """Raise where somebody has changed the array since it had a status, or does now.
+
+        Parameters
+        ----------
+        status : os.stat_result
+        is_stamped : bool
+            Whether every change of the file changes its times, so that no mark is looked for.
 
         Raises
         ------
@@ -161,7 +167,8 @@ class Stored:
         now = self.status()
         if version_of(now) != version_of(status):
             raise StorageError(f"{self.path!r} was changed while it was read; read it again")
-        self.check_unmarked(now)
+        if not is_stamped:
+            self.check_unmarked(now)
 
     @contextmanager
     def unchanged(self) -> Iterator[os.stat_result]:

@@ -3,19 +3,18 @@
 The frame has the chunk's shape, and its dtype in little-endian byte order. Zarr pads the chunks at
 the array's edges with the fill value, and leaves out those that hold nothing else.
 
-Nothing here does input or output: reading and writing are generators of steps (`plan.run`), which
-ask for ranges of the stored object, and for work that takes a while.
+Nothing here does input or output: reading and writing are generators of steps (see
+`caterva_cffi.steps`), which ask for ranges of the stored object, and for work that takes a while.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +24,12 @@ from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.codecs.editing import FrameEditor
 from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.dtypes import as_dtype, frame_dtype
-from caterva_cffi.engine.fetching import Fetching
+from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.geometry.selection import normalize
-from caterva_cffi.planning import cache
 from caterva_cffi.planning.layout import Layout, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
-from caterva_cffi.steps import WHOLE, MissingError, Range
+from caterva_cffi.steps import Asked, MissingError
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
@@ -40,27 +38,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["Asked", "Chunk", "Work"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What steps let others do, best in a thread of its own.
-
-    Attributes
-    ----------
-    nbytes : int
-        Bytes that it reads and writes.
-    action : callable
-        Gives the result.
-    """
-
-    nbytes: int
-    action: Callable[[], Any]
-
-
-Asked: TypeAlias = list[Range] | Work
-"""What steps ask for: ranges of an object, or the result of work."""
+__all__ = ["Chunk"]
 
 
 @dataclass(frozen=True)
@@ -136,8 +114,8 @@ class Chunk:
         ------
         FormatError, UnsupportedError
         """
-        fetching = self._fetching((), get_read_policy("local"))
-        return self._as_ndbuffer(fetching.whole(stores.as_bytes(stored)).decode())
+        read = self._read((), get_read_policy("local"))
+        return self._as_ndbuffer(read.decode(stores.as_bytes(stored)))
 
     def decode_lazily(self, stored: Buffer) -> NDBuffer:
         """Return all items of a frame, which are decoded when somebody looks at them.
@@ -154,9 +132,9 @@ class Chunk:
             return self.decode(stored)
 
         def read(key: Any) -> npt.NDArray[Any]:
-            fetching = self._fetching(key, get_read_policy("local"))
             with _pointing_to_verify():
-                return _with_dtype(fetching.whole(frame).decode(), self.dtype, self.dtype)
+                items = self._read(key, get_read_policy("local")).decode(frame, layout)
+            return _with_dtype(items, self.dtype, self.dtype)
 
         def edit(assignments: Sequence[Assignment]) -> memoryview:
             compression = self.parameters.compression
@@ -187,41 +165,22 @@ class Chunk:
         ------
         FormatError, UnsupportedError
         """
-        fetching = self._fetching(selection, stores.policy_of(byte_getter))
+        read = self._read(selection, stores.policy_of(byte_getter))
         size = None if status is None else status.st_size
         stamp = None if status is None else stamp_of(status)
-        begin = partial(fetching.steps, size)
         try:
             with stores.naming(byte_getter):
-                fetched = yield from cache.shared.steps(begin, stores.identity(byte_getter), stamp)
-                is_whole = fetched.stored is not None
-                try:
-                    if fetched.crowd and not is_whole:
-                        items = yield from fetched.crowd_steps()
-                    else:
-                        items = yield Work(fetched.nbytes, fetched.decode)
-                except Exception as error:
-                    final = isinstance(error, (MissingError, CatervaError))
-                    if (
-                        size is not None
-                        or is_whole
-                        or (final and not isinstance(error, FormatError))
-                    ):
-                        raise
-                    # It may have been replaced between two requests.
-                    [stored] = yield [WHOLE]
-                    whole = fetching.whole(stored)
-                    items = yield Work(whole.nbytes, whole.decode)
+                items = yield from read.steps(stores.identity(byte_getter), stamp, size)
         except MissingError:
             return None
         return self._as_ndbuffer(items)
 
     # --- what all of them share ---------------------------------------------------------------
 
-    def _fetching(self, selection: Any, policy: ReadPolicy) -> Fetching:
+    def _read(self, selection: Any, policy: ReadPolicy) -> ObjectRead:
         shape = self.spec.shape
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
-        return Fetching(normalize(selection, shape), usual, policy, self._check)
+        return ObjectRead(normalize(selection, shape), usual, policy, self._check)
 
     def _check(self, layout: Layout) -> None:
         """Compare a stored frame with the array's metadata.

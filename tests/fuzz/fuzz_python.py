@@ -37,10 +37,12 @@ from zarr.storage import MemoryStore
 with instrumented:
     import caterva_cffi as cat
     from caterva_cffi.binding.kernel import kernel_of
-    from caterva_cffi.engine.decoding import decode
-    from caterva_cffi.geometry.cutting import by_chunk
+    from caterva_cffi.engine.groups import groups
+    from caterva_cffi.engine.reading import read as read_groups
+    from caterva_cffi.geometry.index_arrays import Batch
     from caterva_cffi.numcodecs import Caterva
     from caterva_cffi.planning import layout as layouts
+    from caterva_cffi.planning.frame import Frame
     from caterva_cffi.planning.layout import whole_layout
     from caterva_cffi.planning.policy import ReadPolicy
     from caterva_cffi.steps import Range, run
@@ -198,10 +200,8 @@ def by_ranges(frame: bytes) -> None:
     if grid.nbytes > MOST or not grid.nbytes:
         return
     box = ((0,) * grid.ndim, tuple(-(-n // 2) for n in grid.shape), (1,) * grid.ndim)
-    kernel, boxes = kernel_of(grid), by_chunk(grid, [box])
-    parts = run(layouts.part_steps(layout, kernel, boxes, policy), answer)
     items = np.empty(box[1], layout.dtype)
-    decode(kernel, parts, grid, [(box, items.ctypes.data, items.strides)])
+    read_groups(groups(Frame(layout, kernel_of(grid), policy), [Batch([(box, items)])]), answer)
     whole = whole_layout(frame)
     for number in range(min(grid.nchunks, 64)):
         whole.whole_chunk(number, frame)

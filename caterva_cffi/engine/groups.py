@@ -1,0 +1,206 @@
+"""What is read at a time of a selection: chunks whose bytes are asked for together.
+
+A group asks for its bytes by steps, then decodes them by one call straight into their destinations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from operator import mul
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address, pointer
+from caterva_cffi.binding.kernel import Piece
+from caterva_cffi.engine.crowds import crowds
+from caterva_cffi.geometry.cutting import AT_ONCE, cut, is_crowd
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.steps import Part, Steps
+
+__all__ = ["GROUP_BYTES", "Group", "Groups", "groups", "pieces"]
+
+GROUP_BYTES = 16 << 20
+"""Compressed bytes that a group of chunks may need; one chunk alone may need more."""
+
+
+class Groups(Protocol):
+    """A part of a selection: what `groups` yields."""
+
+    @property
+    def nchunks(self) -> int:
+        """How many chunks are read."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that decoding reads and writes, once they were read."""
+
+    def steps(self) -> Steps[None]:
+        """Read what decoding needs."""
+
+    def decode(self) -> None:
+        """Decode what was read, and forget it.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+
+
+class Group:
+    """Boxes of some chunks of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._wanted: dict[int, list[Box]] = {}
+        self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
+        self._dests: list[npt.NDArray[Any]] = []  # kept alive
+        self._after: list[Callable[[], None]] = []
+        self._parts: dict[int, list[Part]] = {}
+        # By the chunks' numbers; not counted as long as there is only one box.
+        self._costs: dict[int, int] = {}
+        self._cost = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._cells or self._after)
+
+    def has_room_for(self, number: int, box: Box) -> bool:
+        """Whether a box of a chunk may join those that are there."""
+        if not self._cells:
+            return True
+        if len(self._cells) >= AT_ONCE:
+            return False
+        if not self._costs:
+            self._count(*self._cells[0][:2])
+        return self._cost_with(number, box) <= GROUP_BYTES
+
+    def _cost_with(self, number: int, box: Box) -> int:
+        before = self._costs.get(number, 0)
+        cost = min(before + self._frame.cost(number, box), self._frame.most(number))
+        return self._cost + cost - before
+
+    def _count(self, number: int, box: Box) -> None:
+        cost = self._cost_with(number, box)
+        self._costs[number] = self._costs.get(number, 0) + cost - self._cost
+        self._cost = cost
+
+    def add(
+        self, number: int, box: Box, dest: int, strides: Sequence[int], keep: npt.NDArray[Any]
+    ) -> None:
+        """Add a box of a chunk.
+
+        Parameters
+        ----------
+        number : int
+        box : Box
+            In items of the chunk.
+        dest : int
+            Address of the first item's destination.
+        strides : sequence of int
+            Bytes between items of the destination.
+        keep : ndarray
+            Owns the destination.
+        """
+        if self._costs:
+            self._count(number, box)
+        self._wanted.setdefault(number, []).append(box)
+        self._cells.append((number, box, dest, strides))
+        if not self._dests or self._dests[-1] is not keep:
+            self._dests.append(keep)
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do something once all is decoded."""
+        self._after.append(action)
+
+    @property
+    def nchunks(self) -> int:
+        """How many chunks are read."""
+        return len(self._wanted)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that decoding reads and writes; see `Groups`."""
+        itemsize = self._frame.layout.grid.itemsize
+        written = sum(math.prod(box[1]) for _, box, _, _ in self._cells) * itemsize
+        return written + sum(len(data) for parts in self._parts.values() for _, data in parts)
+
+    def steps(self) -> Steps[None]:
+        """Read what decoding needs."""
+        self._parts = yield from self._frame.part_steps(self._wanted)
+
+    def decode(self) -> None:
+        """Decode what was read, and forget it; see `Groups`."""
+        given = {number: pieces(parts) for number, parts in self._parts.items()}
+        if self._cells:
+            self._frame.kernel.decode(
+                [
+                    (number, given[number], box, dest, strides)
+                    for number, box, dest, strides in self._cells
+                ]
+            )
+        self._parts, self._dests = {}, []
+        for action in self._after:
+            action()
+
+
+def pieces(parts: Iterable[Part]) -> list[Piece]:
+    """Return parts of a chunk as the kernel takes them, alive as long as they are."""
+    return [(at, len(data), pointer(data)) for at, data in parts]
+
+
+def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
+    """Cut batches of boxes into what is read at a time.
+
+    Parameters
+    ----------
+    frame : Frame
+    batches : iterable of Batch
+        The next one is begun while the one before is not yet decoded.
+
+    Yields
+    ------
+    Groups
+        To be decoded in this order.
+    """
+    grid = frame.layout.grid
+    group = Group(frame)
+    for batch in batches:
+        for box, dest in batch.boxes:
+            if not dest.size:
+                continue
+            if not is_crowd(grid, box):
+                group = yield from _filled(group, frame, cut(grid, box), dest)
+                continue
+            for crowd in crowds(frame, box, dest):
+                if group:
+                    yield group
+                yield crowd
+                group = yield from _filled(Group(frame), frame, crowd.others(), crowd.dest)
+        if batch.place is not None:
+            group.then(batch.place)
+    if group:
+        yield group
+
+
+def _filled(
+    group: Group,
+    frame: Frame,
+    cells: Iterable[tuple[int, Box, Sequence[int]]],
+    dest: npt.NDArray[Any],
+) -> Generator[Group, None, Group]:
+    """Add boxes of chunks to a group; yield it where it is full, and return the last one."""
+    first, strides = address(dest), dest.strides
+    for number, box, position in cells:
+        if not group.has_room_for(number, box):
+            yield group
+            group = Group(frame)
+        group.add(number, box, first + sum(map(mul, position, strides)), strides, dest)
+    return group

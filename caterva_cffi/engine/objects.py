@@ -1,0 +1,163 @@
+"""A selection of a frame in an object that anybody may replace at any time, as a Zarr chunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+
+from caterva_cffi import memory_pool
+from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.reading import read_memory, read_steps
+from caterva_cffi.errors import CatervaError, FormatError
+from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Basic, Fancy
+from caterva_cffi.planning import cache
+from caterva_cffi.planning.cache import Known
+from caterva_cffi.planning.frame import Beginnings, Frame
+from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
+from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Work
+
+__all__ = ["ObjectRead"]
+
+_USUAL_HEADER = 512
+"""Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
+
+_MOST_AT_ONCE = 1 << 20
+"""A first read longer than this would often fetch more offsets than are needed."""
+
+_BEGINNINGS = 4 << 20
+
+
+@dataclass(frozen=True)
+class ObjectRead:
+    """Reads a selection of a frame.
+
+    Parameters
+    ----------
+    selection : Basic or Fancy
+    usual : Grid
+        The partition that the frame probably has, by which the first read is planned.
+    policy : ReadPolicy
+    check : callable
+        Raises where a layout is not what was expected.
+    """
+
+    selection: Basic | Fancy
+    usual: Grid
+    policy: ReadPolicy
+    check: Callable[[Layout], None]
+
+    def steps(
+        self, key: Hashable, stamp: Hashable | None, size: int | None = None
+    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+        """Read header and offsets first, then the blocks; or all at once, where most is wanted.
+
+        Parameters
+        ----------
+        key, stamp : hashable
+            The object's name, and what changes once the object does; see `Cache.get`.
+        size : int, optional
+            Bytes of the object, where they are known and it stays the same one. Otherwise a frame
+            that seems damaged, or a range that cannot be read, makes all be read at once: whatever
+            a store makes of ranges, such as of those behind an object's end, and whatever happens
+            between two requests, cannot spoil that.
+
+        Returns
+        -------
+        ndarray
+            The items, of the selection's shape and the frame's dtype.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        if self._share <= self.policy.whole:
+            try:
+                return (yield from self._part_steps(key, stamp, size))
+            except Exception as error:
+                final = isinstance(error, (MissingError, CatervaError))
+                if size is not None or (final and not isinstance(error, FormatError)):
+                    raise
+        [stored] = yield [WHOLE if size is None else (0, size)]
+        nbytes = len(stored) + math.prod(self.selection.shape) * self.usual.itemsize
+        return (yield Work(nbytes, partial(self.decode, stored)))  # type: ignore[no-any-return]
+
+    @property
+    def _share(self) -> float:
+        """About which share of the frame's blocks has items that are wanted."""
+        shape, blocks = self.usual.shape, self.usual.blocks
+        count = math.prod(-(-n // block) for n, block in zip(shape, blocks, strict=True))
+        return index_arrays.count_blocks(self.usual, self.selection) / max(count, 1)
+
+    def _part_steps(
+        self, key: Hashable, stamp: Hashable | None, size: int | None
+    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+        known = cache.shared.get(key, stamp)
+        if known is not None:
+            before = known.beginnings.nbytes
+            if stamp is not None:
+                items = yield from self._block_steps(known, size)
+            else:
+                unsure = dict(known.evidence)
+                try:
+                    items = yield from cache.asking_again(
+                        self._block_steps(known, size, unsure), unsure
+                    )
+                except cache.ChangedError:
+                    cache.shared.drop(key)
+                    known = None
+            if known is not None:
+                if known.beginnings.nbytes != before:
+                    cache.shared.put(key, stamp, known)
+                return items
+        expected = _USUAL_HEADER + kernel_of(self.usual).head
+        first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
+        seen: dict[Range, bytes] = {}
+        layout = yield from cache.recording(layout_steps(first, size), seen)
+        known = Known(layout, seen, Beginnings(_BEGINNINGS))
+        items = yield from self._block_steps(known, size)
+        cache.shared.put(key, stamp, known)
+        return items
+
+    def _block_steps(
+        self, known: Known, size: int | None, unsure: dict[Range, bytes] | None = None
+    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+        """Read and decode blocks of a frame of which the layout is known."""
+        layout = known.layout
+        self.check(layout)
+        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        frame = Frame(
+            layout, kernel_of(layout.grid), self.policy, known.beginnings, unsure, size is None
+        )
+        batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+        yield from read_steps(groups(frame, batches))
+        return items
+
+    def decode(self, stored: bytes | memoryview, layout: Layout | None = None) -> npt.NDArray[Any]:
+        """Return the items of a frame in memory.
+
+        Parameters
+        ----------
+        stored : bytes
+            The frame.
+        layout : Layout, optional
+            What it says, where that is known.
+
+        Raises
+        ------
+        FormatError, UnsupportedError
+        """
+        layout = layout or whole_layout(stored)
+        self.check(layout)
+        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+        read_memory(stored, layout, kernel_of(layout.grid), batches)
+        return items

@@ -1,0 +1,316 @@
+"""Who reads the boxes of an array: C from memory, or the engine from a file or a directory."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import mul
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine.groups import Group, groups
+from caterva_cffi.engine.reading import read, read_memory
+from caterva_cffi.errors import FormatError, StorageError
+from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, is_crowd
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.frame import Beginnings, Frame
+from caterva_cffi.planning.layout import CHUNK_FILE, Layout, layout_steps, whole_layout
+from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.steps import Range, run
+from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.storage.stored import Stored, Version, stamp_of, version_of
+from caterva_cffi.superchunk.schunk import SChunk
+
+__all__ = [
+    "DiskReader",
+    "MemoryReader",
+    "Reader",
+    "check_geometry",
+    "reader_of",
+]
+
+_BEGINNINGS = 1 << 20
+"""Bytes of the beginnings of chunks that are kept for each file."""
+
+_MOST_OPEN = 64
+"""Files of a sparse directory that are open at a time."""
+
+
+class Reader(Protocol):
+    """Reads boxes of an array from where its chunks are; the caller keeps writers away."""
+
+    def check(self, grid: Grid) -> None:
+        """Raise where what is stored now is of another geometry.
+
+        Raises
+        ------
+        StorageError
+        FormatError
+        """
+
+    def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
+        """Read boxes of the array; what is read of them all is of one state."""
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk, which may reach beyond the array's shape."""
+
+
+class MemoryReader:
+    """Reads a super-chunk in memory.
+
+    Parameters
+    ----------
+    schunk : SChunk
+    """
+
+    def __init__(self, schunk: SChunk) -> None:
+        self._schunk = schunk
+
+    def check(self, grid: Grid) -> None:
+        """Do nothing; see `Reader`."""
+
+    def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
+        """Read boxes of the array; see `Reader`."""
+        ptr = self._schunk.ptr
+        for batch in batches:
+            for box, dest in batch.boxes:
+                if not dest.size:
+                    continue
+                if grid.nchunks <= MANY or not is_crowd(grid, box):
+                    kernel.read(ptr, box, address(dest), dest.strides)
+                else:
+                    self._read_crowd(kernel, grid, box, dest)
+            if batch.place is not None:
+                batch.place()
+
+    def _read_crowd(self, kernel: Kernel, grid: Grid, box: Box, dest: npt.NDArray[Any]) -> None:
+        frame = self._schunk.frame()
+        # C-Blosc2 decodes some offsets anew for each chunk; to decode all takes a while too.
+        if frame is not None and math.prod(box[1]) > grid.nchunks // 1024:
+            read_memory(frame, whole_layout(frame), kernel, [Batch([(box, dest)])])
+            return
+        for part, position in boxes_of(grid, box, AT_ONCE):
+            place = address(dest) + sum(map(mul, position, dest.strides))
+            kernel.read(self._schunk.ptr, part, place, dest.strides)
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk; see `Reader`."""
+        chunk = self._schunk.chunk(number)
+        piece = (0, chunk.size, chunk.pointer)
+        kernel.decode([(number, [piece], box, address(dest), dest.strides)])
+
+
+def reader_of(schunk: SChunk, dtype: np.dtype[Any]) -> Reader:
+    """Return the reader for where the super-chunk of an array is stored."""
+    return MemoryReader(schunk) if schunk.stored is None else DiskReader(schunk.stored, dtype)
+
+
+class DiskReader:
+    """Reads the chunks of a frame in a file, or in a sparse directory.
+
+    What it knows of the frame is checked against the file's time of change before each read, so
+    that another handle's changes are seen.
+
+    Parameters
+    ----------
+    stored : Stored
+    dtype : dtype
+        Of the array.
+    """
+
+    def __init__(self, stored: Stored, dtype: np.dtype[Any]) -> None:
+        self._stored = stored
+        self._dtype = dtype
+        self._known: tuple[Version, Layout, Beginnings] | None = None
+
+    def check(self, grid: Grid) -> None:
+        """Raise where what is stored now is of another geometry; see `Reader`."""
+        stored = self._stored
+        if not stored.held:  # otherwise the geometry is changing
+            status = stored.status()
+            self._check(self._layout_of(status, None)[0], grid)
+            stored.check_unmarked(status)
+
+    def _check(self, layout: Layout, grid: Grid) -> None:
+        if self._stored.held and layout.grid != grid:
+            # C-Blosc2 does not look whether its header was written.
+            raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
+        check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
+
+    def _layout_of(
+        self, status: os.stat_result, descriptor: int | None
+    ) -> tuple[Layout, Beginnings]:
+        """Return what is known of the frame, if it is still what it was, or read it anew.
+
+        Parameters
+        ----------
+        status : os.stat_result
+            Of the file with header and offsets.
+        descriptor : int or None
+            Of that file, where it is open.
+        """
+        version, known = stamp_of(status), self._known
+        if known is not None and version == known[0]:
+            return known[1:]
+        layout, beginnings = self._read_layout(status, descriptor), Beginnings(_BEGINNINGS)
+        self._known = None if version is None else (version, layout, beginnings)
+        return layout, beginnings
+
+    def _read_layout(self, status: os.stat_result, descriptor: int | None) -> Layout:
+        stored = self._stored
+        stored.check_unmarked(status)
+        try:
+            steps = layout_steps(get_read_policy("local").first, status.st_size)
+            if descriptor is not None:
+                return run(steps, partial(read_ranges, descriptor))
+            with open(stored.index, "rb", buffering=0) as file:
+                return run(steps, partial(read_ranges, file.fileno()))
+        except FormatError:
+            stored.check_unchanged(status)  # which would explain it
+            raise
+        except OSError as error:
+            raise stored.unreadable(error) from error
+
+    def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
+        """Read boxes of the array; see `Reader`."""
+        with self._opened(kernel, grid) as (frame, answer):
+            read(groups(frame, batches), answer)
+
+    def read_chunk(
+        self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
+        """Read a box of a chunk; see `Reader`."""
+        with self._opened(kernel, grid) as (frame, answer):
+            group = Group(frame)
+            group.add(number, box, address(dest), dest.strides, dest)
+            read([group], answer)
+
+    @contextmanager
+    def _opened(
+        self, kernel: Kernel, grid: Grid
+    ) -> Iterator[tuple[Frame, Callable[[list[Range]], Any]]]:
+        """Give the frame, and what reads ranges of it.
+
+        Raises
+        ------
+        StorageError
+            For what somebody else changed meanwhile: what was read may be of several states.
+        """
+        stored = self._stored
+        with ExitStack() as stack:
+            answer: Callable[[list[Range]], Any]
+            if stored.sparse:
+                descriptor, status = None, stored.status()
+                answer = stack.enter_context(_ChunkFiles(os.path.dirname(stored.index))).read
+            else:
+                descriptor, status = self._open()
+                stack.callback(os.close, descriptor)
+                answer = partial(read_ranges, descriptor)
+            known = self._known is not None and self._known[0] == version_of(status)
+            # To other files than this one, a change may have written before it writes this.
+            with self._noticing_changes(status, is_stamped=known and not stored.sparse):
+                layout, beginnings = self._layout_of(status, descriptor)
+                self._check(layout, grid)
+                yield Frame(layout, kernel, get_read_policy("local"), beginnings), answer
+
+    @contextmanager
+    def _noticing_changes(self, status: os.stat_result, *, is_stamped: bool) -> Iterator[None]:
+        stored = self._stored
+        try:
+            yield
+        except (FormatError, StorageError):
+            stored.check_unchanged(status)  # which would explain it
+            raise
+        except OSError as error:
+            raise stored.unreadable(error) from error
+        stored.check_unchanged(status, is_stamped=is_stamped)
+
+    def _open(self) -> tuple[int, os.stat_result]:
+        """Open the file of a contiguous frame; return its descriptor and its status."""
+        stored = self._stored
+        try:
+            descriptor = open_to_read(stored.index)
+        except OSError as error:
+            stored.status()  # which would explain it
+            raise stored.unreadable(error) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise stored.no_file()
+        return descriptor, status
+
+
+class _ChunkFiles:
+    """The files of the chunks of a sparse frame, which stay open while it is read.
+
+    Parameters
+    ----------
+    directory : str
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._open: dict[int, int] = {}
+
+    def __enter__(self) -> _ChunkFiles:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def read(self, ranges: list[Range]) -> list[bytes | memoryview]:
+        """Read ranges of a frame, whose addresses are those of `Layout.place`."""
+        return [self._read(*divmod(start, CHUNK_FILE), stop - start) for start, stop in ranges]
+
+    def _read(self, number: int, position: int, size: int) -> bytes | memoryview:
+        path = os.path.join(self._directory, f"{number:08X}.chunk")
+        try:
+            descriptor = self._open.get(number)
+            if descriptor is None:
+                if len(self._open) >= _MOST_OPEN:
+                    os.close(self._open.pop(next(iter(self._open))))
+                descriptor = self._open[number] = open_to_read(path)
+            [data] = read_ranges(descriptor, [(position, position + size)])
+        except OSError as error:
+            raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
+        return data
+
+
+def check_geometry(
+    stored: Stored, found: tuple[Grid, np.dtype[Any]], expected: tuple[Grid, np.dtype[Any]]
+) -> None:
+    """Raise where what is stored is of another geometry than an array.
+
+    Raises
+    ------
+    StorageError
+    """
+    (grid, dtype), (old_grid, old_dtype) = found, expected
+    if grid is old_grid and dtype == old_dtype:
+        return
+    for name, now, before in (
+        ("shape", grid.shape, old_grid.shape),
+        ("dtype", dtype, old_dtype),
+        ("partition", (grid.chunks, grid.blocks), (old_grid.chunks, old_grid.blocks)),
+        ("geometry", grid, old_grid),
+    ):
+        if now != before:
+            raise StorageError(
+                f"{stored.path!r} has {name} {now} now instead of {before}: something else "
+                "changed it; open it again"
+            )

@@ -1,0 +1,153 @@
+"""A frame that is read: what is known of it, and which bytes boxes of its chunks need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.format.frame import special_of_offset
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.chunk import HEADER, chunk_steps
+from caterva_cffi.planning.layout import Layout, special_header
+from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.steps import Part, Range, Steps, exactly, together
+
+__all__ = ["Beginnings", "Frame"]
+
+_LEAST_COST = 256  # of a chunk of one value, in bytes of a group
+
+
+class Beginnings:
+    """The first bytes of chunks, up to their first blocks: what was read to plan with.
+
+    Parameters
+    ----------
+    most : int
+        Bytes to keep. Where there would be more, all are forgotten.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[int, bytes] = {}
+        self.nbytes = 0
+
+    def get(self, number: int) -> bytes:
+        """Return what is known of a chunk; nothing where it was not read."""
+        return self._kept.get(number, b"")
+
+    def put(self, number: int, head: bytes | memoryview) -> None:
+        """Keep the first bytes of a chunk."""
+        if self.nbytes + len(head) > self._most:
+            self.clear()
+        if len(head) <= self._most:
+            self.nbytes += len(head) - len(self.get(number))
+            self._kept[number] = bytes(head)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept, self.nbytes = {}, 0
+
+
+@dataclass(slots=True)
+class Frame:
+    """A frame that is read.
+
+    Parameters
+    ----------
+    layout : Layout
+    kernel : Kernel
+        Of the layout's grid.
+    policy : ReadPolicy
+    beginnings : Beginnings, optional
+        Those of its chunks that are known; what is read is added.
+    unsure : dict of Range to bytes, optional
+        Gets what is used of the beginnings, where somebody has to look whether it is still so.
+    may_change : bool
+        Whether the frame may be replaced while it is read; see `chunk_steps`.
+    """
+
+    layout: Layout
+    kernel: Kernel
+    policy: ReadPolicy
+    beginnings: Beginnings | None = None
+    unsure: dict[Range, bytes] | None = None
+    may_change: bool = False
+
+    def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[Part]]]:
+        """Read what boxes of chunks need.
+
+        Parameters
+        ----------
+        wanted : mapping of int to sequence of Box
+            In items of the chunks, by the chunks' numbers.
+
+        Returns
+        -------
+        dict of int to list of Part
+            By the chunks' numbers; see `chunk_steps`.
+
+        Raises
+        ------
+        FormatError
+        """
+        steps = {number: self._chunk_steps(number, boxes) for number, boxes in wanted.items()}
+        return together(steps)
+
+    def _chunk_steps(self, number: int, boxes: Sequence[Box]) -> Steps[list[Part]]:
+        layout, policy = self.layout, self.policy
+        offset = int(layout.offsets[number])
+        if offset < 0:
+            return [(0, special_header(layout.grid, special_of_offset(offset)))]
+        start, end = layout.place(number)
+        # Of the first chunk of a contiguous frame some bytes came with the frame's header.
+        head = b"" if layout.header.sparse else layout.head[start:end]
+        known = self.beginnings.get(number) if self.beginnings is not None else b""
+        is_sure = len(known) <= len(head)
+        if not is_sure:
+            head = known
+            if self.unsure is not None:
+                self.unsure[start, start + len(known)] = known
+        before = len(head)
+        if not head and self._is_read_whole(number, boxes):
+            part = (start, start + layout.room(number))
+            [data] = yield [part]
+            if not layout.header.sparse:
+                exactly(data, part, f"chunk {number}")
+            head = memoryview(data)
+        parts = yield from chunk_steps(
+            self.kernel, number, (start, end), head, boxes, policy,
+            # What is unsure is read again beside the blocks.
+            may_change=self.may_change and (is_sure or self.unsure is None),
+            is_bound=layout.header.sparse,
+        )  # fmt: skip
+        if self.beginnings is not None and len(parts[0][1]) > before:
+            self.beginnings.put(number, parts[0][1])
+        return parts
+
+    def _is_read_whole(self, number: int, boxes: Sequence[Box]) -> bool:
+        """Whether all of a chunk of which nothing is known is read at once."""
+        if self.layout.room(number) <= self.policy.gap:
+            return True
+        return sum(map(self._blocks_in, boxes)) > self.policy.whole * self.layout.grid.nblocks
+
+    def _blocks_in(self, box: Box) -> int:
+        """Return how many blocks of a chunk a box has items in, or a few more."""
+        return math.prod(
+            (start + (count - 1) * step) // block - start // block + 1
+            for start, count, step, block in zip(*box, self.layout.grid.blocks, strict=True)
+        )
+
+    def cost(self, number: int, box: Box) -> int:
+        """Return how many bytes are read at most for a box of a chunk."""
+        most, policy, grid = self.most(number), self.policy, self.layout.grid
+        if not policy.whole:
+            return most
+        blocks = self._blocks_in(box) * (grid.blocksize + HEADER + policy.gap)
+        return min(most, HEADER + 4 * grid.nblocks + int(blocks / policy.whole) + _LEAST_COST)
+
+    def most(self, number: int) -> int:
+        """Return how many bytes are read at most for boxes of a chunk."""
+        is_stored = self.layout.offsets[number] >= 0
+        return _LEAST_COST + (self.layout.room(number) if is_stored else 0)
