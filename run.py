@@ -45,7 +45,10 @@ WHEEL_INPUTS = (
     *("vendor/manifest.toml", "vendor/fetch.py", "vendor/include", "vendor/licenses"),
 )
 # Tests that other packages matter to.
-LOWEST_TESTS = ("build", "demo", "examples", "numcodecs", "remote", "slicing", "zarr")
+LOWEST_TESTS = (
+    *("arrays/test_ndarray", "arrays/test_remote", "project/test_build", "project/test_demo"),
+    *("project/test_examples", "sources", "test_callers", "test_numcodecs", "test_zarr"),
+)
 NO_NETWORK = re.compile(
     "NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|name resolution|getaddrinfo|"
     "Name or service not known|nodename nor servname|[Nn]etwork is unreachable|Connection refused"
@@ -439,7 +442,7 @@ def lowest(arguments: list[str]) -> int:
         python = make_environment(name, sys.executable, ("lowest", "demo-data"), wheel)
         nginx = make_program(NGINX)
     os.chdir(ROOT)
-    tests = [f"tests/test_{name}.py" for name in LOWEST_TESTS]
+    tests = [f"tests/{name}" + (".py" if "test_" in name else "") for name in LOWEST_TESTS]
     return run([python, "-m", "pytest", "-m", "not build", *tests, *arguments], nginx)
 
 

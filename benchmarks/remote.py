@@ -38,7 +38,7 @@ from zarr_slices import (
 
 import caterva_cffi as cat
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 import servers
 
 CACHED = f"{OURS} in zarr, with its cache"

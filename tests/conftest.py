@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import servers
+from checkout import ROOT
 from hypothesis import settings
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones, long for many.
 settings.register_profile("repeatable", derandomize=True)
@@ -36,6 +35,12 @@ def pytest_configure(config):
         "build: compiles C, runs the benchmarks, or takes long: once per machine is enough "
         "(-m 'not build')",
     )
+
+
+@pytest.fixture
+def in_empty_folder(tmp_path, monkeypatch):
+    """Let a test begin in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -14,54 +14,30 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import zarr
-import zarr.core.codec_pipeline as pipelines
-from conftest import ROOT
-from hypothesis import HealthCheck, given, settings
+from checkout import ROOT
+from hypothesis import given
 from hypothesis import strategies as st
-from zarr.codecs import Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
-from zarr.storage import MemoryStore
+from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
+from zarr_arrays import (
+    DEFAULT,
+    create,
+    each,
+    hypothesis_settings,
+    integers,
+    layouts,
+    masks,
+    objects,
+    orthogonal,
+    pipeline,  # noqa: F401 -- each test runs in both pipelines
+    points,
+    slices,
+    unstable,
+)
 
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec, PartialReadsOffWarning, PartitionWarning
-
-PIPELINES = ["BatchedCodecPipeline", "FusedCodecPipeline"]
-DEFAULT = {"zarr_format": 3, "compressors": None}
-
-unstable = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
-hypothesis_settings = settings(
-    deadline=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-
-@pytest.fixture(autouse=True, params=[name for name in PIPELINES if hasattr(pipelines, name)])
-def pipeline(request):
-    path = f"{pipelines.__name__}.{request.param}"
-    with zarr.config.set({"codec_pipeline.path": path}):
-        yield request.param
-
-
-def create(data, chunks, codec=None, store=None, **kwargs):
-    """Return a Zarr array that holds `data`."""
-    data = np.asarray(data)
-    z = zarr.create_array(
-        {} if store is None else store,
-        shape=data.shape,
-        dtype=data.dtype,
-        chunks=chunks,
-        serializer=codec or CatervaCodec(),
-        **{**DEFAULT, **kwargs},
-    )
-    z[...] = data
-    return z
-
-
-def objects(store):
-    """Return the stored chunks of an array by key."""
-    return {key: value for key, value in store.items() if not key.endswith("zarr.json")}
 
 
 def frames(store):
@@ -83,54 +59,8 @@ def decoded_boxes():
         yield boxes
 
 
-# --- selections ------------------------------------------------------------------------------
-
-
-@st.composite
-def layouts(draw, min_side=1):
-    """Draw an array's shape, and chunk and block shapes for it."""
-    shape = draw(st.lists(st.integers(min_side, 9), min_size=1, max_size=3))
-    chunks = [draw(st.integers(1, max(n, 1))) for n in shape]
-    blocks = [draw(st.integers(1, n)) for n in chunks]
-    return tuple(shape), tuple(chunks), tuple(blocks)
-
-
-def slices(length):
-    ends = st.one_of(st.none(), st.integers(-length - 2, length + 2))
-    return st.builds(slice, ends, ends, st.one_of(st.none(), st.integers(1, 4)))
-
-
-def points(length, *, unique=False):
-    return st.lists(
-        st.integers(-length, length - 1) if not unique else st.integers(0, length - 1),
-        min_size=1,
-        max_size=6,
-        unique=unique,
-    )
-
-
-def masks(length):
-    return st.lists(st.booleans(), min_size=length, max_size=length).map(np.array)
-
-
-def each(draw, shape, *kinds):
-    return tuple(draw(st.one_of(*(kind(n) for kind in kinds))) for n in shape)
-
-
-def integers(length):
-    return st.integers(-length, length - 1)
-
-
 def unique_points(length):
     return points(length, unique=True).map(sorted)
-
-
-def orthogonal(data, selection):
-    """Select along one dimension after another; integers drop theirs."""
-    for dim in reversed(range(len(selection))):
-        key = selection[dim]
-        data = data[(slice(None),) * dim + (np.asarray(key) if isinstance(key, list) else key,)]
-    return data
 
 
 def made(layout):
@@ -392,52 +322,9 @@ def test_beside_other_codecs_it_works_and_warns_once(others):
         z[3, :7] = data[3, :7] = -1
         assert np.array_equal(z[...], data)
         assert np.array_equal(z[2:9, 3], data[2:9, 3])
-    assert [each.filename for each in caught] == [__file__]
+    assert [each.filename for each in caught] == [create.__code__.co_filename]
     with pytest.warns(PartialReadsOffWarning):
         assert np.array_equal(zarr.open_array(store, mode="r")[5], data[5])
-
-
-@pytest.mark.parametrize("make", [
-    lambda data, store: create(data, (6, 8), store=store, compressors=GzipCodec()),
-    lambda data, store: create(data, (6, 8), store=store, filters=TransposeCodec(order=(1, 0))),
-    lambda data, store: create(data, (6, 8), store=store, shards=(12, 8), compressors=GzipCodec()),
-])  # fmt: skip
-@pytest.mark.parametrize("workers", [None, 4])
-@pytest.mark.parametrize("local", [False, True])
-def test_the_warning_points_to_the_users_line(make, workers, local, tmp_path):
-    data, store = np.arange(360).reshape(24, 15), tmp_path / "a" if local else MemoryStore()
-    with zarr.config.set({"codec_pipeline.max_workers": workers}):
-        with pytest.warns(PartialReadsOffWarning) as caught:
-            make(data, store)
-        assert [(each.filename, each.lineno) for each in caught] == [lines_of(create)[-2]]
-        opened = zarr.open_array(store, mode="r")
-
-        def read():
-            return opened[2:5]
-
-        with pytest.warns(PartialReadsOffWarning) as caught:
-            read()
-        assert [(each.filename, each.lineno) for each in caught] == [lines_of(read)[-1]]
-
-
-def test_the_warning_points_to_the_line_of_many_threads():
-    data, store = np.arange(360).reshape(24, 15), MemoryStore()
-    with pytest.warns(PartialReadsOffWarning):
-        create(data, (6, 8), store=store, compressors=GzipCodec())
-    opened = zarr.open_array(store, mode="r")
-
-    def read(row):
-        return opened[row]
-
-    with pytest.warns(PartialReadsOffWarning) as caught, ThreadPoolExecutor(4) as executor:
-        list(executor.map(read, range(20)))
-    assert {(each.filename, each.lineno) for each in caught} == {lines_of(read)[-1]}
-
-
-def lines_of(function):
-    """Return the places of a function's lines."""
-    lines = sorted({line for *_, line in function.__code__.co_lines() if line})
-    return [(__file__, line) for line in lines]
 
 
 MISPLACED = {

@@ -1,0 +1,38 @@
+"""Chunks of files that are read while they change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stored_arrays import each_kind
+
+import caterva_cffi as cat
+from caterva_cffi.engine import reading
+
+pytestmark = pytest.mark.usefixtures("in_empty_folder")
+
+
+@each_kind
+@pytest.mark.parametrize("what", ["complete", "going on"])
+def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, what):
+    path = tmp_path / "a"
+    items = np.random.default_rng(0).integers(1 << 62, size=2000)  # more than is read at first
+    cat.asarray(items, chunks=(1000,), blocks=(100,), urlpath=path, contiguous=contiguous)
+    reader, writer = cat.open(path, mode="r"), cat.open(path)
+    assert reader[1999] == items[1999]
+    fetch = reading.read_ranges
+
+    def change(*arguments):
+        monkeypatch.setattr(reading, "read_ranges", fetch)
+        fetched = fetch(*arguments)
+        if what == "complete":
+            writer[...] = 7
+        else:
+            (path / "changing" if path.is_dir() else tmp_path / "a.changing").touch()
+        return fetched
+
+    monkeypatch.setattr(reading, "read_ranges", change)
+    with pytest.raises(cat.StorageError, match="chang"):
+        reader[...]
+    if what == "complete":
+        assert (reader[...] == 7).all()

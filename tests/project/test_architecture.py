@@ -1,0 +1,101 @@
+"""What the architecture page promises: the rooms, the public names, and what reading costs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from checkout import ROOT
+
+import caterva_cffi as cat
+from caterva_cffi.zarr import CatervaCodec
+
+PACKAGE = Path(cat.__file__).parent
+SHAPE, CHUNKS, BLOCKS = (256, 128, 128), (128, 64, 128), (16, 16, 16)
+
+
+def test_dir_shows_public_names_only():
+    assert dir(cat) == sorted(cat.__all__)
+
+
+def test_each_room_is_on_the_page():
+    rooms = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/architecture.md").read_text(), re.M)
+    named = {name for room in rooms for name in re.findall(r"`(\w+)`", room)}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"_version"}
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert packages | modules <= named
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Count calls of the system that look at files."""
+    counts = Counter()
+
+    def counted(name, what):
+        function = getattr(os, name)
+
+        def call(*arguments, **options):
+            counts[what] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in ("open", "pread", "preadv"):
+        counted(name, name.removesuffix("v"))
+    for name in ("stat", "lstat", "fstat"):
+        counted(name, "stat")
+    return counts
+
+
+@pytest.fixture(scope="module")
+def items():
+    return np.random.default_rng(0).integers(1 << 30, size=SHAPE, dtype="i4")
+
+
+@pytest.fixture(scope="module")
+def points():
+    rng = np.random.default_rng(1)
+    return tuple(rng.integers(length, size=1000) for length in SHAPE)
+
+
+def runs_of_blocks(points):
+    """Return how many runs of neighbouring blocks hold some of the points."""
+    sides = [chunk // block for chunk, block in zip(CHUNKS, BLOCKS, strict=True)]
+    places = zip(SHAPE, CHUNKS, BLOCKS, points, strict=True)
+    chunk, block = 0, 0
+    for side, (length, long, short, positions) in zip(sides, places, strict=True):
+        chunk = chunk * (length // long) + positions // long
+        block = block * side + positions % long // short
+    number = np.unique(chunk * (np.prod(sides) + 1) + block)
+    return 1 + np.count_nonzero(np.diff(number) > 1)
+
+
+@pytest.mark.parametrize("codec", ["LZ4", "ZSTD"])
+def test_scattered_items_of_a_file(tmp_path, calls, items, points, codec):
+    path = tmp_path / "a"
+    made = {"chunks": CHUNKS, "blocks": BLOCKS, "codec": cat.Codec[codec]}
+    cat.asarray(items, urlpath=path, contiguous=True, **made)
+    with cat.open(path, "r") as array:
+        np.testing.assert_array_equal(array[0], items[0])
+        calls.clear()
+        np.testing.assert_array_equal(array[points], items[points])
+    assert calls["open"] == 1
+    assert calls["stat"] <= 2  # before and after
+    chunks = np.prod(SHAPE) // np.prod(CHUNKS)  # each has a beginning
+    assert calls["pread"] <= runs_of_blocks(points) + chunks
+
+
+def test_scattered_items_of_a_zarr_array(tmp_path, calls, items, points):
+    codec = CatervaCodec(block_shape=BLOCKS)
+    array = zarr.create_array(
+        tmp_path, shape=SHAPE, dtype="i4", chunks=CHUNKS, serializer=codec, compressors=None
+    )
+    array[...] = items
+    calls.clear()
+    np.testing.assert_array_equal(array.vindex[points], items[points])
+    assert calls["open"] == 4

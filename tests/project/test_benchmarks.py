@@ -1,0 +1,145 @@
+"""The benchmarks, on tiny arrays: each part runs, agrees with NumPy, and writes its page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from checkout import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+
+pytestmark = pytest.mark.build
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules():
+    """Import the benchmarks' modules, whose names are plain, for this module alone."""
+    names = {path.stem for path in BENCHMARKS.glob("*.py")}
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+    for name in names & sys.modules.keys() - {"__main__", "demo"}:
+        del sys.modules[name]
+
+
+def run(*arguments):
+    """Run the command as run.py does."""
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS), *map(str, arguments)],
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def page(tmp_path):
+    return shutil.copy(ROOT / "docs" / "benchmarks.md", tmp_path / "page.md")
+
+
+def split(page, part):
+    """Return what a part has written into a page, and the rest of the page."""
+    before, begin, rest = page.read_text("utf-8").partition(f"<!-- {part} -->")
+    written, end, after = rest.partition(f"<!-- end of {part} -->")
+    assert begin and end
+    return written, (before, after)
+
+
+@pytest.mark.parametrize(
+    ("part", "shown", "plots"),
+    [
+        ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
+        ("checksums", ("decode a whole chunk", "change a block"), ()),
+        ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
+        ("small_chunks", ("an object each", "in a shard"), ()),
+        ("partitions", ("two levels", "zarr, one level"), ("axes", "selection", "chunk")),
+        ("remote", ("HTTP", "S3", "zarr sharding, obstore", "python-blosc2"), ("remote",)),
+    ],
+)
+def test_part(part, shown, plots, page, tmp_path):
+    _, before = split(page, part)
+    code, output, errors = run(part, "--tiny", "--page", page, "--directory", tmp_path)
+    assert (code, errors) == (0, "")
+    written, after = split(page, part)
+    for words in (*shown, "Versions: caterva-cffi"):
+        assert words in written and (words in output or words.startswith("zarr"))
+    for plot in plots:
+        assert (tmp_path / "page" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"](page/{plot}.png)" in written
+    assert after == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"page.md", "page"}  # nothing is left
+
+
+def test_unknown_part(page):
+    code, _, errors = run("kernels", "--page", page)
+    assert code == 2 and "no part 'kernels'; there are kernel, checksums, zarr_slices" in errors
+
+
+def test_ways_are_measured_in_turns():
+    from timing import Budget, Spread, fastest, measure, ratios
+
+    calls = []
+    actions = {name: lambda name=name: calls.append(name) for name in "ab"}
+    samples = measure(actions, Budget(0, least=4, sample=0))
+    assert "".join(calls) == "aabb" + "ab" * 4
+    assert [len(samples[name]) for name in "ab"] == [4, 4]
+    known = {"a": [1.0, 2.0, 8.0], "b": [2.0, 2.0, 2.0]}
+    assert ratios(known, "a", "b") == Spread(0.75, 1.0, 2.5)
+    assert fastest({**known, "c": [0.0, 3.0, 3.0]}, "abc") == "a"
+
+
+def test_a_missed_bound_is_marked():
+    from kernel import Row
+    from report import kernel, line
+    from timing import Spread
+
+    spread = Spread(1.0, 1.5, 2.0)
+    rows = [Row("work", f"case {b}", "peer", spread, spread, spread, b) for b in (1.5, 1.2)]
+    assert [row.met for row in rows] == [True, False]
+    assert "MISSED" not in line(rows[0]) and line(rows[1]).endswith("MISSED")
+    text = kernel(rows, ROOT)
+    assert "**missed in 1 of 1**" in text and "**missed**, 1.25 x the bound" in text
+
+
+def test_wrong_items_are_noticed():
+    from data import equal
+
+    equal([[1.0]], 1.0)
+    with pytest.raises(AssertionError, match="peer gives other items"):
+        equal([1, 2], [1, 3], "peer")
+
+
+def test_peers_are_installed_as_pinned():
+    from machine import versions
+
+    pinned = (ROOT / "requirements" / "bench.txt").read_text("utf-8")
+    for name, version in re.findall(r"^(\w+)(?:\[\w+\])?==(.+)$", pinned, re.M):
+        assert f"{name} {version}" in versions()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak")
+def test_peak_memory():
+    from peak import peak
+
+    assert 2**24 <= peak(bytearray_of, 2**24) < 2**24 + 2**20
+
+
+def bytearray_of(size):
+    return lambda: bytearray(b"x") * size
+
+
+def test_page_without_marks_is_refused(tmp_path):
+    from report import insert
+
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="has no lines <!-- kernel -->"):
+        insert(page, "kernel", "text")
+    assert page.read_text() == "no marks"

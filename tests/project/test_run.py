@@ -1,0 +1,158 @@
+"""The command runner: what it says when something is missing, and when it sets up anew."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import tomllib
+
+import pytest
+from checkout import ROOT
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
+run = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Let the runner work in an empty clone, where pip need not be installed."""
+    call = run.call
+    monkeypatch.setattr(run, "call", lambda command, log: call([*command, "--without-pip"], log))
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "some.txt").write_text("")
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_old_python_is_told_so(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    with pytest.raises(SystemExit, match=r"Python 3.11 or later is needed, this is 3.10"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="compilers are not on PATH there")
+def test_missing_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(run.Failure, match=r"no C compiler \(looked for cc, gcc, clang"):
+        run.check_build_tools()
+    monkeypatch.setenv("CC", "no-such-compiler -m64")
+    with pytest.raises(run.Failure, match=r"looked for no-such-compiler\)"):
+        run.check_build_tools()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("x\nNewConnectionError: refused", "the package index cannot be reached"),
+        ("building\nkernel.c:7: error: expected ';'\nmore", r"kernel.c:7: error: expected ';'"),
+        ("TRACE(error, x)\nerror: x.whl: 9 bytes: more than 1", "error: x.whl: 9 bytes"),
+        ("only this", "only this"),
+        ("", "no output"),
+    ],
+)
+def test_failure_is_explained_in_one_line(output, message, tmp_path):
+    code = f"import sys; print({output!r}); sys.exit(3)"
+    with pytest.raises(run.Failure) as caught:
+        run.call([sys.executable, "-c", code], tmp_path / "logs" / "a.log")
+    assert re.match(message, str(caught.value)) and "\n" not in str(caught.value)
+    assert (tmp_path / "logs" / "a.log").read_text().strip() == output
+
+
+def test_environment_is_made_once(tree, capsys):
+    python = run.make_environment("x", sys.executable, ())
+    assert run.version(str(python)) == run.version(sys.executable)
+    assert "creating .venv-x" in capsys.readouterr().out
+    assert run.make_environment("x", sys.executable, ()) == python
+    assert capsys.readouterr().out == ""
+    python.unlink()  # as after an upgrade of the system's Python
+    assert run.version(str(run.make_environment("x", sys.executable, ())))
+    assert "creating .venv-x" in capsys.readouterr().out
+
+
+def test_changed_sources_change_the_digest():
+    inputs = run.wheel_inputs()
+    names = {path.relative_to(ROOT).as_posix() for path in inputs}
+    assert {"pyproject.toml", "caterva_cffi/_native/decode.c", "vendor/manifest.toml"} <= names
+    assert not [name for name in names if "vendor/src" in name or name.endswith(".pyc")]
+    digests = {run.digest(inputs), run.digest(inputs[1:]), run.digest(inputs, "abi3")}
+    assert len(digests) == 3
+    assert run.digest(inputs) in digests
+
+
+def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "WHEELS", tmp_path)
+    built = []
+
+    def build(directory):
+        directory.mkdir(parents=True)
+        (directory / f"{len(built)}.whl").touch()
+        built.append(directory)
+
+    license_, readme = [ROOT / "LICENSE"], [ROOT / "README.md"]
+    wheels = [run.kept_wheel(*each, build) for each in [("a", license_), ("b", license_)] * 2]
+    assert wheels[:2] == wheels[2:] and len(built) == len(set(wheels)) == 2
+    newer = run.kept_wheel("a", readme, build)
+    assert newer.exists() and wheels[1].exists() and not wheels[0].exists()
+
+
+def test_portable_wheels_need_glibc(monkeypatch, capsys):
+    monkeypatch.setattr(run, "PORTABLE", False)
+    monkeypatch.setattr(run, "make_wheel", lambda: "plain")
+    assert run.make_portable_wheel() == "plain"
+    assert run.main(["wheel"]) == 1
+    assert "made on Linux with glibc" in capsys.readouterr().err
+
+
+def test_interpreters_are_found(monkeypatch, capfd):
+    mine = run.version(sys.executable)
+    monkeypatch.setenv("PYTHON" + mine.replace(".", ""), sys.executable)
+    assert run.find_python(mine) == sys.executable
+    assert run.main(["which", mine]) == 0
+    assert run.main(["which", "3.99"]) == 1
+    output = capfd.readouterr()
+    assert output.out == f"{sys.executable}\n"
+    assert output.err.startswith("run.py: no Python 3.99: not in $PYTHON399")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["nonsense"], 2), (["--help"], 0)])
+def test_usage(arguments, code, capsys):
+    assert run.main(arguments) == code
+    output = capsys.readouterr()
+    assert "python3 run.py demo" in (output.err if code else output.out)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_nginx(found, tree, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tree))
+    monkeypatch.setattr(run.shutil, "which", lambda name, path="": tree / name if found else None)
+    expected = {"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {}
+    assert run.make_program(run.NGINX) == expected
+    assert ("no nginx, and none could be unpacked" in capsys.readouterr().out) is not found
+
+
+def pins(*names):
+    """The versions that files of requirements name exactly."""
+    lines = "".join((ROOT / f"requirements/{name}.txt").read_text() for name in names).splitlines()
+    found = re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)$", "\n".join(lines), flags=re.M)
+    return {name: Version(version) for name, version in found}
+
+
+def test_lowest_versions_are_those_that_users_are_told():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    requirements = map(Requirement, sum(extras.values(), project["dependencies"]))
+    bounds = {
+        requirement.name: Version(str(requirement.specifier).removeprefix(">="))
+        for requirement in requirements
+        if requirement.name != project["name"]  # in extras of extras
+    }
+    lowest = pins("lowest")
+    assert bounds == {name: lowest.pop(name) for name in bounds}
+    names = {path.stem for path in (ROOT / "requirements").glob("*.txt")}
+    others = pins(*(name for name in names - {"lowest"} if not name.startswith("peer-")))
+    assert lowest == {name: others[name] for name in lowest}

@@ -1,0 +1,125 @@
+"""The lock that readers share and a writer has alone: no deadlocks, no starvation."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+from in_threads import TIMEOUT, together
+
+from caterva_cffi.superchunk import locks
+from caterva_cffi.superchunk.locks import ReadWriteLock
+
+
+@pytest.fixture(params=[True, False], ids=["ordered", "free-threaded"])
+def lock(request, monkeypatch):
+    """The lock of an interpreter that lets one thread run at a time, and of one that does not."""
+    monkeypatch.setattr(locks, "_is_ordered", lambda: request.param)
+    return ReadWriteLock()
+
+
+def test_a_writer_is_not_starved_by_readers_nor_readers_by_writers(lock):
+    done = threading.Event()
+    turns = {"reading": 0, "writing": 0}
+
+    def hold(kind):
+        def run():
+            while not done.is_set():
+                with getattr(lock, kind)():
+                    time.sleep(0.0005)
+                    turns[kind] += 1
+
+        return run
+
+    def watch():
+        try:
+            deadline = time.monotonic() + TIMEOUT
+            while min(turns.values()) < 20 and time.monotonic() < deadline:
+                time.sleep(0.001)
+        finally:
+            done.set()
+
+    together(watch, *[hold("reading")] * 3, *[hold("writing")] * 2)
+    assert min(turns.values()) >= 20
+
+
+def test_readers_share_and_writers_do_not(lock):
+    both = threading.Barrier(2)
+
+    def share():
+        with lock.reading():
+            both.wait(TIMEOUT)
+
+    together(share, share)
+    inside = []
+
+    def alone():
+        for _ in range(50):
+            with lock.writing():
+                inside.append(1)
+                time.sleep(0.0001)
+                assert len(inside) == 1
+                inside.pop()
+
+    together(alone, alone, alone)
+
+
+def test_a_thread_may_enter_again(lock):
+    entered, leave = threading.Event(), threading.Event()
+
+    def nested():
+        with lock.reading():
+            entered.set()
+            leave.wait(TIMEOUT)
+            # A writer waits by now; waiting for it here would never end.
+            with lock.reading(), lock.reading():
+                pass
+        with lock.writing(), lock.reading(), lock.writing(), lock.reading():
+            pass
+
+    def write():
+        entered.wait(TIMEOUT)
+        threading.Timer(0.05, leave.set).start()
+        with lock.writing():
+            pass
+
+    together(nested, write)
+    with lock.reading(), pytest.raises(RuntimeError, match="cannot change"), lock.writing():
+        pass
+
+
+def test_the_lock_is_free_after_errors(lock):
+    for enter in (lock.reading, lock.writing):
+        with pytest.raises(ZeroDivisionError), enter():
+            1 / 0  # noqa: B018
+    together(lambda: lock.writing().__enter__())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal to interrupt with")
+def test_an_interrupt_gives_up_the_turn(lock):
+    leave = threading.Event()
+
+    def hold():
+        with lock.writing():
+            leave.wait(TIMEOUT)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    holder = threading.Thread(target=hold)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        holder.start()
+        while lock._writer is None:
+            time.sleep(0.001)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt), lock.reading():
+            pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        leave.set()
+        holder.join(TIMEOUT)
+    with lock.writing():
+        pass
