@@ -34,7 +34,10 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
-import run  # noqa: E402 - environments and wheels are made there
+# Environments and wheels are made by what is beside this file.
+from tools.environments import find_python, make_environment, only_one, version  # noqa: E402
+from tools.processes import Failure, call, step  # noqa: E402
+from tools.wheel_making import make_portable_wheel  # noqa: E402
 
 HERE = ROOT / "tests" / "peers"
 WORK = ROOT / "build" / "peers"
@@ -259,32 +262,32 @@ def parse(arguments: Sequence[str]) -> Options:
         mine += 1
     rest = tuple(arguments[mine:])
     if rest and not rest[0].startswith("-"):
-        raise run.Failure(f"no suite is named {rest[0]!r}; there are {', '.join(SUITES)}.")
+        raise Failure(f"no suite is named {rest[0]!r}; there are {', '.join(SUITES)}.")
     named = tuple(dict.fromkeys(word for word in arguments[:mine] if word in SUITES))
     fast, without = (option in arguments[:mine] for option in own)
     names = named or tuple(name for name, suite in SUITES.items() if suite.fast or not fast)
     lacking = [name for name in names if fast and not SUITES[name].fast]
     if lacking:
-        raise run.Failure(f"{', '.join(lacking)}: no part is fast. Leave out --fast.")
+        raise Failure(f"{', '.join(lacking)}: no part is fast. Leave out --fast.")
     return Options(names, fast, without, rest)
 
 
 def make_python(environment: str) -> Path:
     """Make an environment that peers' tests run in; return its Python."""
-    python = next(filter(None, map(run.find_python, ZARR_PYTHON)), None)
+    python = next(filter(None, map(find_python, ZARR_PYTHON)), None)
     if not python:
-        raise run.Failure(f"the peers' tests need Python {' or '.join(ZARR_PYTHON)}.")
-    name = f"{environment}-{run.version(python)}"
-    return run.make_environment(name, python, (environment,), run.make_portable_wheel())
+        raise Failure(f"the peers' tests need Python {' or '.join(ZARR_PYTHON)}.")
+    name = f"{environment}-{version(python)}"
+    return make_environment(name, python, (environment,), make_portable_wheel())
 
 
 def fetch_sources(python: Path, names: Iterable[str]) -> None:
     """Download and unpack the releases whose tests are run."""
     parts = sorted({SUITES[name].source for name in names})
-    command = [python, ROOT / "vendor" / "fetch.py", *parts]
+    command: list[str | Path] = [python, ROOT / "vendor" / "fetch.py", *parts]
     command += ["--manifest", HERE / "manifest.toml", "--dest", SOURCES]
-    with run.step(f"tests of {', '.join(parts)}"):
-        run.call(command, WORK / "fetch.log")
+    with step(f"tests of {', '.join(parts)}"):
+        call(command, WORK / "fetch.log")
 
 
 @contextlib.contextmanager
@@ -295,8 +298,8 @@ def serving(bucket: str, python: Path) -> Iterator[None]:
         return
     address = urllib.parse.urlsplit(bucket)
     with (WORK / "s3.log").open("wb") as log:
-        command = [python, "-m", "moto.server", "-H", address.hostname, "-p", str(address.port)]
-        server = subprocess.Popen(command, stdout=log, stderr=log)
+        command = [str(python), "-m", "moto.server", "-H", address.hostname or "localhost"]
+        server = subprocess.Popen([*command, "-p", str(address.port)], stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + 60
             while True:
@@ -304,7 +307,7 @@ def serving(bucket: str, python: Path) -> Iterator[None]:
                     urllib.request.urlopen(urllib.request.Request(bucket, method="PUT")).close()
                     break
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise run.Failure(f"no S3 server at {bucket}: see build/peers/s3.log")
+                    raise Failure(f"no S3 server at {bucket}: see build/peers/s3.log")
                 time.sleep(0.2)
             yield
         finally:
@@ -344,8 +347,8 @@ def start(name: str, options: Options, python: Path, output: Any) -> tuple[dict[
         for argument in (suite.fast if options.fast else suite.arguments)
     ]
     # Of their own options none is taken: they ask for coverage, doctests and more processes.
-    common = ("-o", "addopts=", "-p", "default_codec", "-p", "no:cacheprovider", "-q", "-rfE")
-    common += ("--hypothesis-seed=0",)
+    common = ["-o", "addopts=", "-p", "default_codec", "-p", "no:cacheprovider", "-q", "-rfE"]
+    common += ["--hypothesis-seed=0"]
     with serving(suite.bucket, python):
         status = subprocess.run(
             [python, "-m", "pytest", *common, *arguments, *options.pytest],
@@ -399,11 +402,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         options = parse(arguments)
-        with run.only_one():
+        with only_one():
             wanted = dict.fromkeys(SUITES[name].environment for name in options.names)
             pythons = {environment: make_python(environment) for environment in wanted}
             fetch_sources(next(iter(pythons.values())), options.names)
-    except run.Failure as failure:
+    except Failure as failure:
         print(f"run.py: {failure}", file=sys.stderr)
         return 1
     alone = len(options.names) == 1

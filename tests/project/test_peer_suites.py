@@ -56,9 +56,9 @@ def test_command_line():
     assert peers.parse([]).names == tuple(peers.SUITES)
     fast = peers.parse(["--fast"]).names
     assert fast and set(fast) < set(peers.SUITES)
-    with pytest.raises(peers.run.Failure, match="no suite is named 'zar'; there are zarr, "):
+    with pytest.raises(peers.Failure, match="no suite is named 'zar'; there are zarr, "):
         peers.parse(["zar"])
-    with pytest.raises(peers.run.Failure, match="dask: no part is fast"):
+    with pytest.raises(peers.Failure, match="dask: no part is fast"):
         peers.parse(["--fast", "dask"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -15,16 +16,22 @@ from packaging.version import Version
 spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
 run = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run)
+processes, environments = sys.modules["tools.processes"], sys.modules["tools.environments"]
+wheel_making, debian = sys.modules["tools.wheel_making"], sys.modules["tools.debian"]
+commands = run.commands
 
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """Let the runner work in an empty clone, where pip need not be installed."""
-    call = run.call
-    monkeypatch.setattr(run, "call", lambda command, log: call([*command, "--without-pip"], log))
+    call = environments.call
+    monkeypatch.setattr(
+        environments, "call", lambda command, log: call([*command, "--without-pip"], log)
+    )
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "some.txt").write_text("")
-    monkeypatch.setattr(run, "ROOT", tmp_path)
+    for module in (environments, debian):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -34,15 +41,19 @@ def test_old_python_is_told_so(monkeypatch):
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+def test_an_old_python_can_read_that():
+    ast.parse((ROOT / "run.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not on PATH there")
 def test_missing_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    with pytest.raises(run.Failure, match=r"no C compiler \(looked for cc, gcc, clang"):
-        run.check_build_tools()
+    with pytest.raises(processes.Failure, match=r"no C compiler \(looked for cc, gcc, clang"):
+        wheel_making.check_build_tools()
     monkeypatch.setenv("CC", "no-such-compiler -m64")
-    with pytest.raises(run.Failure, match=r"looked for no-such-compiler\)"):
-        run.check_build_tools()
+    with pytest.raises(processes.Failure, match=r"looked for no-such-compiler\)"):
+        wheel_making.check_build_tools()
 
 
 @pytest.mark.parametrize(
@@ -57,35 +68,39 @@ def test_missing_compiler(monkeypatch, tmp_path):
 )
 def test_failure_is_explained_in_one_line(output, message, tmp_path):
     code = f"import sys; print({output!r}); sys.exit(3)"
-    with pytest.raises(run.Failure) as caught:
-        run.call([sys.executable, "-c", code], tmp_path / "logs" / "a.log")
+    with pytest.raises(processes.Failure) as caught:
+        processes.call([sys.executable, "-c", code], tmp_path / "logs" / "a.log")
     assert re.match(message, str(caught.value)) and "\n" not in str(caught.value)
     assert (tmp_path / "logs" / "a.log").read_text().strip() == output
 
 
 def test_environment_is_made_once(tree, capsys):
-    python = run.make_environment("x", sys.executable, ())
-    assert run.version(str(python)) == run.version(sys.executable)
+    python = environments.make_environment("x", sys.executable, ())
+    assert environments.version(str(python)) == environments.version(sys.executable)
     assert "creating .venv-x" in capsys.readouterr().out
-    assert run.make_environment("x", sys.executable, ()) == python
+    assert environments.make_environment("x", sys.executable, ()) == python
     assert capsys.readouterr().out == ""
     python.unlink()  # as after an upgrade of the system's Python
-    assert run.version(str(run.make_environment("x", sys.executable, ())))
+    assert environments.version(str(environments.make_environment("x", sys.executable, ())))
     assert "creating .venv-x" in capsys.readouterr().out
 
 
 def test_changed_sources_change_the_digest():
-    inputs = run.wheel_inputs()
+    inputs = wheel_making.wheel_inputs()
     names = {path.relative_to(ROOT).as_posix() for path in inputs}
     assert {"pyproject.toml", "caterva_cffi/_native/decode.c", "vendor/manifest.toml"} <= names
     assert not [name for name in names if "vendor/src" in name or name.endswith(".pyc")]
-    digests = {run.digest(inputs), run.digest(inputs[1:]), run.digest(inputs, "abi3")}
+    digests = {
+        environments.digest(inputs),
+        environments.digest(inputs[1:]),
+        environments.digest(inputs, "abi3"),
+    }
     assert len(digests) == 3
-    assert run.digest(inputs) in digests
+    assert environments.digest(inputs) in digests
 
 
 def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "WHEELS", tmp_path)
+    monkeypatch.setattr(wheel_making, "WHEELS", tmp_path)
     built = []
 
     def build(directory):
@@ -94,24 +109,27 @@ def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch
         built.append(directory)
 
     license_, readme = [ROOT / "LICENSE"], [ROOT / "README.md"]
-    wheels = [run.kept_wheel(*each, build) for each in [("a", license_), ("b", license_)] * 2]
+    wheels = [
+        wheel_making.kept_wheel(*each, build) for each in [("a", license_), ("b", license_)] * 2
+    ]
     assert wheels[:2] == wheels[2:] and len(built) == len(set(wheels)) == 2
-    newer = run.kept_wheel("a", readme, build)
+    newer = wheel_making.kept_wheel("a", readme, build)
     assert newer.exists() and wheels[1].exists() and not wheels[0].exists()
 
 
 def test_portable_wheels_need_glibc(monkeypatch, capsys):
-    monkeypatch.setattr(run, "PORTABLE", False)
-    monkeypatch.setattr(run, "make_wheel", lambda: "plain")
-    assert run.make_portable_wheel() == "plain"
+    for module in (wheel_making, commands):
+        monkeypatch.setattr(module, "PORTABLE", False)
+    monkeypatch.setattr(wheel_making, "make_wheel", lambda: "plain")
+    assert wheel_making.make_portable_wheel() == "plain"
     assert run.main(["wheel"]) == 1
     assert "made on Linux with glibc" in capsys.readouterr().err
 
 
 def test_interpreters_are_found(monkeypatch, capfd):
-    mine = run.version(sys.executable)
+    mine = environments.version(sys.executable)
     monkeypatch.setenv("PYTHON" + mine.replace(".", ""), sys.executable)
-    assert run.find_python(mine) == sys.executable
+    assert environments.find_python(mine) == sys.executable
     assert run.main(["which", mine]) == 0
     assert run.main(["which", "3.99"]) == 1
     output = capfd.readouterr()
@@ -129,9 +147,11 @@ def test_usage(arguments, code, capsys):
 @pytest.mark.parametrize("found", [True, False])
 def test_nginx(found, tree, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tree))
-    monkeypatch.setattr(run.shutil, "which", lambda name, path="": tree / name if found else None)
+    monkeypatch.setattr(
+        debian.shutil, "which", lambda name, path="": tree / name if found else None
+    )
     expected = {"CATERVA_CFFI_NGINX": tree / "nginx"} if found else {}
-    assert run.make_program(run.NGINX) == expected
+    assert debian.make_program(debian.NGINX) == expected
     assert ("no nginx, and none could be unpacked" in capsys.readouterr().out) is not found
 
 

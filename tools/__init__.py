@@ -1,0 +1,1 @@
+"""What is behind `run.py`: environments, wheels, and programs of others."""
