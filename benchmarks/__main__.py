@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import checksums
-import kernel
-import machine
-import partitions
-import remote
-import report
-import small_chunks
-import zarr_slices
-from timing import Budget
+from benchmarks import (
+    checksums,
+    kernel,
+    machine,
+    partitions,
+    remote,
+    report,
+    small_chunks,
+    zarr_slices,
+)
+from benchmarks.timing import Budget
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data import FIELDS, equal, in_turns, selections
-from kernel import QUICK, SLICES, TINY, Case, Row, Size, compare
-from timing import Budget
+
+from benchmarks.data import FIELDS, equal, in_turns, selections
+from benchmarks.kernel import QUICK, SLICES, TINY, Case, Row, Size, compare
+from benchmarks.timing import Budget
 
 __all__ = ["QUICK", "TINY", "Size", "run"]
 

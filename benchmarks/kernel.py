@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import blosc2
-import native
 import numcodecs.blosc
 import numpy as np
-from data import FIELDS, Array, equal, in_block_order, in_turns, rough, selections, smooth
-from timing import Budget, Spread, fastest, measure, ratios
 
 import caterva_cffi as cat
+from benchmarks import native
+from benchmarks.data import (
+    FIELDS,
+    Array,
+    equal,
+    in_block_order,
+    in_turns,
+    rough,
+    selections,
+    smooth,
+)
+from benchmarks.timing import Budget, Spread, fastest, measure, ratios
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.geometry.grid import Grid

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from data import Key
 
+from benchmarks.data import Key
 from caterva_cffi import check, ffi, lib
 from caterva_cffi.binding.compression import Compression
 

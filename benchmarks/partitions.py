@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import blosc2
-import native
 import numpy as np
-from data import PLACES, Array, cube, equal, in_turns, selections, smooth
-from kernel import Case
-from peak import peak
-from timing import Budget, Spread, measure
-from zarr_slices import (
+
+import caterva_cffi as cat
+from benchmarks import native
+from benchmarks.data import PLACES, Array, cube, equal, in_turns, selections, smooth
+from benchmarks.kernel import Case
+from benchmarks.peak import peak
+from benchmarks.timing import Budget, Spread, measure
+from benchmarks.zarr_slices import (
     BATCHED,
     FUSED,
     HAS_FUSED,
@@ -30,8 +32,6 @@ from zarr_slices import (
     write_shards,
     zarr_reader,
 )
-
-import caterva_cffi as cat
 
 PIPELINE = FUSED if HAS_FUSED else BATCHED
 

@@ -21,10 +21,12 @@ import blosc2
 import fsspec
 import obstore.store
 import zarr
-from data import Array, equal, in_turns, selections, smooth
-from timing import Budget, Spread, measure
 from zarr.storage import FsspecStore, ObjectStore
-from zarr_slices import (
+
+import caterva_cffi as cat
+from benchmarks.data import Array, equal, in_turns, selections, smooth
+from benchmarks.timing import Budget, Spread, measure
+from benchmarks.zarr_slices import (
     BATCHED,
     FUSED,
     HAS_FUSED,
@@ -35,8 +37,6 @@ from zarr_slices import (
     write_caterva,
     write_shards,
 )
-
-import caterva_cffi as cat
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 import servers

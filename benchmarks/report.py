@@ -10,16 +10,16 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from kernel import Row
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
-from partitions import Point
-from remote import Far
-from small_chunks import Small
-from timing import Spread
-from zarr_slices import OURS, Timed
 
 import caterva_cffi as cat
+from benchmarks.kernel import Row
+from benchmarks.partitions import Point
+from benchmarks.remote import Far
+from benchmarks.small_chunks import Small
+from benchmarks.timing import Spread
+from benchmarks.zarr_slices import OURS, Timed
 
 
 # --- Markdown -------------------------------------------------------------------------------------

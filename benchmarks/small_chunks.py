@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import zarr
-from data import equal
-from timing import Budget, Spread, measure, ratios
 
+from benchmarks.data import equal
+from benchmarks.timing import Budget, Spread, measure, ratios
 from caterva_cffi.zarr import CatervaCodec
 
 __all__ = ["QUICK", "TINY", "Small", "run"]

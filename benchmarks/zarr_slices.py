@@ -22,13 +22,13 @@ import numpy as np
 import tensorstore
 import zarr
 import zarrs
-from data import Array, equal, in_turns, selections, smooth
-from timing import Budget, Samples, Spread, fastest, measure, ratios
 from zarr.abc.store import RangeByteRequest
 from zarr.codecs import BloscCodec
 from zarr.registry import register_codec
 
 import caterva_cffi as cat
+from benchmarks.data import Array, equal, in_turns, selections, smooth
+from benchmarks.timing import Budget, Samples, Spread, fastest, measure, ratios
 from caterva_cffi.zarr import CatervaCodec
 
 Read = Callable[[Any], Any]

@@ -13,6 +13,7 @@ from tools.environments import find_python, make_environment, only_one, version
 from tools.processes import ROOT, Failure, run
 from tools.wheel_making import PORTABLE, make_portable_wheel, make_wheel, make_wheel_tools
 
+RUN_MODULE = ROOT / "tools" / "run_module.py"
 # Tests that other packages matter to.
 LOWEST_TESTS = (
     *("arrays/test_ndarray", "arrays/test_remote", "project/test_build", "project/test_demo"),
@@ -56,7 +57,7 @@ def demo(arguments: list[str]) -> int:
     with only_one():
         name = f"demo-{version(sys.executable)}"
         python = make_environment(name, sys.executable, ("demo", "demo-data"), make_wheel())
-    return run([python, ROOT / "benchmarks" / "demo.py", *arguments], {})
+    return run([python, RUN_MODULE, "benchmarks.demo", *arguments], {})
 
 
 def bench(arguments: list[str]) -> int:
@@ -65,7 +66,7 @@ def bench(arguments: list[str]) -> int:
         name = f"bench-{version(sys.executable)}"
         python = make_environment(name, sys.executable, ("bench",), make_wheel())
         nginx = make_program(NGINX)
-    return run([python, ROOT / "benchmarks", *arguments], nginx)
+    return run([python, RUN_MODULE, "benchmarks", *arguments], nginx)
 
 
 def make_test_environment() -> tuple[Path, Path]:

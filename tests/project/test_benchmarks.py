@@ -11,26 +11,15 @@ import sys
 import pytest
 from checkout import ROOT
 
-BENCHMARKS = ROOT / "benchmarks"
+RUN_MODULE = ROOT / "tools" / "run_module.py"
 
 pytestmark = pytest.mark.build
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules():
-    """Import the benchmarks' modules, whose names are plain, for this module alone."""
-    names = {path.stem for path in BENCHMARKS.glob("*.py")}
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
-    for name in names & sys.modules.keys() - {"__main__", "demo"}:
-        del sys.modules[name]
 
 
 def run(*arguments):
     """Run the command as run.py does."""
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS), *map(str, arguments)],
+        [sys.executable, str(RUN_MODULE), "benchmarks", *map(str, arguments)],
         env={**os.environ, "PYTHONSAFEPATH": "1"},
         capture_output=True,
         encoding="utf-8",
@@ -77,13 +66,25 @@ def test_part(part, shown, plots, page, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"page.md", "page"}  # nothing is left
 
 
+def test_the_installed_package_is_measured(tmp_path):
+    """Not the sources beside the benchmarks, from wherever the command is given."""
+    (tmp_path / "caterva_cffi.py").write_text("print('the installed one')")
+    output = subprocess.check_output(
+        [sys.executable, RUN_MODULE, "caterva_cffi"],
+        env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(tmp_path)},
+        cwd=ROOT,
+        text=True,
+    )
+    assert output == "the installed one\n"
+
+
 def test_unknown_part(page):
     code, _, errors = run("kernels", "--page", page)
     assert code == 2 and "no part 'kernels'; there are kernel, checksums, zarr_slices" in errors
 
 
 def test_ways_are_measured_in_turns():
-    from timing import Budget, Spread, fastest, measure, ratios
+    from benchmarks.timing import Budget, Spread, fastest, measure, ratios
 
     calls = []
     actions = {name: lambda name=name: calls.append(name) for name in "ab"}
@@ -96,9 +97,9 @@ def test_ways_are_measured_in_turns():
 
 
 def test_a_missed_bound_is_marked():
-    from kernel import Row
-    from report import kernel, line
-    from timing import Spread
+    from benchmarks.kernel import Row
+    from benchmarks.report import kernel, line
+    from benchmarks.timing import Spread
 
     spread = Spread(1.0, 1.5, 2.0)
     rows = [Row("work", f"case {b}", "peer", spread, spread, spread, b) for b in (1.5, 1.2)]
@@ -109,7 +110,7 @@ def test_a_missed_bound_is_marked():
 
 
 def test_wrong_items_are_noticed():
-    from data import equal
+    from benchmarks.data import equal
 
     equal([[1.0]], 1.0)
     with pytest.raises(AssertionError, match="peer gives other items"):
@@ -117,7 +118,7 @@ def test_wrong_items_are_noticed():
 
 
 def test_peers_are_installed_as_pinned():
-    from machine import versions
+    from benchmarks.machine import versions
 
     pinned = (ROOT / "requirements" / "bench.txt").read_text("utf-8")
     for name, version in re.findall(r"^(\w+)(?:\[\w+\])?==(.+)$", pinned, re.M):
@@ -126,7 +127,7 @@ def test_peers_are_installed_as_pinned():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the peak")
 def test_peak_memory():
-    from peak import peak
+    from benchmarks.peak import peak
 
     assert 2**24 <= peak(bytearray_of, 2**24) < 2**24 + 2**20
 
@@ -136,7 +137,7 @@ def bytearray_of(size):
 
 
 def test_page_without_marks_is_refused(tmp_path):
-    from report import insert
+    from benchmarks.report import insert
 
     page = tmp_path / "page.md"
     page.write_text("no marks")

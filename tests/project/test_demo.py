@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 
 import h5py
 import matplotlib
 import numpy as np
 import pytest
 import zarr
-from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import demo
+
 matplotlib.use("Agg")
-spec = importlib.util.spec_from_file_location("demo", ROOT / "benchmarks" / "demo.py")
-demo = sys.modules["demo"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(demo)
 
 DATA = np.random.default_rng(1).integers(0, 50, (20, 30, 40)).astype("i2")
 SHAPES = st.lists(st.integers(1, 40), min_size=1, max_size=4)

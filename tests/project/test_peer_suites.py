@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import tomllib
 
 import pytest
 from checkout import ROOT
 
-spec = importlib.util.spec_from_file_location("peers", ROOT / "tools" / "peers.py")
-peers = importlib.util.module_from_spec(spec)
-path = list(sys.path)
-spec.loader.exec_module(peers)
-sys.path[:] = path
+from tools import peers
 
 EXPECTED = tomllib.loads((ROOT / "tests/peers/expected.toml").read_text(encoding="utf-8"))
 LISTED = peers.Expected(("t.py::codec[*]",), ("t.py::server",), ())

@@ -13,12 +13,11 @@ from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tools import commands, debian, environments, processes, wheel_making
+
 spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
 run = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run)
-processes, environments = sys.modules["tools.processes"], sys.modules["tools.environments"]
-wheel_making, debian = sys.modules["tools.wheel_making"], sys.modules["tools.debian"]
-commands = run.commands
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The benchmarks (`run.py bench`), and the demo (`run.py demo`)."""
