@@ -18,7 +18,7 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import ffi, lib
-from caterva_cffi.engine.decoding import pieces
+from caterva_cffi.engine.groups import pieces
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 

@@ -20,8 +20,8 @@ from remote_arrays import FRAME, ITEMS, OTHER, PARTITION, Counting
 from servers import honest
 
 import caterva_cffi as cat
-from caterva_cffi.arrays import remote
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine import groups
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def test_selections_are_those_of_numpy(array, data):
     reader = Counting(bytes(cat.asarray(items, **partition).to_cframe()))
     least = cat.ReadPolicy(first=0, gap=0, whole=data.draw(st.sampled_from([0.0, 0.5, 1.0])))
     policy = data.draw(st.sampled_from([least, cat.get_read_policy("remote")]))
-    group = data.draw(st.sampled_from([1, 2000, remote.GROUP_BYTES]))
+    group = data.draw(st.sampled_from([1, 2000, groups.GROUP_BYTES]))
     before = cat.set_read_policy("remote", policy)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote, "GROUP_BYTES", group)
+        patch.setattr(groups, "GROUP_BYTES", group)
         try:
             found = cat.open(reader)
             assert (found.shape, found.dtype) == (items.shape, items.dtype)
@@ -181,7 +181,7 @@ def test_memory_is_bounded(monkeypatch, policy, key):
     reader = Counting(FRAME)
     found = cat.open(reader)
     chunk = found.cbytes / found.nchunks
-    monkeypatch.setattr(remote, "GROUP_BYTES", int(2.5 * chunk))
+    monkeypatch.setattr(groups, "GROUP_BYTES", int(2.5 * chunk))
     reader.counted()
     np.testing.assert_array_equal(found[key], ITEMS[key])
     assert len(reader.calls) > 1
@@ -200,7 +200,7 @@ def test_the_next_group_comes_while_one_is_decoded(monkeypatch):
 
     reader = Announcing(FRAME)
     found = cat.open(reader)
-    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    monkeypatch.setattr(groups, "GROUP_BYTES", 1)
     reader.counted()
     decode = Kernel.decode
 
@@ -222,7 +222,7 @@ def test_an_error_of_the_next_group_comes_in_its_turn(monkeypatch):
 
     reader = Failing(FRAME)
     found = cat.open(reader)
-    monkeypatch.setattr(remote, "GROUP_BYTES", 1)
+    monkeypatch.setattr(groups, "GROUP_BYTES", 1)
     reader.counted()
     out, nthreads = np.zeros_like(ITEMS), threading.active_count()
     with pytest.raises(ConnectionError, match="no answer"):
@@ -392,7 +392,7 @@ def test_a_change_in_the_middle_of_a_read_is_noticed(address, monkeypatch, call)
         return cat_ranges(self, *arguments, **kwargs)
 
     monkeypatch.setattr(kind, "cat_ranges", changing)
-    monkeypatch.setattr(remote, "GROUP_BYTES", len(old) // 3)
+    monkeypatch.setattr(groups, "GROUP_BYTES", len(old) // 3)
     with pytest.raises(cat.StorageError, match="has changed"):
         array[:, 3]
         array[...]
