@@ -20,7 +20,13 @@ from caterva_cffi.binding.kernel import special_chunk
 from caterva_cffi.binding.library import ffi
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError, FormatError
-from caterva_cffi.format.frame import START, begins_as_frame, find_frame, frame_length, length_error
+from caterva_cffi.format.frame_start import (
+    START,
+    begins_as_frame,
+    find_frame,
+    frame_length,
+    length_error,
+)
 from caterva_cffi.sources.opening import source_of
 from caterva_cffi.sources.source import RangeReader
 from caterva_cffi.superchunk.schunk import SChunk

@@ -19,11 +19,12 @@ from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.reading import read_ahead
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
-from caterva_cffi.format.frame import parse_trailer
+from caterva_cffi.format.byte_chunks import decode_byte_chunk
+from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.planning.frame import Beginnings, Frame
-from caterva_cffi.planning.layout import decode_plain, layout_steps
+from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.sources.opening import source_of
 from caterva_cffi.sources.source import RangeReader, Source
@@ -135,7 +136,7 @@ class RemoteArray(ReadableArray):
                 self._layout.header.seal.check_trailer(trailer)
             layers = parse_trailer(trailer)
             return {
-                name: decode_plain(chunk, None, f"metalayer {name!r}").tobytes()
+                name: decode_byte_chunk(chunk, None, f"metalayer {name!r}").tobytes()
                 for name, chunk in layers.items()
             }
 

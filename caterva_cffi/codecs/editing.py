@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from operator import mul
 from typing import Any
@@ -16,11 +15,13 @@ from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.engine.groups import pieces
-from caterva_cffi.format.frame import TRAILER_MIN, write_seal
+from caterva_cffi.format.frame_header import set_sizes, write_seal
+from caterva_cffi.format.offsets import encode_offsets
+from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay
-from caterva_cffi.planning.layout import Layout, encode_offsets
+from caterva_cffi.planning.layout import Layout
 
 __all__ = ["FrameEditor"]
 
@@ -140,8 +141,7 @@ class FrameEditor:
         start = bytearray(self._frame[: header.header_len])
         stored_offsets = encode_offsets(offsets)
         size = len(start) + cbytes + len(stored_offsets) + len(trailer)
-        struct.pack_into(">q", start, 16, size)
-        struct.pack_into(">q", start, 39, cbytes)
+        set_sizes(start, frame_len=size, cbytes=cbytes)
         write_seal(memoryview(start), stored_offsets, trailer)
         parts = [
             np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)

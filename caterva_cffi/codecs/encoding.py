@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,15 +13,14 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import check_dtype
-from caterva_cffi.format.frame import FrameHeader, write_seal
+from caterva_cffi.format.chunk_header import special_of
+from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
+from caterva_cffi.format.offsets import encode_offsets, offset_of_special
+from caterva_cffi.format.trailer import TRAILER_MIN, empty_trailer
 from caterva_cffi.geometry.grid import Grid, chunk_items
-from caterva_cffi.planning.layout import encode_offsets
-from caterva_cffi.superchunk.schunk import SChunk
 
 __all__ = ["encode_frame"]
-
-_FLAGS = 31  # of a chunk: in its upper half the value that it repeats
 
 
 class _Ends(NamedTuple):
@@ -49,14 +47,12 @@ def _ends(
     grid: Grid, dtype: np.dtype[Any], compression: Compression, meta: tuple[tuple[str, bytes], ...]
 ) -> _Ends:
     layers = {**encode_geometry(grid, dtype, for_caterva=False), **dict(meta)}
-    schunk = SChunk.create(compression, grid.itemsize, grid.blocksize, layers, contiguous=True)
-    frame = bytes(schunk.to_buffer())
-    start = FrameHeader.length_of(frame)
-    header = bytearray(frame[:start])
+    header = pack_header(compression, grid.itemsize, grid.blocksize, layers)
     if grid.nchunks:
-        struct.pack_into(">q", header, 30, grid.nchunks * grid.chunk_nbytes)
-        struct.pack_into(">i", header, 58, grid.chunk_nbytes)
-    trailer = np.frombuffer(frame, np.uint8, offset=start)
+        set_sizes(header, frame_len=0, cbytes=0, chunksize=grid.chunk_nbytes, nchunks=grid.nchunks)
+    else:
+        set_sizes(header, frame_len=len(header) + TRAILER_MIN, cbytes=0)
+    trailer = np.frombuffer(empty_trailer(), np.uint8)
     return _Ends(bytes(header), trailer, kernel_of(grid), compression.to_kernel())
 
 
@@ -106,9 +102,9 @@ def encode_frame(
     for number, source in enumerate(sources):
         dest = memory[start : start + kernel.bound] if cbytes == 0 else None
         chunk = kernel.encode(number, ends.compression, source, dest)
-        special = int(chunk[_FLAGS]) >> 4 & lib.BLOSC2_SPECIAL_MASK
+        special = special_of(chunk)
         if special:
-            offsets.append((special << 56) - (1 << 63))
+            offsets.append(offset_of_special(special))
         else:
             offsets.append(cbytes)
             cbytes += len(chunk)
@@ -117,8 +113,7 @@ def encode_frame(
     inside = len(parts[0]) if parts else 0
     parts += [stored_offsets, trailer]
     size = start + cbytes + len(stored_offsets) + len(trailer)
-    struct.pack_into(">q", memory, 16, size)
-    struct.pack_into(">q", memory, 39, cbytes)
+    set_sizes(memory, frame_len=size, cbytes=cbytes)
     if grid.checksums:
         write_seal(memoryview(memory[:start]), stored_offsets, trailer)
     if cbytes == inside:

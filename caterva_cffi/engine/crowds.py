@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.errors import FormatError
-from caterva_cffi.format.frame import special_of_offset
+from caterva_cffi.format.chunk_header import HEADER, SPECIALS, many_cbytes_of
+from caterva_cffi.format.offsets import specials_of_offsets
 from caterva_cffi.geometry.cutting import AT_ONCE, boxes_of
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Box, spans
-from caterva_cffi.planning.chunk import HEADER
 from caterva_cffi.planning.frame import Frame
-from caterva_cffi.planning.layout import special_header
 from caterva_cffi.steps import Range, Steps, exactly
 
 __all__ = ["Crowd", "crowds"]
@@ -27,9 +26,6 @@ _BYTES = 16 << 20
 
 _SMALL = 48 << 10
 """Bytes of a stored chunk that is always read as a whole."""
-
-_CBYTES = np.arange(12, 16)  # in a chunk's header
-_SPECIAL = (1, 2, 4)
 
 _Int: TypeAlias = npt.NDArray[np.int64]
 
@@ -118,7 +114,7 @@ class Crowd:
         for place, data, first, last in zip(ranges, got, firsts, lasts, strict=True):
             source = np.frombuffer(exactly(data, place, "the chunks"), np.uint8)
             within = begins[first:last] - place[0]
-            cbytes = source[within[:, None] + _CBYTES].view("<i4")[:, 0].astype(np.int64)
+            cbytes = many_cbytes_of(source, within)
             rooms = ends[first:last] - begins[first:last]
             wrong = np.flatnonzero((cbytes < HEADER) | (cbytes > rooms))
             if wrong.size:
@@ -132,15 +128,11 @@ class Crowd:
 
     def _point_to_specials(self) -> None:
         """Let pointers to chunks of one value point to such a chunk."""
-        offsets = self._offsets
-        kinds = np.where(offsets < 0, offsets >> 56 & 0x7F, 0)
-        unknown = np.flatnonzero((offsets < 0) & ~np.isin(kinds, _SPECIAL))
-        if unknown.size:
-            special_of_offset(int(offsets[unknown[0]]))  # raises
-        for special in _SPECIAL:
-            rows = kinds == special
+        specials = specials_of_offsets(self._offsets)
+        for special in SPECIALS:
+            rows = specials == special
             if rows.any():
-                header = np.frombuffer(special_header(self._frame.layout.grid, special), np.uint8)
+                header = np.frombuffer(self._frame.layout.special_chunk(special), np.uint8)
                 self._pointers[rows], self._sizes[rows] = address(header), HEADER
                 self._sources.append(header)
 

@@ -11,18 +11,12 @@ from collections.abc import Sequence
 
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.errors import FormatError
+from caterva_cffi.format.chunk_header import HEADER, cbytes_of, is_plain
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Part, Range, Steps, exactly
 
-__all__ = ["HEADER", "chunk_steps"]
-
-HEADER = 32
-"""Bytes of a chunk's header."""
-
-
-_OFFSET = 4
-_FLAGS, _PLAIN = 2, 0x02
+__all__ = ["chunk_steps"]
 
 
 def chunk_steps(
@@ -90,7 +84,7 @@ def chunk_steps(
         head = bytes(head) + exactly(more, part, what)
     if not ranges:
         return [(0, head[:need])]
-    cbytes = int.from_bytes(head[12:16], "little")
+    cbytes = cbytes_of(head)
     if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
         ranges = [(need, min(cbytes, end - base))]
     parts: list[Part] = [(0, head[:need])]
@@ -101,7 +95,7 @@ def chunk_steps(
         # Reading a few known bytes again costs less than joining, if it is not more than all.
         again = known + sum(stop - start for start, stop in ranges) <= cbytes
         asked = [(start if again else max(start, known), stop) for start, stop in ranges]
-        unsure = may_change and bool(head[_FLAGS] & _PLAIN)
+        unsure = may_change and is_plain(head)
         places = [(base + start, base + stop) for start, stop in asked]
         got = yield [*places, (base, base + need)] if unsure else places
         if unsure and bytes(got[-1]) != head[:need]:

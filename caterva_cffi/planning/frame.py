@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.format.frame import special_of_offset
+from caterva_cffi.format.chunk_header import HEADER
+from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.chunk import HEADER, chunk_steps
-from caterva_cffi.planning.layout import Layout, special_header
+from caterva_cffi.planning.chunk import chunk_steps
+from caterva_cffi.planning.layout import Layout
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Part, Range, Steps, exactly, together
 
@@ -99,7 +100,7 @@ class Frame:
         layout, policy = self.layout, self.policy
         offset = int(layout.offsets[number])
         if offset < 0:
-            return [(0, special_header(layout.grid, special_of_offset(offset)))]
+            return [(0, layout.special_chunk(special_of_offset(offset)))]
         start, end = layout.place(number)
         # Of the first chunk of a contiguous frame some bytes came with the frame's header.
         head = b"" if layout.header.sparse else layout.head[start:end]

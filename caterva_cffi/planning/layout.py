@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.binding.compression import Codec, Compression
-from caterva_cffi.binding.kernel import special_chunk
-from caterva_cffi.binding.library import check, ffi, lib
-from caterva_cffi.errors import FormatError, StorageError
-from caterva_cffi.format.frame import (
-    TRAILER_MIN,
-    UNQUESTIONED,
-    FrameHeader,
-    check_byte_chunk,
-    special_of_offset,
-)
+from caterva_cffi.errors import FormatError
+from caterva_cffi.format.chunk_header import HEADER, cbytes_of, check_size, special_header
+from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.metalayers import decode_geometry
+from caterva_cffi.format.offsets import special_of_offset
+from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.planning.chunk import HEADER
 from caterva_cffi.steps import Part, Range, Steps, exactly, run
 
-__all__ = [
-    "CHUNK_FILE",
-    "Layout",
-    "check_stored",
-    "decode_plain",
-    "encode_offsets",
-    "layout_steps",
-    "read_offsets_chunk",
-    "slices",
-    "special_header",
-    "whole_layout",
-]
+__all__ = ["CHUNK_FILE", "Layout", "layout_steps", "slices", "whole_layout"]
 
 _MANY_EDGES = 4096
-
-_OFFSETS = Compression(codec=Codec.BLOSCLZ)
-
 
 CHUNK_FILE = 1 << 40
 """Addresses for each file of a sparse frame, which is more than a chunk can have bytes."""
@@ -113,6 +89,11 @@ class Layout:
         # Where a chunk was changed, the next one may be far behind it.
         return min(end - start, self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks)
 
+    def special_chunk(self, special: int) -> bytes:
+        """Return a chunk in which every item is the same; see `special_header`."""
+        grid = self.grid
+        return special_header(grid.chunk_nbytes, grid.blocksize, grid.itemsize, special)
+
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
         """Return the bytes of a chunk of a frame in memory.
 
@@ -123,7 +104,7 @@ class Layout:
         """
         offset = int(self.offsets[number])
         if offset < 0:
-            return [(0, special_header(self.grid, special_of_offset(offset)))]
+            return [(0, self.special_chunk(special_of_offset(offset)))]
         return [(0, self.stored_chunk(number, frame))]
 
     def stored_chunk(self, number: int, frame: bytes | memoryview) -> bytes | memoryview:
@@ -135,10 +116,7 @@ class Layout:
             For a chunk that reaches behind its place.
         """
         rest = frame[slice(*self.place(number))]
-        size = struct.unpack_from("<i", rest, 12)[0] if len(rest) >= HEADER else -1
-        if not HEADER <= size <= len(rest):
-            raise FormatError(f"chunk {number} has {size} bytes; there are {len(rest)}")
-        return rest[:size]
+        return rest[: check_size(rest, number)]
 
 
 def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
@@ -186,17 +164,15 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     if _is_filled(header, data[length:]):
         return Layout(header, grid, dtype, np.array([length], np.int64), data)
     # The trailer lies behind, and says nothing that is needed.
-    bound = HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD
-    stop = min(header.offsets_at + bound, header.frame_len)
-    part = (header.offsets_at, stop)
+    part = header.offsets_range
     if part[1] - part[0] < HEADER:
         raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
-    chunk = bytes(data[part[0] : stop])
-    if stop > len(data):
-        part = (max(part[0], len(data)), stop)
+    chunk = bytes(data[slice(*part)])
+    if part[1] > len(data):
+        part = (max(part[0], len(data)), part[1])
         [more] = yield [part]
         chunk += exactly(more, part, "the frame")
-    offsets = header.parse_offsets(_decode_offsets(header, chunk))
+    offsets = header.decode_offsets(chunk)
     return Layout(header, grid, dtype, offsets, data)
 
 
@@ -223,153 +199,5 @@ def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:
         and not header.variable
         and header.frame_len - header.offsets_at == HEADER + TRAILER_MIN
         and len(chunk) >= HEADER
-        and struct.unpack_from("<i", chunk, 12)[0] == header.cbytes
+        and cbytes_of(chunk) == header.cbytes
     )
-
-
-def decode_plain(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.uint8]:
-    """Decode a chunk that is no N-d array, from bytes that may go on behind it.
-
-    Parameters
-    ----------
-    chunk : bytes
-    nbytes : int or None
-        How many bytes it has to decode to; None for as many as it says.
-    what : str
-        What it holds, for errors.
-
-    Raises
-    ------
-    FormatError
-    """
-    check_byte_chunk(chunk, what)
-    stored, _, cbytes = struct.unpack_from("<iii", chunk, 4)
-    nbytes = stored if nbytes is None else nbytes
-    if stored != nbytes or nbytes < 0 or not HEADER <= cbytes <= len(chunk):
-        raise FormatError(
-            f"{what}: a chunk of {cbytes} bytes for {stored}; "
-            f"expected at most {len(chunk)} for {nbytes}"
-        )
-    decoded = np.empty(nbytes, np.uint8)
-    context = ffi.gc(
-        lib.blosc2_create_dctx(ffi.new("blosc2_dparams *", {"nthreads": 1})[0]),
-        lib.blosc2_free_ctx,
-    )
-    size = lib.blosc2_decompress_ctx(
-        context, chunk, cbytes, ffi.from_buffer(decoded), decoded.nbytes
-    )
-    if check(size, f"reading {what}") != nbytes:
-        raise FormatError(f"{what}: {size} bytes came; expected {nbytes}")
-    return decoded
-
-
-def _decode_offsets(header: FrameHeader, chunk: bytes) -> npt.NDArray[np.uint8]:
-    """Decode the chunk of offsets, from bytes that may go on behind it."""
-    if header.seal is not None and len(chunk) >= HEADER:
-        header.seal.check_offsets(chunk[: struct.unpack_from("<i", chunk, 12)[0]])
-    return decode_plain(chunk, 8 * header.nchunks, "the offsets of the chunks")
-
-
-def read_offsets_chunk(header: FrameHeader, read: Callable[[int, int], bytes], size: int) -> bytes:
-    """Read the chunk of the offsets of a frame's chunks, and what may be behind it.
-
-    Parameters
-    ----------
-    header : FrameHeader
-        Of a frame with chunks.
-    read : callable
-        Returns the frame's bytes from a position to another; fewer where it ends.
-    size : int
-        Bytes of the frame.
-
-    """
-    at = header.offsets_at
-    stop = min(at + HEADER + 8 * header.nchunks + lib.BLOSC2_MAX_OVERHEAD, size)
-    return read(at, stop) if at < stop else b""
-
-
-def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
-    """Refuse a frame on disk that C-Blosc2 must not open.
-
-    It decodes the offsets, and looks at each block of the first chunk: as many as that says.
-
-    Parameters
-    ----------
-    read : callable
-        Returns the frame's bytes from a position to another; fewer where it ends.
-    size : int
-        Bytes of the frame.
-    path : str
-        Of the directory, if the frame is sparse.
-
-    Raises
-    ------
-    FormatError, UnsupportedError
-    StorageError
-        For a directory whose first chunk cannot be read.
-    """
-    header = FrameHeader.parse(read(0, min(FrameHeader.length_of(read(0, 16)), size)))
-    if not header.nbytes:
-        return
-    if not header.chunksize:
-        raise FormatError(f"{header.nbytes} bytes in chunks of 0")
-    chunk = read_offsets_chunk(header, read, size)
-    first = int(header.parse_offsets(_decode_offsets(header, chunk))[0])
-    if first < 0:
-        return
-    if header.sparse:
-        name = os.path.join(path, f"{first:08X}.chunk")
-        try:
-            with open(name, "rb") as file:
-                start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size
-        except (FileNotFoundError, NotADirectoryError):
-            raise FormatError(f"{name!r}, the first chunk, is missing") from None
-        except OSError as error:
-            raise StorageError(f"{name!r} cannot be read: {error.strerror or error}") from error
-    else:
-        start = read(first, first + HEADER)
-    if len(start) < HEADER:
-        raise FormatError(f"the first chunk has {len(start)} bytes")
-    nbytes, _, cbytes = struct.unpack_from("<iii", start, 4)
-    plain, special = start[2] & 0x02, start[31] >> 4 & 7
-    if not HEADER <= cbytes <= size - first or (
-        plain and not special and cbytes != HEADER + nbytes
-    ):
-        raise FormatError(f"the first chunk says that it has {cbytes} bytes for {nbytes}")
-    if nbytes != header.chunksize:
-        raise FormatError(
-            f"the first chunk says that it decodes to {nbytes} bytes; the header says "
-            f"{header.chunksize}"
-        )
-
-
-def encode_offsets(offsets: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Return the chunk of offsets, which count from the end of the frame's header."""
-    if not any(offsets):
-        # C-Blosc2 would store the 0. Without it a frame's length says that there is no other one.
-        return _only_offset()
-    source = np.array(offsets, "<i8")
-    chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
-    # Larger blocks than C-Blosc2's would make less of many chunks of zeros than readers believe.
-    cparams = _OFFSETS.to_cparams(8, 16 * 1024 if source.nbytes > UNQUESTIONED else 0)
-    context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)
-    size = lib.blosc2_compress_ctx(
-        context, ffi.from_buffer(source), source.nbytes, ffi.from_buffer(chunk), chunk.nbytes
-    )
-    return chunk[: check(size, "compressing the offsets of the chunks")]
-
-
-@lru_cache(maxsize=1)
-def _only_offset() -> npt.NDArray[np.uint8]:
-    chunk = special_chunk(_OFFSETS, Grid((1,), (1,), (1,), 8), None)
-    chunk.flags.writeable = False
-    return chunk
-
-
-def special_header(grid: Grid, special: int) -> bytes:
-    """Return the header of a chunk in which every item is the same."""
-    header = bytearray(HEADER)
-    header[0:4] = bytes([5, 1, 0x05, min(grid.itemsize, 255)])
-    header[4:16] = struct.pack("<iii", grid.chunk_nbytes, grid.blocksize, HEADER)
-    header[31] = special << 4
-    return bytes(header)

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
-from caterva_cffi.format.frame import FrameHeader
-from caterva_cffi.planning.layout import encode_offsets
+from caterva_cffi.format.chunk_header import SPECIALS, sizes_of, special_of
+from caterva_cffi.format.frame_header import FrameHeader, set_sizes
+from caterva_cffi.format.offsets import encode_offsets, offset_of_special
 from caterva_cffi.storage.atomic import INDEX_FILE
 
 __all__ = ["frame_of", "write_directory", "write_file_frame"]
-
-_NBYTES, _SPECIAL = 4, 31  # in the header of a chunk
-_IN_OFFSETS = (1, 2, 4)  # values that an offset says: zeros, NaN, never written
 
 
 def frame_of(empty: bytes, chunks: Iterable[Any]) -> memoryview:
@@ -71,9 +68,9 @@ def _write(
     file.write(header)  # its place; what it says is known when all chunks are
     offsets, cbytes, nbytes = array("q"), 0, 0
     for number, chunk in enumerate(chunks):
-        special = int(chunk[_SPECIAL]) >> 4 & 7
-        if special in _IN_OFFSETS:
-            offsets.append((special << 56) - (1 << 63))
+        special = special_of(chunk)
+        if special in SPECIALS:
+            offsets.append(offset_of_special(special))
         else:
             offsets.append(cbytes if store is None else number)
             if store is None:
@@ -81,13 +78,10 @@ def _write(
             else:
                 store(number, chunk)
             cbytes += len(chunk)
-        (nbytes,) = struct.unpack_from("<i", chunk, _NBYTES)
+        nbytes, _, _ = sizes_of(chunk)
     stored = encode_offsets(offsets)
     file.write(stored)
     file.write(empty[start:])
-    struct.pack_into(">q", header, 16, file.tell())
-    struct.pack_into(">q", header, 30, nbytes * len(offsets))
-    struct.pack_into(">q", header, 39, cbytes)
-    struct.pack_into(">i", header, 58, nbytes)
+    set_sizes(header, frame_len=file.tell(), cbytes=cbytes, chunksize=nbytes, nchunks=len(offsets))
     file.seek(0)
     file.write(header)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -28,10 +27,9 @@ from caterva_cffi.errors import (
     ReadOnlyError,
     StorageError,
 )
-from caterva_cffi.format.frame import HEADER_MIN, check_header_room, check_offsets_chunk
+from caterva_cffi.format.chunk_header import HEADER, sizes_of
+from caterva_cffi.format.frame_header import HEADER_MIN, check_header_room, check_offsets_chunk
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
-from caterva_cffi.planning.chunk import HEADER
-from caterva_cffi.planning.layout import check_stored
 from caterva_cffi.storage.atomic import (
     INDEX_FILE,
     beside,
@@ -53,6 +51,7 @@ from caterva_cffi.superchunk.sealing import (
     read_header,
     seal,
 )
+from caterva_cffi.superchunk.stored_frames import check_stored
 from caterva_cffi.superchunk.user_metalayers import MOST, VLMeta, check_name, content_of, layers_of
 
 __all__ = ["Chunk", "SChunk"]
@@ -653,7 +652,7 @@ class SChunk:
             raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
         if len(data) < HEADER:
             raise FormatError(f"{path!r} has {len(data)} bytes, too few for chunk {number}")
-        nbytes, _, cbytes = struct.unpack_from("<iii", data, 4)
+        nbytes, _, cbytes = sizes_of(data)
         if nbytes != ptr.chunksize or not HEADER <= cbytes <= len(data):
             raise FormatError(
                 f"{path!r} has {len(data)} bytes; chunk {number} says that it has {cbytes} for "

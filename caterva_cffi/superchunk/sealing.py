@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from io import FileIO
 from typing import Any, Protocol
 
-from caterva_cffi.format.frame import TRAILER_MIN, FrameHeader, check_byte_chunk, find_seal
+from caterva_cffi.format.byte_chunks import check_byte_chunk
+from caterva_cffi.format.chunk_header import cbytes_of
+from caterva_cffi.format.frame_header import FrameHeader, find_seal
 from caterva_cffi.format.seal import OPEN_SEAL, Seal
-from caterva_cffi.planning.layout import read_offsets_chunk
+from caterva_cffi.format.trailer import TRAILER_MIN
 
 __all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "read_header", "seal"]
 
@@ -149,8 +150,8 @@ def _tail(frame: _Frame, header: FrameHeader) -> tuple[bytes, bytes]:
     """Return a frame's offsets chunk, and its trailer."""
     offsets, end = b"", header.frame_len
     if header.nchunks:
-        chunk = read_offsets_chunk(header, frame.read, frame.size)
+        chunk = frame.read(*header.offsets_range)
         check_byte_chunk(chunk, "the offsets of the chunks")
-        offsets = chunk[: max(struct.unpack_from("<i", chunk, 12)[0], 0)]
+        offsets = chunk[: max(cbytes_of(chunk), 0)]
     size = header.trailer_length(frame.read(max(end - TRAILER_MIN, 0), end))
     return offsets, frame.read(end - size, end)

@@ -13,8 +13,7 @@ from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.library import ffi, lib
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.format.frame import UNQUESTIONED
-from caterva_cffi.planning.layout import decode_plain
+from caterva_cffi.format.byte_chunks import UNQUESTIONED, decode_byte_chunk
 
 if TYPE_CHECKING:
     from caterva_cffi.superchunk.schunk import SChunk
@@ -157,7 +156,7 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         return _variable_layers_of(ptr)
 
     def _content(self, layer: Any, what: str) -> bytes:
-        return decode_plain(content_of(layer), None, what).tobytes()
+        return decode_byte_chunk(content_of(layer), None, what).tobytes()
 
     def __setitem__(self, name: str | bytes, content: Any) -> None:
         data = as_bytes(content, f"metalayer {name!r}")

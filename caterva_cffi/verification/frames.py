@@ -25,7 +25,8 @@ from caterva_cffi.errors import (
     StorageError,
     UnsupportedError,
 )
-from caterva_cffi.format.frame import START, FrameHeader, begins_as_frame, length_error
+from caterva_cffi.format.frame_header import FrameHeader
+from caterva_cffi.format.frame_start import START, begins_as_frame, length_error
 from caterva_cffi.format.metalayers import B2ND, CATERVA
 from caterva_cffi.verification.report import SHOWN, Counts, Damage, Unchecked, Verification
 

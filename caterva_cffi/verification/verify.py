@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import struct
 import sys
 from types import ModuleType
 from typing import Any, cast
@@ -20,7 +19,8 @@ from caterva_cffi.errors import (
     CatervaError,
     FormatError,
 )
-from caterva_cffi.format.frame import START, length_error
+from caterva_cffi.format.chunk_header import cbytes_of
+from caterva_cffi.format.frame_start import START, length_error
 from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.steps import run
 from caterva_cffi.storage.atomic import INDEX_FILE
@@ -212,7 +212,7 @@ def _check_chunk_files(found: Verification, path: str) -> None:
         if any(damage.chunk == number for damage in found.damages) or not os.path.exists(place):
             continue
         with open(place, "rb") as file:
-            (length,) = struct.unpack_from("<i", file.read(START), 12)
+            length = cbytes_of(file.read(START))
             size = os.fstat(file.fileno()).st_size
         if size != length:
             behind = f"chunk {number}: {name} has {size - length} bytes behind the chunk's {length}"

@@ -11,7 +11,6 @@ import pytest
 from stored_arrays import ITEMS, PARTITION, each_constructor, each_kind, everything_in, make
 
 import caterva_cffi as cat
-from caterva_cffi.planning.layout import decode_plain, encode_offsets
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -302,12 +301,6 @@ def test_metalayers_of_any_size_are_read_or_refused():
     ):
         with pytest.raises(cat.ArgumentError, match="at most"):
             store()
-
-
-def test_offsets_of_many_chunks_of_zeros_are_believed():
-    offsets = np.full(3_000_000, (1 << 56) - (1 << 63))
-    chunk = encode_offsets(offsets).tobytes()
-    np.testing.assert_array_equal(decode_plain(chunk, offsets.nbytes, "").view("i8"), offsets)
 
 
 @pytest.mark.parametrize("what", ["fifo", "/dev/zero"])

@@ -9,7 +9,8 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.format.frame import TRAILER_MIN, FrameHeader
+from caterva_cffi.format.frame_header import FrameHeader
+from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
 
 

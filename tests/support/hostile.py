@@ -21,7 +21,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 import caterva_cffi as cat
-from caterva_cffi.format.frame import FrameHeader
+from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 

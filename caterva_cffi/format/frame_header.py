@@ -1,0 +1,364 @@
+"""The header of a frame, parsed and written. Format: C-Blosc2's README_CFRAME_FORMAT.
+
+The fields are msgpack with fixed widths, so that each has its place.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.compression import Compression
+from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.format.byte_chunks import check_byte_chunk, decode_byte_chunk, is_possible
+from caterva_cffi.format.chunk_header import HEADER as CHUNK_HEADER
+from caterva_cffi.format.chunk_header import cbytes_of
+from caterva_cffi.format.frame_start import MAGIC
+from caterva_cffi.format.metalayer_map import MOST_LAYERS, find_metalayers, pack_metalayers
+from caterva_cffi.format.offsets import most_bytes_of_offsets
+from caterva_cffi.format.seal import LAYER, Seal
+from caterva_cffi.format.trailer import TRAILER_MIN, trailer_length
+
+__all__ = [
+    "HEADER_MIN",
+    "FrameHeader",
+    "check_header_room",
+    "check_offsets_chunk",
+    "find_seal",
+    "pack_header",
+    "set_sizes",
+    "write_seal",
+]
+
+HEADER_MIN = 87
+"""Bytes of a header without metalayers."""
+
+# Where the fields are, behind the byte that says of which type each is.
+_HEADER_LEN, _FRAME_LEN, _FLAGS, _KIND, _CODEC, _SPLIT = 11, 16, 25, 26, 27, 28
+_NBYTES, _CBYTES, _ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE = 30, 39, 48, 53, 58
+_HAS_VARIABLE, _FILTERS, _CODEC_NUMBER, _CODEC_META, _FILTER_METAS = 68, 71, 77, 78, 79
+_USES_DICTIONARY = 85
+
+# The types of the fields; between them what a new frame has.
+_EMPTY = bytes.fromhex(
+    "9e a8 6232 6672 616d 6500 d2 00000000 cf 0000000000000000 a4 12000000"
+    "d3 0000000000000000 d3 0000000000000000 d2 00000000 d2 00000000 d2 ffffffff"
+    "d1 0001 d1 0001 c2 d8 06 00000000000000000000000000000000"
+)
+_VERSIONS = range(1, 4)
+_NO_VARIABLE_METALAYERS = 0xC2
+_USER_CODEC = 6
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """What a frame's header says.
+
+    Attributes
+    ----------
+    header_len, frame_len : int
+        Bytes of the header, and of the whole frame.
+    nbytes, cbytes : int
+        Bytes of all chunks, decoded and compressed.
+    itemsize, blocksize, chunksize : int
+        Bytes.
+    sparse : bool
+        Whether chunks are files of their own.
+    metalayers : dict of str to bytes
+    variable : bool
+        Whether the trailer holds metalayers of variable length.
+    seal : Seal or None
+        The checksums of the frame, where it has them.
+    """
+
+    header_len: int
+    frame_len: int
+    nbytes: int
+    cbytes: int
+    itemsize: int
+    blocksize: int
+    chunksize: int
+    sparse: bool
+    metalayers: dict[str, bytes]
+    variable: bool
+    seal: Seal | None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the frame has checksums of its own that are up to date."""
+        return self.seal is not None and self.seal.closed
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.nbytes // self.chunksize) if self.chunksize else 0
+
+    @property
+    def offsets_at(self) -> int:
+        """Where the chunk of offsets begins, or the trailer of a frame without items."""
+        # What is left of chunks that were deleted counts as compressed bytes.
+        inside = 0 if self.sparse or not self.nbytes else self.cbytes
+        return self.header_len + inside
+
+    def trailer_length(self, end: bytes) -> int:
+        """Return how long the trailer is, which ends where the frame does.
+
+        Parameters
+        ----------
+        end : bytes
+            The frame's last bytes, `TRAILER_MIN` at least.
+
+        Raises
+        ------
+        FormatError
+        """
+        most = self.frame_len - self.offsets_at
+        size = trailer_length(end)
+        if not TRAILER_MIN <= size <= most:
+            raise FormatError(f"a trailer of {size} bytes; there is room for {most}")
+        return size
+
+    @staticmethod
+    def length_of(start: bytes) -> int:
+        """Return the header's length from the frame's first 16 bytes."""
+        if len(start) < 16 or start[2:10] != MAGIC:
+            raise FormatError(f"{bytes(start[:10])!r} where a frame begins; expected 'b2frame'")
+        (length,) = struct.unpack_from(">i", start, _HEADER_LEN)
+        if length < HEADER_MIN:
+            raise FormatError(f"a frame header of {length} bytes; expected at least {HEADER_MIN}")
+        return int(length)
+
+    @classmethod
+    def parse(cls, data: bytes) -> FrameHeader:
+        """Return the header in a frame's first bytes.
+
+        Parameters
+        ----------
+        data : bytes
+            At least the whole header.
+
+        Raises
+        ------
+        FormatError
+        UnsupportedError
+            For a version of the format that is not known, or chunks of variable length.
+        """
+        header_len = cls.length_of(data)
+        if len(data) < header_len:
+            raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
+        flags, kind = data[_FLAGS], data[_KIND]
+        if flags & 0x0F not in _VERSIONS or flags & 0xC0:
+            raise UnsupportedError(f"a frame with flags {flags:#x}: unknown version or chunk kind")
+        frame_len, nbytes, cbytes = (
+            struct.unpack_from(">q", data, at)[0] for at in (_FRAME_LEN, _NBYTES, _CBYTES)
+        )
+        itemsize, blocksize, chunksize = (
+            struct.unpack_from(">i", data, at)[0] for at in (_ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE)
+        )
+        if not nbytes:
+            chunksize = max(chunksize, 0)  # -1 while no chunk was appended
+        places = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)
+        layers = {name: data[start:stop] for name, (start, stop) in places.items()}
+        seal = Seal.parse(layers[LAYER]) if LAYER in layers else None
+        if seal is not None:
+            seal.check_header(data[:header_len], places[LAYER][0])
+        header = cls(
+            header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
+            kind & 0x0F == 1, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
+        )  # fmt: skip
+        if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
+            raise FormatError(f"a frame header with sizes that make no sense: {header}")
+        if header.offsets_at > frame_len:
+            raise FormatError(f"{cbytes} bytes of chunks in a frame of {frame_len}")
+        return header
+
+    @property
+    def offsets_range(self) -> tuple[int, int]:
+        """Where the chunk of offsets begins, and which byte it ends before or at."""
+        at = self.offsets_at
+        return at, min(at + most_bytes_of_offsets(self.nchunks), self.frame_len)
+
+    def decode_offsets(self, chunk: bytes) -> npt.NDArray[np.int64]:
+        """Return where the chunks begin.
+
+        Parameters
+        ----------
+        chunk : bytes
+            The chunk of offsets, and perhaps what is behind it.
+
+        Returns
+        -------
+        ndarray of int64
+            In a contiguous frame, bytes from the frame's start; in a sparse one the numbers of
+            files. Negative ones are chunks of one value; see `special_of_offset`.
+
+        Raises
+        ------
+        FormatError
+            For a chunk that lies outside the frame's chunks, or where another one does.
+        """
+        if self.seal is not None and len(chunk) >= CHUNK_HEADER:
+            self.seal.check_offsets(chunk[: cbytes_of(chunk)])
+        decoded = decode_byte_chunk(chunk, 8 * self.nchunks, "the offsets of the chunks")
+        offsets = np.asarray(decoded.view("<i8"), np.int64)
+        if self.sparse:
+            return offsets
+        wrong = np.flatnonzero(offsets > self.cbytes - CHUNK_HEADER)
+        if wrong.size:
+            raise FormatError(
+                f"chunk {wrong[0]} begins at byte {offsets[wrong[0]]} of {self.cbytes}"
+            )
+        stored = np.sort(offsets[offsets >= 0])
+        close = np.flatnonzero(np.diff(stored) < CHUNK_HEADER)
+        if close.size:
+            raise FormatError(
+                f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
+            )
+        return np.where(offsets < 0, offsets, offsets + self.header_len)
+
+
+def pack_header(
+    compression: Compression,
+    itemsize: int,
+    blocksize: int,
+    metalayers: Mapping[str, bytes],
+) -> bytearray:
+    """Return the header of a contiguous frame without chunks; see `set_sizes`.
+
+    Parameters
+    ----------
+    compression : Compression
+    itemsize, blocksize : int
+        Bytes.
+    metalayers : mapping of str to bytes
+
+    Raises
+    ------
+    ArgumentError
+        For metalayers that do not fit.
+    """
+    header = bytearray(_EMPTY)
+    codec = compression.codec_id
+    header[_CODEC] = min(codec, _USER_CODEC) | compression.clevel << 4
+    header[_SPLIT] = compression.splitmode.value - 1
+    struct.pack_into(">i", header, _ITEMSIZE, itemsize)
+    struct.pack_into(">i", header, _BLOCKSIZE, blocksize)
+    for at, ids in ((_FILTERS, compression.filter_ids), (_FILTER_METAS, compression.filter_metas)):
+        header[at : at + len(ids)] = bytes(ids)
+    header[_CODEC_NUMBER] = codec
+    header[_CODEC_META] = compression.codec_meta & 0xFF
+    header[_USES_DICTIONARY] = compression.usedict
+    header += pack_metalayers(metalayers, HEADER_MIN, in_header=True)
+    struct.pack_into(">i", header, _HEADER_LEN, len(header))
+    return header
+
+
+def set_sizes(
+    header: Any,
+    *,
+    frame_len: int,
+    cbytes: int,
+    chunksize: int | None = None,
+    nchunks: int | None = None,
+) -> None:
+    """Write into a header how many bytes there are.
+
+    Parameters
+    ----------
+    header : buffer
+        Its bytes, to be written.
+    frame_len : int
+        Of the whole frame.
+    cbytes : int
+        Of all chunks.
+    chunksize, nchunks : int, optional
+        Bytes to which each chunk decodes, and how many chunks there are; by default what it was.
+    """
+    struct.pack_into(">q", header, _FRAME_LEN, frame_len)
+    struct.pack_into(">q", header, _CBYTES, cbytes)
+    if chunksize is not None and nchunks is not None:
+        struct.pack_into(">i", header, _CHUNKSIZE, chunksize)
+        struct.pack_into(">q", header, _NBYTES, chunksize * nchunks)
+
+
+def check_header_room(start: bytes, status: os.stat_result) -> None:
+    """Refuse a header that is longer than what is stored of a file with holes.
+
+    Parameters
+    ----------
+    start : bytes
+        The frame's first 16 bytes.
+    status : os.stat_result
+        Of the file. Some systems do not say what is stored.
+
+    Raises
+    ------
+    FormatError
+    """
+    length, blocks = FrameHeader.length_of(start), getattr(status, "st_blocks", None)
+    if blocks is not None and not is_possible(length, 512 * blocks):
+        raise FormatError(f"a frame header of {length} bytes in {512 * blocks} stored ones")
+
+
+def find_seal(header: bytes) -> int | None:
+    """Return where in a frame's header its seal is, if it has one.
+
+    Raises
+    ------
+    FormatError
+    """
+    places = find_metalayers(header, HEADER_MIN, len(header), MOST_LAYERS)
+    return places[LAYER][0] if LAYER in places else None
+
+
+def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
+    """Write a frame's checksums into its header, if it is one that has them.
+
+    Parameters
+    ----------
+    header : memoryview
+        The header's bytes, to be written.
+    offsets, trailer : buffer
+        The bytes of the offsets chunk, if there is one, and of the trailer.
+    """
+    at = find_seal(bytes(header))
+    if at is not None:
+        seal = Seal.of(header, at, offsets, trailer).pack()
+        header[at : at + len(seal)] = seal
+
+
+def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
+    """Refuse a frame whose offsets chunk C-Blosc2 must not be given; see `check_byte_chunk`.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the frame's bytes from a position to another.
+    size : int
+        Bytes of the frame.
+
+    Raises
+    ------
+    FormatError
+    """
+    start = read(0, min(HEADER_MIN, size))
+    if len(start) < HEADER_MIN or start[2:10] != MAGIC:
+        return  # C-Blosc2 gets no further either
+    header_len, chunksize = (
+        struct.unpack_from(">i", start, at)[0] for at in (_HEADER_LEN, _CHUNKSIZE)
+    )
+    nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (_NBYTES, _CBYTES))
+    if nbytes <= 0:
+        return
+    if chunksize < 1:  # by which C-Blosc2 divides
+        raise FormatError(f"{nbytes} bytes in chunks of {chunksize}")
+    at = header_len if start[_KIND] & 0x0F == 1 else header_len + cbytes
+    if not HEADER_MIN <= at <= size - CHUNK_HEADER:
+        raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
+    check_byte_chunk(read(at, at + CHUNK_HEADER), "the offsets of the chunks", size - at)
