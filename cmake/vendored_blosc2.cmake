@@ -14,11 +14,11 @@ set(BLOSC_IS_SUBPROJECT TRUE)
 # Zstandard's tracing hooks are weak symbols that any other library in the process could define.
 add_compile_definitions(ZSTD_TRACE=0)
 add_subdirectory(${sources}/c-blosc2 ${PROJECT_BINARY_DIR}/c-blosc2 EXCLUDE_FROM_ALL)
-target_compile_definitions(blosc2_static PRIVATE getenv=caterva_cffi_getenv)
+target_compile_definitions(blosc2_static PRIVATE getenv=cat_getenv)
 target_sources(blosc2_static PRIVATE ${native}/environment.c ${native}/plugins.c)
 if(NOT WIN32)
   target_compile_definitions(blosc2_static PRIVATE
-    dlopen=caterva_cffi_dlopen popen=caterva_cffi_popen)
+    dlopen=cat_dlopen popen=cat_popen)
 endif()
 # Ours includes theirs, and is compiled as theirs would be.
 set(blosc ${sources}/c-blosc2/blosc)

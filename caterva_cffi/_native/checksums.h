@@ -14,26 +14,26 @@
 #include "geometry.h"
 
 /* The bytes of a chunk's checksums. */
-int64_t checksums_size(int64_t nblocks);
+int64_t cat_checksums_size(int64_t nblocks);
 
 /* Whether a chunk's first block begins where it does behind checksums. `body` is where blocks may
  * begin. */
-int leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks);
+int cat_leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks);
 
 /* Find the checksums of a chunk's blocks; NULL where it has none. All before its first block must be
  * there. Returns 0 or CAT_ERROR_CHECKSUM where that is damaged. */
-int find_checksums(const uint8_t *chunk, int64_t body, int64_t nblocks, const uint8_t **checksums);
+int cat_find_checksums(const uint8_t *chunk, int64_t body, int64_t nblocks, const uint8_t **checksums);
 
 /* Write the checksum of a block, whose offset need not be there yet. */
-void set_checksum(uint8_t *chunk, int64_t body, int64_t block, uint32_t checksum);
+void cat_set_checksum(uint8_t *chunk, int64_t body, int64_t block, uint32_t checksum);
 
 /* Finish the checksums, when all before the first block is written. */
-void seal_checksums(uint8_t *chunk, int64_t body, int64_t nblocks);
+void cat_seal_checksums(uint8_t *chunk, int64_t body, int64_t nblocks);
 
-uint32_t checksum_at(const uint8_t *checksums, int64_t block);
-uint32_t checksum_of(const uint8_t *bytes, int64_t size);
+uint32_t cat_checksum_at(const uint8_t *checksums, int64_t block);
+uint32_t cat_checksum_of(const uint8_t *bytes, int64_t size);
 
 /* Whether a block's bytes are those of which `checksums` has the checksum. */
-int is_intact(const uint8_t *checksums, int64_t block, const uint8_t *bytes, int64_t size);
+int cat_is_intact(const uint8_t *checksums, int64_t block, const uint8_t *bytes, int64_t size);
 
 #endif

@@ -7,7 +7,7 @@
 #include <blosc2/codecs-registry.h>
 #include <blosc2/filters-registry.h>
 
-int codec_is_known(int codec, int ndim, int32_t itemsize) {
+int cat_codec_is_known(int codec, int ndim, int32_t itemsize) {
   switch (codec) {
     case BLOSC_BLOSCLZ: case BLOSC_LZ4: case BLOSC_LZ4HC: case BLOSC_ZLIB: case BLOSC_ZSTD:
     case BLOSC_CODEC_NDLZ:
@@ -20,7 +20,7 @@ int codec_is_known(int codec, int ndim, int32_t itemsize) {
   }
 }
 
-int filters_are_known(const uint8_t *filters) {
+int cat_filters_are_known(const uint8_t *filters) {
   for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
     int filter = filters[i];
     if ((filter >= BLOSC_LAST_FILTER && filter < BLOSC2_GLOBAL_REGISTERED_FILTERS_START) ||
@@ -31,8 +31,8 @@ int filters_are_known(const uint8_t *filters) {
   return 1;
 }
 
-int filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
-                 int32_t nbytes) {
+int cat_filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
+                     int32_t nbytes) {
   for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
     if (filters[i] == BLOSC_FILTER_BYTEDELTA_BUGGY) {
       /* It leaves what is behind the last whole item as memory was. */
@@ -45,11 +45,11 @@ int filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize,
   return 1;
 }
 
-int has_filter(const uint8_t *filters, int filter) {
+int cat_has_filter(const uint8_t *filters, int filter) {
   return memchr(filters, filter, BLOSC2_MAX_FILTERS) != NULL;
 }
 
-plugin_context *new_plugin_context(const cat_grid *grid) {
+plugin_context *cat_new_plugin_context(const cat_grid *grid) {
   plugin_context *plugin = calloc(1, sizeof *plugin);
   if (plugin == NULL) {
     return NULL;
@@ -78,7 +78,7 @@ plugin_context *new_plugin_context(const cat_grid *grid) {
   return plugin;
 }
 
-void free_plugin_context(plugin_context *plugin) {
+void cat_free_plugin_context(plugin_context *plugin) {
   if (plugin != NULL) {
     free(plugin->metalayer.content);
     free(plugin);

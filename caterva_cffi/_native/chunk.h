@@ -34,13 +34,13 @@ static inline int special_of(const uint8_t *header) {
 
 /* Whether a codec is compiled in and takes such arrays. Registered codecs beyond those would load a
  * shared library, or start a process to find one. */
-int codec_is_known(int codec, int ndim, int32_t itemsize);
-int filters_are_known(const uint8_t *filters);
+int cat_codec_is_known(int codec, int ndim, int32_t itemsize);
+int cat_filters_are_known(const uint8_t *filters);
 
 /* Whether the filters write all bytes of blocks, of which the last may be shorter. */
-int filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
-                 int32_t nbytes);
-int has_filter(const uint8_t *filters, int filter);
+int cat_filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
+                     int32_t nbytes);
+int cat_has_filter(const uint8_t *filters, int filter);
 
 /* Stands in for the super-chunk of which N-d plugins ask the "b2nd" metalayer. */
 typedef struct {
@@ -50,8 +50,8 @@ typedef struct {
   int64_t blockshape[CAT_MAX_DIM];
 } plugin_context;
 
-/* Return a new one, or NULL; free_plugin_context takes either. */
-plugin_context *new_plugin_context(const cat_grid *grid);
-void free_plugin_context(plugin_context *plugin);
+/* Return a new one, or NULL; cat_free_plugin_context takes either. */
+plugin_context *cat_new_plugin_context(const cat_grid *grid);
+void cat_free_plugin_context(plugin_context *plugin);
 
 #endif

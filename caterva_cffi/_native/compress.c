@@ -10,28 +10,28 @@ static int32_t streams_of(const geometry *g) {
 }
 
 /* A chunk of zeros says so in its header; a block of zeros, with an empty size for each stream. */
-int32_t zero_size(const geometry *g, const uint8_t *header) {
+int32_t cat_zero_size(const geometry *g, const uint8_t *header) {
   return OFFSET * (header[BLOSC2_CHUNK_FLAGS] & FLAG_DONT_SPLIT ? 1 : streams_of(g));
 }
 
-int64_t block_bound(const geometry *g) {
+int64_t cat_block_bound(const geometry *g) {
   return OFFSET * (int64_t)streams_of(g) + g->blocksize + BLOSC2_MAX_OVERHEAD;
 }
 
-int64_t body_of(const cat_grid *grid, const geometry *g) {
-  return HEADER + OFFSET * g->nblocks + (grid->checksums ? checksums_size(g->nblocks) : 0);
+int64_t cat_body_of(const cat_grid *grid, const geometry *g) {
+  return HEADER + OFFSET * g->nblocks + (grid->checksums ? cat_checksums_size(g->nblocks) : 0);
 }
 
-int64_t limit_of(const cat_grid *grid, const geometry *g) {
-  return grid->checksums ? body_of(grid, g) + g->nblocks * (OFFSET + (int64_t)g->blocksize)
+int64_t cat_limit_of(const cat_grid *grid, const geometry *g) {
+  return grid->checksums ? cat_body_of(grid, g) + g->nblocks * (OFFSET + (int64_t)g->blocksize)
                          : HEADER + (int64_t)g->nbytes;
 }
 
-static int64_t mini_bound(const geometry *g) { return HEADER + OFFSET + block_bound(g); }
+static int64_t mini_bound(const geometry *g) { return HEADER + OFFSET + cat_block_bound(g); }
 
-int in_blocks(const geometry *g, const cat_compression *compression) {
+int cat_in_blocks(const geometry *g, const cat_compression *compression) {
   return !compression->use_dict && compression->clevel > 0 &&
-         g->blocksize >= BLOSC_MIN_BUFFERSIZE && !has_filter(compression->filters, BLOSC_DELTA);
+         g->blocksize >= BLOSC_MIN_BUFFERSIZE && !cat_has_filter(compression->filters, BLOSC_DELTA);
 }
 
 /* With three filters C-Blosc2 works in its source, to which dictionaries and DELTA refer; and DELTA
@@ -45,9 +45,9 @@ static int filters_spoil_source(const uint8_t *filters) {
   return active > 2 || late_delta;
 }
 
-int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *compression) {
+int cat_init_compressor(compressor *c, const cat_grid *grid, const cat_compression *compression) {
   *c = (compressor){0};
-  int error = find_geometry(grid, &c->g);
+  int error = cat_find_geometry(grid, &c->g);
   if (error) {
     return error;
   }
@@ -58,7 +58,7 @@ int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *
   cparams.use_dict = compression->use_dict;
   if (filters_spoil_source(compression->filters)) {
     cparams.use_dict = 0;
-    cparams.clevel = has_filter(compression->filters, BLOSC_DELTA) ? 0 : compression->clevel;
+    cparams.clevel = cat_has_filter(compression->filters, BLOSC_DELTA) ? 0 : compression->clevel;
   }
   cparams.splitmode = compression->splitmode;
   cparams.typesize = streams_of(&c->g);
@@ -68,7 +68,7 @@ int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *
   memcpy(cparams.filters_meta, compression->filters_meta, BLOSC2_MAX_FILTERS);
   c->scratch = malloc((size_t)mini_bound(&c->g));
   c->lz4 = LZ4_createStream();
-  if (c->lz4 == NULL || c->scratch == NULL || (c->plugin = new_plugin_context(grid)) == NULL) {
+  if (c->lz4 == NULL || c->scratch == NULL || (c->plugin = cat_new_plugin_context(grid)) == NULL) {
     return CAT_ERROR_MEMORY;
   }
   c->plugin->schunk.compcode = compression->codec;
@@ -84,16 +84,16 @@ int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *
   c->codec = made.compcode;
   c->clevel = made.clevel;
   int same = made.typesize == cparams.typesize && made.blocksize == cparams.blocksize &&
-             has_filter(made.filters, BLOSC_DELTA) <=
-                 has_filter(compression->filters, BLOSC_DELTA);
+             cat_has_filter(made.filters, BLOSC_DELTA) <=
+                 cat_has_filter(compression->filters, BLOSC_DELTA);
   return same ? 0 : CAT_ERROR_ENVIRONMENT;
 }
 
-void free_compressor(compressor *c) {
+void cat_free_compressor(compressor *c) {
   if (c->context != NULL) {
     blosc2_free_ctx(c->context);
   }
-  free_plugin_context(c->plugin);
+  cat_free_plugin_context(c->plugin);
   LZ4_freeStream(c->lz4);
   free(c->scratch);
 }
@@ -110,14 +110,14 @@ static int32_t compress_mini(compressor *c, const uint8_t *block, uint8_t *dest)
     c->begun = 1;
     memcpy(c->header, mini, HEADER);
     c->direct = c->codec == BLOSC_LZ4 &&
-                !has_filter(mini + BLOSC2_CHUNK_FILTER_CODES, BLOSC_TRUNC_PREC) &&
-                find_streams(mini, c->g.itemsize, &c->layout);
+                !cat_has_filter(mini + BLOSC2_CHUNK_FILTER_CODES, BLOSC_TRUNC_PREC) &&
+                cat_find_streams(mini, c->g.itemsize, &c->layout);
   }
   if (mini[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
     return 0;
   }
   if (special_of(mini) == BLOSC2_SPECIAL_ZERO) {
-    size = zero_size(&c->g, mini);
+    size = cat_zero_size(&c->g, mini);
     memset(dest, 0, (size_t)size);
     return size;
   }
@@ -186,7 +186,7 @@ static int32_t find_layout(compressor *c, uint8_t *dest) {
   return size;
 }
 
-int32_t compress_block(compressor *c, const uint8_t *block, uint8_t *dest) {
+int32_t cat_compress_block(compressor *c, const uint8_t *block, uint8_t *dest) {
   int32_t found = c->begun || c->codec != BLOSC_LZ4 ? 1 : find_layout(c, dest);
   if (found <= 0) {
     return found;

@@ -24,24 +24,24 @@ typedef struct {
 } compressor;
 
 /* Geometry and compression must be valid. Returns 0 or an error code; free it in any case. */
-int init_compressor(compressor *c, const cat_grid *grid, const cat_compression *compression);
-void free_compressor(compressor *c);
+int cat_init_compressor(compressor *c, const cat_grid *grid, const cat_compression *compression);
+void cat_free_compressor(compressor *c);
 
 /* Whether blocks can be compressed one by one. */
-int in_blocks(const geometry *g, const cat_compression *compression);
+int cat_in_blocks(const geometry *g, const cat_compression *compression);
 
 /* The most bytes of a compressed block: each stream may be stored as it is. */
-int64_t block_bound(const geometry *g);
+int64_t cat_block_bound(const geometry *g);
 
 /* Where blocks begin in a chunk that is encoded here without a dictionary, and the most bytes of it:
  * those of one whose blocks are stored as they are. */
-int64_t body_of(const cat_grid *grid, const geometry *g);
-int64_t limit_of(const cat_grid *grid, const geometry *g);
+int64_t cat_body_of(const cat_grid *grid, const geometry *g);
+int64_t cat_limit_of(const cat_grid *grid, const geometry *g);
 
 /* The bytes of a block of zeros, in a chunk with this header. */
-int32_t zero_size(const geometry *g, const uint8_t *header);
+int32_t cat_zero_size(const geometry *g, const uint8_t *header);
 
 /* Compress a block. Returns its size, 0 where the chunk is to be stored as it is, or an error. */
-int32_t compress_block(compressor *c, const uint8_t *block, uint8_t *dest);
+int32_t cat_compress_block(compressor *c, const uint8_t *block, uint8_t *dest);
 
 #endif

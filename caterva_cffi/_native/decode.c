@@ -77,7 +77,7 @@ static int check_header(const decoder *dec) {
   int codec = flags >> 5;
   if (codec == BLOSC_UDCODEC_FORMAT) {
     codec = header[UDCODEC];
-    if (codec <= BLOSC2_DEFINED_CODECS_STOP || !codec_is_known(codec, dec->g->ndim, dec->g->itemsize)) {
+    if (codec <= BLOSC2_DEFINED_CODECS_STOP || !cat_codec_is_known(codec, dec->g->ndim, dec->g->itemsize)) {
       return CAT_ERROR_CODEC;
     }
     if (codec < BLOSC2_USER_REGISTERED_CODECS_START &&
@@ -89,9 +89,9 @@ static int check_header(const decoder *dec) {
     return CAT_ERROR_CODEC;
   }
   const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
-  int usable = filters_are_known(filters) &&
-               filters_fill(filters, header + BLOSC2_CHUNK_FILTER_META, dec->g->itemsize,
-                            load_int32(header + BLOSC2_CHUNK_BLOCKSIZE), dec->g->nbytes);
+  int usable = cat_filters_are_known(filters) &&
+               cat_filters_fill(filters, header + BLOSC2_CHUNK_FILTER_META, dec->g->itemsize,
+                                load_int32(header + BLOSC2_CHUNK_BLOCKSIZE), dec->g->nbytes);
   return usable ? 0 : CAT_ERROR_FILTER;
 }
 
@@ -110,9 +110,9 @@ static int uses_plugins(const uint8_t *header) {
 /* --- where blocks are -------------------------------------------------------------------------- */
 
 static int read_checksums(decoder *dec) {
-  int64_t nblocks = dec->g->nblocks, body = dec->offsets.body, stop = body + checksums_size(nblocks);
+  int64_t nblocks = dec->g->nblocks, body = dec->offsets.body, stop = body + cat_checksums_size(nblocks);
   if (stop <= dec->cbytes && find_bytes(dec, 0, stop) != NULL) {
-    int error = find_checksums(dec->header, body, nblocks, &dec->checksums);
+    int error = cat_find_checksums(dec->header, body, nblocks, &dec->checksums);
     if (error) {
       return error;
     }
@@ -142,7 +142,7 @@ static int read_offsets(decoder *dec) {
   dec->offsets = (block_offsets){.stored = dec->header + HEADER, .nblocks = nblocks,
                                  .body = (int32_t)body, .cbytes = dec->cbytes};
   int error = read_checksums(dec);
-  return error || dec->at_hand ? error : init_offsets(&dec->offsets, dec->wanted);
+  return error || dec->at_hand ? error : cat_init_offsets(&dec->offsets, dec->wanted);
 }
 
 /* --- one block ---------------------------------------------------------------------------------- */
@@ -151,7 +151,7 @@ static int init_context(const decoder *dec, scratch *own) {
   blosc2_dparams dparams = BLOSC2_DPARAMS_DEFAULTS;
   dparams.nthreads = 1;
   if (uses_plugins(dec->header)) {
-    if ((own->plugin = new_plugin_context(dec->grid)) == NULL) {
+    if ((own->plugin = cat_new_plugin_context(dec->grid)) == NULL) {
       return CAT_ERROR_MEMORY;
     }
     dparams.schunk = &own->plugin->schunk;
@@ -164,18 +164,18 @@ static void free_context(scratch *own) {
   if (own->context != NULL) {
     blosc2_free_ctx(own->context);
   }
-  free_plugin_context(own->plugin);
+  cat_free_plugin_context(own->plugin);
 }
 
 /* Reserve a block, and `behind` bytes behind it. */
 static int reserve_block(const decoder *dec, scratch *own, int64_t behind) {
-  own->block = reserve(own->space, dec->g->blocksize + behind);
+  own->block = cat_reserve(own->space, dec->g->blocksize + behind);
   own->other = own->block == NULL ? NULL : own->block + dec->g->blocksize;
   return own->block == NULL ? CAT_ERROR_MEMORY : 0;
 }
 
 static int init_scratch(const decoder *dec, scratch *own) {
-  if ((own->space = take_workspace()) == NULL) {
+  if ((own->space = cat_take_workspace()) == NULL) {
     return CAT_ERROR_MEMORY;
   }
   return dec->simple ? reserve_block(dec, own, dec->g->blocksize) : init_context(dec, own);
@@ -185,7 +185,7 @@ static void free_scratch(void *given) {
   scratch *own = given;
   if (own != NULL) {
     free_context(own);
-    give_workspace(own->space);
+    cat_give_workspace(own->space);
     free(own);
   }
 }
@@ -234,7 +234,7 @@ static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **b
     *size = end - start;
     return 0;
   }
-  int error = find_stored(&dec->offsets, block, &start, &end);
+  int error = cat_find_stored(&dec->offsets, block, &start, &end);
   if (error) {
     return error;
   }
@@ -243,7 +243,7 @@ static int find_block_bytes(const decoder *dec, int64_t block, const uint8_t **b
   if (*bytes == NULL) {
     return CAT_ERROR_MISSING;
   }
-  int intact = dec->checksums == NULL || is_intact(dec->checksums, block, *bytes, *size);
+  int intact = dec->checksums == NULL || cat_is_intact(dec->checksums, block, *bytes, *size);
   return intact ? 0 : CAT_ERROR_CHECKSUM;
 }
 
@@ -283,8 +283,8 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
   }
   int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
   uint8_t *streams = whole && !shuffled ? dest : own->other;
-  error = decode_streams(layout, stored, size, !dec->at_hand, g->blocksize, p->end, whole, streams,
-                         bytes, &own->space->zstd);
+  error = cat_decode_streams(layout, stored, size, !dec->at_hand, g->blocksize, p->end, whole, streams,
+                             bytes, &own->space->zstd);
   if (error || (whole && !shuffled)) {
     return error;
   }
@@ -294,7 +294,7 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
   }
   const uint8_t *block = bytes[0];
   if (shuffled) {
-    if (unshuffle_part(layout, bytes, g, p, dest, dec->part->strides)) {
+    if (cat_unshuffle_part(layout, bytes, g, p, dest, dec->part->strides)) {
       return 0;
     }
     for (int j = 0; j < layout->typesize; j++) {
@@ -306,8 +306,8 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p, 
     blosc2_unshuffle(layout->typesize, g->blocksize, streams, own->block);
     block = own->block;
   }
-  copy_items(dest, dec->part->strides, block + p->src, p->strides, p->count, g->ndim, g->itemsize,
-             dec->part->strides);
+  cat_copy_items(dest, dec->part->strides, block + p->src, p->strides, p->count, g->ndim, g->itemsize,
+                 dec->part->strides);
   return 0;
 }
 
@@ -316,7 +316,7 @@ static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_w
   const geometry *g = dec->g;
   const cat_box *box = &dec->part->box;
   block_part p;
-  find_block(g, box, dec->along, number, dec->part->strides, &p);
+  cat_find_block(g, box, dec->along, number, dec->part->strides, &p);
   uint8_t *dest = dec->part->dest + p.dest;
   const uint8_t *block = NULL;
   int error = 0;
@@ -337,8 +337,8 @@ static int decode_wanted(const decoder *dec, scratch *own, int64_t number, cat_w
   if (error) {
     where->block = p.number;
   } else if (block != NULL) {
-    copy_items(dest, dec->part->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
-               dec->part->strides);
+    cat_copy_items(dest, dec->part->strides, block + p.src, p.strides, p.count, g->ndim, g->itemsize,
+                   dec->part->strides);
   }
   return error;
 }
@@ -464,18 +464,18 @@ static int fill_special(const decoder *dec) {
       break;
   }
   if (!error) {
-    for_rows(dec->part->dest, dec->part->strides, 0, still, count, g->ndim, dec->part->strides, fill_rows,
-             &value);
+    cat_for_rows(dec->part->dest, dec->part->strides, 0, still, count, g->ndim, dec->part->strides, fill_rows,
+                 &value);
   }
   free(made);
   return error;
 }
 
-int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                int nthreads, cat_where *where) {
+int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
+                    int nthreads, cat_where *where) {
   decoder dec = {.grid = grid, .g = g, .part = part};
-  int error = check_box(&part->box, g->ndim, g->chunk);
-  if (error || is_empty(&part->box, g->ndim)) {
+  int error = cat_check_box(&part->box, g->ndim, g->chunk);
+  if (error || cat_is_empty(&part->box, g->ndim)) {
     return error;
   }
   if (part->npieces < 1 || part->pieces[0].start != 0 || part->pieces[0].size < HEADER) {
@@ -490,15 +490,15 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
     return fill_special(&dec);
   }
   dec.plain = dec.header[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
-  dec.simple = !dec.plain && find_streams(dec.header, g->itemsize, &dec.layout);
+  dec.simple = !dec.plain && cat_find_streams(dec.header, g->itemsize, &dec.layout);
   dec.at_hand = dec.simple && part->pieces[0].size >= dec.cbytes;
-  dec.direct = same_layout(g, part->strides);
-  dec.wanted = count_cells(&part->box, g->ndim, g->block, dec.along);
+  dec.direct = cat_same_layout(g, part->strides);
+  dec.wanted = cat_count_cells(&part->box, g->ndim, g->block, dec.along);
   if (dec.plain) {
     error = dec.cbytes == (int64_t)HEADER + g->nbytes ? 0 : CAT_ERROR_GEOMETRY;
     error = !error && grid->checksums ? CAT_ERROR_UNCHECKED : error;
   } else if (load_int32(dec.header + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
-             has_filter(dec.header + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA)) {
+             cat_has_filter(dec.header + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA)) {
     error = decode_whole(&dec, where);
   } else {
     error = read_offsets(&dec);
@@ -508,7 +508,7 @@ int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
     int64_t slabs = (dec.wanted + dec.slab - 1) / dec.slab;
     error = cat_run(decode_slab, free_scratch, &dec, slabs, nthreads, where);
   }
-  free_offsets(&dec.offsets);
+  cat_free_offsets(&dec.offsets);
   free(dec.whole);
   return error;
 }

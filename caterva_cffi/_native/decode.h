@@ -7,7 +7,7 @@
 enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs as much as 50 KiB */
 
 /* Decode a box of a chunk. `g` is the partition of `grid`; `where->block` is written with an error. */
-int decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                int nthreads, cat_where *where);
+int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
+                    int nthreads, cat_where *where);
 
 #endif

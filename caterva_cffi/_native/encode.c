@@ -57,7 +57,7 @@ static int64_t slot_of(const geometry *g) { return (g->blocksize + 127) / 64 * 6
 /* --- tasks -------------------------------------------------------------------------------------- */
 
 static int64_t task_bound(const encoder *enc) {
-  return enc->task_groups * most_grouped(&enc->source) * block_bound(&enc->g);
+  return enc->task_groups * cat_most_grouped(&enc->source) * cat_block_bound(&enc->g);
 }
 
 /* Copy to the chunk what has a place, or, if `wait` is set, all. */
@@ -66,7 +66,7 @@ static void settle(scratch *own, int wait) {
   int done = 0;
   for (; done < own->nwaiting; done++) {
     packed *p = &own->waiting[done];
-    int64_t place = find_place(enc->places, p->task, wait);
+    int64_t place = cat_find_place(enc->places, p->task, wait);
     if (place == PLACE_UNKNOWN) {
       break;
     }
@@ -85,7 +85,7 @@ static void free_scratch(void *given) {
   scratch *own = given;
   if (own != NULL) {
     settle(own, 1);
-    free_compressor(&own->compressor);
+    cat_free_compressor(&own->compressor);
     free(own->blocks);
     free(own->room);
     free(own);
@@ -98,10 +98,10 @@ static int init_scratch(encoder *enc, void **thread) {
     return CAT_ERROR_MEMORY;
   }
   own->enc = enc;
-  int error = init_compressor(&own->compressor, enc->grid, enc->compression);
+  int error = cat_init_compressor(&own->compressor, enc->grid, enc->compression);
   int64_t bound = task_bound(enc);
   own->room_size = bound > PACKED_BYTES ? bound : PACKED_BYTES;
-  own->blocks = malloc((size_t)(most_grouped(&enc->source) * slot_of(&enc->g)));
+  own->blocks = malloc((size_t)(cat_most_grouped(&enc->source) * slot_of(&enc->g)));
   own->room = malloc((size_t)own->room_size);
   return error || (own->blocks != NULL && own->room != NULL) ? error : CAT_ERROR_MEMORY;
 }
@@ -111,10 +111,10 @@ static int init_scratch(encoder *enc, void **thread) {
 static int64_t encode_group(scratch *own, block_group group, uint8_t *dest, cat_where *where) {
   const encoder *enc = own->enc;
   int64_t total = 0, slot = slot_of(&enc->g);
-  gather_group(&enc->source, group, own->blocks, slot);
+  cat_gather_group(&enc->source, group, own->blocks, slot);
   for (int64_t i = 0; i < group.count; i++) {
     int64_t number = group.first + i;
-    int32_t size = compress_block(&own->compressor, own->blocks + i * slot, dest + total);
+    int32_t size = cat_compress_block(&own->compressor, own->blocks + i * slot, dest + total);
     if (number == 0) {
       memcpy(enc->dest, own->compressor.header, HEADER);
     }
@@ -124,8 +124,8 @@ static int64_t encode_group(scratch *own, block_group group, uint8_t *dest, cat_
     }
     store_int32(enc->dest + HEADER + OFFSET * number, size);
     if (enc->grid->checksums) {
-      uint32_t checksum = checksum_of(dest + total, size);
-      set_checksum(enc->dest, offsets_end(&enc->g), number, checksum);
+      uint32_t checksum = cat_checksum_of(dest + total, size);
+      cat_set_checksum(enc->dest, offsets_end(&enc->g), number, checksum);
     }
     total += size;
   }
@@ -137,12 +137,12 @@ static int64_t encode_run(scratch *own, int64_t number, cat_where *where) {
   encoder *enc = own->enc;
   int64_t bound = task_bound(enc);
   settle(own, own->nwaiting == MOST_WAITING || own->used + bound > own->room_size);
-  int64_t place = own->nwaiting == 0 ? find_place(enc->places, number, 0) : PLACE_UNKNOWN;
-  int in_place = place >= 0 && place + bound <= limit_of(enc->grid, &enc->g);
+  int64_t place = own->nwaiting == 0 ? cat_find_place(enc->places, number, 0) : PLACE_UNKNOWN;
+  int in_place = place >= 0 && place + bound <= cat_limit_of(enc->grid, &enc->g);
   uint8_t *to = in_place ? enc->dest + place : own->room + own->used;
   int64_t first = number * enc->task_groups, stop = first + enc->task_groups, size = 0;
   for (int64_t i = first; i < stop && i < enc->ngroups; i++) {
-    int64_t n = encode_group(own, find_group(&enc->source, i), to + size, where);
+    int64_t n = encode_group(own, cat_find_group(&enc->source, i), to + size, where);
     if (n <= 0) {
       return n;
     }
@@ -157,23 +157,23 @@ static int64_t encode_run(scratch *own, int64_t number, cat_where *where) {
 
 static int encode_task(void *state, void **thread, int64_t number, cat_where *where) {
   encoder *enc = state;
-  if (find_place(enc->places, number, 0) == PLACE_NEVER) {
+  if (cat_find_place(enc->places, number, 0) == PLACE_NEVER) {
     return 0;
   }
   int error = *thread == NULL ? init_scratch(enc, thread) : 0;
   int64_t size = error ? error : encode_run(*thread, number, where);
   if (size < 0) {
-    fail_task(enc->places, number);
+    cat_fail_task(enc->places, number);
     return (int)size;
   }
   /* What is stored as it is goes beyond any limit. */
-  end_task(enc->places, number, size > 0 ? size : INT32_MAX);
+  cat_end_task(enc->places, number, size > 0 ? size : INT32_MAX);
   return 0;
 }
 
 /* --- chunks ------------------------------------------------------------------------------------- */
 
-int64_t finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros) {
+int64_t cat_finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros) {
   chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t) ~(BLOSC2_SPECIAL_MASK << 4); /* of its first block */
   if (zeros) {
     chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] |= BLOSC2_SPECIAL_ZERO << 4;
@@ -189,19 +189,19 @@ static int plain_task(void *state, void **thread, int64_t number, cat_where *whe
   const encoder *enc = state;
   (void)thread, (void)where;
   const geometry *g = &enc->g;
-  block_group group = find_group(&enc->source, number);
+  block_group group = cat_find_group(&enc->source, number);
   if (!enc->grid->checksums) {
-    gather_group(&enc->source, group, enc->dest + HEADER + group.first * g->blocksize,
-                 g->blocksize);
+    cat_gather_group(&enc->source, group, enc->dest + HEADER + group.first * g->blocksize,
+                     g->blocksize);
     return 0;
   }
   int64_t slot = OFFSET + (int64_t)g->blocksize;
-  int64_t at = body_of(enc->grid, g) + group.first * slot;
-  gather_group(&enc->source, group, enc->dest + at + OFFSET, slot);
+  int64_t at = cat_body_of(enc->grid, g) + group.first * slot;
+  cat_gather_group(&enc->source, group, enc->dest + at + OFFSET, slot);
   for (int64_t block = group.first; block < group.first + group.count; block++, at += slot) {
     store_int32(enc->dest + HEADER + OFFSET * block, (int32_t)at);
     store_int32(enc->dest + at, g->blocksize);
-    set_checksum(enc->dest, offsets_end(g), block, checksum_of(enc->dest + at, slot));
+    cat_set_checksum(enc->dest, offsets_end(g), block, cat_checksum_of(enc->dest + at, slot));
   }
   return 0;
 }
@@ -227,9 +227,9 @@ static int64_t store_plain(encoder *enc, int nthreads, cat_where *where) {
   if (error) {
     return error;
   }
-  int64_t cbytes = finish_header(&enc->g, enc->dest, limit_of(enc->grid, &enc->g), 0);
+  int64_t cbytes = cat_finish_header(&enc->g, enc->dest, cat_limit_of(enc->grid, &enc->g), 0);
   if (enc->grid->checksums) {
-    seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
+    cat_seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
   }
   return cbytes;
 }
@@ -239,11 +239,11 @@ static int64_t store_plain(encoder *enc, int nthreads, cat_where *where) {
 static int64_t insert_checksums(const encoder *enc, int64_t cbytes) {
   const geometry *g = &enc->g;
   uint8_t *chunk = enc->dest;
-  int64_t body = offsets_end(g), room = checksums_size(g->nblocks);
+  int64_t body = offsets_end(g), room = cat_checksums_size(g->nblocks);
   if (chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT) {
     body += OFFSET + load_int32(chunk + body);
   }
-  if (cbytes + room > limit_of(enc->grid, g)) {
+  if (cbytes + room > cat_limit_of(enc->grid, g)) {
     return 0;
   }
   block_offsets offsets = {.stored = chunk + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
@@ -251,17 +251,17 @@ static int64_t insert_checksums(const encoder *enc, int64_t cbytes) {
   memmove(chunk + body + room, chunk + body, (size_t)(cbytes - body));
   for (int64_t b = 0; b < g->nblocks; b++) {
     int32_t start, end;
-    if (find_stored(&offsets, b, &start, &end)) {
+    if (cat_find_stored(&offsets, b, &start, &end)) {
       return 0;
     }
-    set_checksum(chunk, body, b, checksum_of(chunk + room + start, end - start));
+    cat_set_checksum(chunk, body, b, cat_checksum_of(chunk + room + start, end - start));
   }
   for (int64_t b = 0; b < g->nblocks; b++) {
     uint8_t *offset = chunk + HEADER + OFFSET * b;
     store_int32(offset, (int32_t)(load_int32(offset) + room));
   }
   store_int32(chunk + BLOSC2_CHUNK_CBYTES, (int32_t)(cbytes + room));
-  seal_checksums(chunk, body, g->nblocks);
+  cat_seal_checksums(chunk, body, g->nblocks);
   return cbytes + room;
 }
 
@@ -269,15 +269,15 @@ static int64_t insert_checksums(const encoder *enc, int64_t cbytes) {
  * under 32 bytes plain. */
 static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
   compressor c;
-  int64_t cbytes = init_compressor(&c, enc->grid, enc->compression);
+  int64_t cbytes = cat_init_compressor(&c, enc->grid, enc->compression);
   uint8_t *chunk = malloc((size_t)enc->g.nbytes);
   if (!cbytes && chunk == NULL) {
     cbytes = CAT_ERROR_MEMORY;
   }
   if (!cbytes) {
     for (int64_t i = 0; i < enc->ngroups; i++) {
-      block_group group = find_group(&enc->source, i);
-      gather_group(&enc->source, group, chunk + group.first * enc->g.blocksize, enc->g.blocksize);
+      block_group group = cat_find_group(&enc->source, i);
+      cat_gather_group(&enc->source, group, chunk + group.first * enc->g.blocksize, enc->g.blocksize);
     }
     int32_t limit = HEADER + enc->g.nbytes; /* of a plain chunk, which no other may exceed */
     cbytes = blosc2_compress_ctx(c.context, chunk, enc->g.nbytes, enc->dest, limit);
@@ -294,14 +294,14 @@ static int64_t encode_whole(encoder *enc, int nthreads, cat_where *where) {
     }
   }
   free(chunk);
-  free_compressor(&c);
+  cat_free_compressor(&c);
   return cbytes;
 }
 
 /* Make offsets of the blocks' sizes; returns whether all are zeros. */
 static int find_offsets(const encoder *enc) {
-  int64_t at = body_of(enc->grid, &enc->g);
-  int32_t empty = zero_size(&enc->g, enc->dest);
+  int64_t at = cat_body_of(enc->grid, &enc->g);
+  int32_t empty = cat_zero_size(&enc->g, enc->dest);
   int zeros = 1;
   for (int64_t b = 0; b < enc->g.nblocks; b++) {
     uint8_t *offset = enc->dest + HEADER + OFFSET * b;
@@ -315,36 +315,36 @@ static int find_offsets(const encoder *enc) {
 
 static int64_t encode_blocks(encoder *enc, int nthreads, cat_where *where) {
   int64_t blocks = TASK_BYTES / enc->g.blocksize + 1;
-  enc->task_groups = (blocks + most_grouped(&enc->source) - 1) / most_grouped(&enc->source);
+  enc->task_groups = (blocks + cat_most_grouped(&enc->source) - 1) / cat_most_grouped(&enc->source);
   int64_t tasks = (enc->ngroups + enc->task_groups - 1) / enc->task_groups;
-  enc->places = new_places(tasks, body_of(enc->grid, &enc->g), limit_of(enc->grid, &enc->g));
+  enc->places = cat_new_places(tasks, cat_body_of(enc->grid, &enc->g), cat_limit_of(enc->grid, &enc->g));
   if (enc->places == NULL) {
     return CAT_ERROR_MEMORY;
   }
   int64_t error = cat_run(encode_task, free_scratch, enc, tasks, nthreads, where);
-  int64_t cbytes = end_of_places(enc->places);
-  free_places(enc->places);
+  int64_t cbytes = cat_end_of_places(enc->places);
+  cat_free_places(enc->places);
   if (cbytes == 0) { /* whatever tasks met that would not have been needed */
     return store_plain(enc, nthreads, where);
   }
   if (error) {
     return error;
   }
-  cbytes = finish_header(&enc->g, enc->dest, cbytes, find_offsets(enc));
+  cbytes = cat_finish_header(&enc->g, enc->dest, cbytes, find_offsets(enc));
   if (enc->grid->checksums && cbytes > HEADER) {
-    seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
+    cat_seal_checksums(enc->dest, offsets_end(&enc->g), enc->g.nblocks);
   }
   return cbytes;
 }
 
 int64_t cat_encode_bound(const cat_grid *grid) {
   geometry g;
-  int error = find_geometry(grid, &g);
+  int error = cat_find_geometry(grid, &g);
   if (error) {
     return error;
   }
   /* C-Blosc2 writes offsets before it finds that there is no room: they can be larger than blocks. */
-  int64_t limit = limit_of(grid, &g), offsets = offsets_end(&g);
+  int64_t limit = cat_limit_of(grid, &g), offsets = offsets_end(&g);
   limit = limit > offsets ? limit : offsets;
   return limit <= INT32_MAX ? limit : CAT_ERROR_GEOMETRY;
 }
@@ -364,25 +364,25 @@ static int cells_fit(const geometry *g, const cat_compression *compression) {
   return 1;
 }
 
-int check_compression(const cat_grid *grid, const cat_compression *compression, int64_t destsize,
-                      geometry *g) {
-  int error = find_geometry(grid, g);
+int cat_check_compression(const cat_grid *grid, const cat_compression *compression, int64_t destsize,
+                          geometry *g) {
+  int error = cat_find_geometry(grid, g);
   if (error) {
     return error;
   }
-  if (!codec_is_known(compression->codec, g->ndim, g->itemsize)) {
+  if (!cat_codec_is_known(compression->codec, g->ndim, g->itemsize)) {
     return CAT_ERROR_CODEC;
   }
-  if (!filters_are_known(compression->filters) || !cells_fit(g, compression) ||
-      !filters_fill(compression->filters, compression->filters_meta, g->itemsize, g->blocksize,
-                    g->nbytes)) {
+  if (!cat_filters_are_known(compression->filters) || !cells_fit(g, compression) ||
+      !cat_filters_fill(compression->filters, compression->filters_meta, g->itemsize, g->blocksize,
+                        g->nbytes)) {
     return CAT_ERROR_FILTER;
   }
   int64_t bound = cat_encode_bound(grid);
   if (bound < 0) {
     return (int)bound;
   }
-  if (destsize < bound || HEADER + OFFSET + block_bound(g) > INT32_MAX) {
+  if (destsize < bound || HEADER + OFFSET + cat_block_bound(g) > INT32_MAX) {
     return CAT_ERROR_TRUNCATED;
   }
   return 0;
@@ -393,7 +393,7 @@ int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, con
                    int nthreads, cat_where *where) {
   encoder enc = {.grid = grid, .compression = compression, .dest = dest};
   *where = (cat_where){-1, -1};
-  int error = check_compression(grid, compression, destsize, &enc.g);
+  int error = cat_check_compression(grid, compression, destsize, &enc.g);
   for (int d = 0; !error && d < enc.g.ndim; d++) {
     if (extent[d] < 0 || extent[d] > grid->chunk[d]) {
       error = CAT_ERROR_GEOMETRY;
@@ -402,8 +402,8 @@ int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, con
   if (error) {
     return error;
   }
-  enc.source = find_source(&enc.g, src, strides, extent);
-  enc.ngroups = count_groups(&enc.source);
-  return in_blocks(&enc.g, compression) ? encode_blocks(&enc, nthreads, where)
+  enc.source = cat_find_source(&enc.g, src, strides, extent);
+  enc.ngroups = cat_count_groups(&enc.source);
+  return cat_in_blocks(&enc.g, compression) ? encode_blocks(&enc, nthreads, where)
                                         : encode_whole(&enc, nthreads, where);
 }

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *caterva_cffi_getenv(const char *name);
+char *cat_getenv(const char *name);
 
-char *caterva_cffi_getenv(const char *name) {
+char *cat_getenv(const char *name) {
   static const char *const overrides[] = {
       "BLOSC_BLOCKSIZE", "BLOSC_BLOSC1_COMPAT", "BLOSC_CLEVEL",   "BLOSC_COMPRESSOR",
       "BLOSC_DELTA",     "BLOSC_NOLOCK",        "BLOSC_NTHREADS", "BLOSC_SHUFFLE",

@@ -14,8 +14,8 @@ enum {
   MOST_BYTES = 2 * 1024 * 1024, /* where they share cache lines */
 };
 
-block_source find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
-                         const int64_t *extent) {
+block_source cat_find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
+                             const int64_t *extent) {
   block_source source = {g, items, strides, extent, 0, g->nblocks, 1, 1};
   int64_t nearest = LONG_RUN;
   int axis = -1;
@@ -47,12 +47,12 @@ block_source find_source(const geometry *g, const uint8_t *items, const int64_t 
   return source;
 }
 
-int64_t count_groups(const block_source *source) {
+int64_t cat_count_groups(const block_source *source) {
   int64_t rows = source->g->nblocks / (source->length * source->layer);
   return rows * ((source->length + source->most - 1) / source->most);
 }
 
-block_group find_group(const block_source *source, int64_t number) {
+block_group cat_find_group(const block_source *source, int64_t number) {
   int64_t row = (source->length + source->most - 1) / source->most;
   int64_t at = number % row * source->most, left = source->length - at;
   int64_t count = left < source->most ? left : source->most;
@@ -60,7 +60,7 @@ block_group find_group(const block_source *source, int64_t number) {
                        count * source->layer};
 }
 
-int64_t most_grouped(const block_source *source) { return source->most * source->layer; }
+int64_t cat_most_grouped(const block_source *source) { return source->most * source->layer; }
 
 /* --- moving items ------------------------------------------------------------------------------- */
 
@@ -248,10 +248,10 @@ static void gather_run(const block_source *source, const block_place *place, int
   } else if (blocks > 1) {
     from.src_step = g->block[d] * source->strides[d];
   }
-  for_rows(dest, strides, 0, source->strides, count, g->ndim, source->strides, gather_rows, &from);
+  cat_for_rows(dest, strides, 0, source->strides, count, g->ndim, source->strides, gather_rows, &from);
 }
 
-void gather_group(const block_source *source, block_group group, uint8_t *dest, int64_t slot) {
+void cat_gather_group(const block_source *source, block_group group, uint8_t *dest, int64_t slot) {
   int64_t layer = source->layer, blocks = group.count / layer;
   for (int64_t k = 0; k < layer; k++) {
     int64_t at = 0;

@@ -24,15 +24,15 @@ typedef struct {
   int64_t count;
 } block_group;
 
-block_source find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
-                         const int64_t *extent);
-int64_t count_groups(const block_source *source);
-block_group find_group(const block_source *source, int64_t number);
+block_source cat_find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
+                             const int64_t *extent);
+int64_t cat_count_groups(const block_source *source);
+block_group cat_find_group(const block_source *source, int64_t number);
 
 /* Blocks in the largest group. */
-int64_t most_grouped(const block_source *source);
+int64_t cat_most_grouped(const block_source *source);
 
 /* Copy blocks in block order, `slot` bytes from one block to the next. */
-void gather_group(const block_source *source, block_group group, uint8_t *dest, int64_t slot);
+void cat_gather_group(const block_source *source, block_group group, uint8_t *dest, int64_t slot);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-int find_geometry(const cat_grid *grid, geometry *g) {
+int cat_find_geometry(const cat_grid *grid, geometry *g) {
   if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM || grid->itemsize < 1) {
     return CAT_ERROR_GEOMETRY;
   }
@@ -33,7 +33,7 @@ int find_geometry(const cat_grid *grid, geometry *g) {
   return 0;
 }
 
-int check_box(const cat_box *box, int ndim, const int64_t *shape) {
+int cat_check_box(const cat_box *box, int ndim, const int64_t *shape) {
   for (int d = 0; d < ndim; d++) {
     int64_t start = box->start[d], count = box->count[d], step = box->step[d];
     if (start < 0 || count < 0 || step < 1 ||
@@ -44,7 +44,7 @@ int check_box(const cat_box *box, int ndim, const int64_t *shape) {
   return 0;
 }
 
-int is_empty(const cat_box *box, int ndim) {
+int cat_is_empty(const cat_box *box, int ndim) {
   for (int d = 0; d < ndim; d++) {
     if (box->count[d] == 0) {
       return 1;
@@ -53,7 +53,7 @@ int is_empty(const cat_box *box, int ndim) {
   return 0;
 }
 
-int64_t count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along) {
+int64_t cat_count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along) {
   int64_t n = 1;
   for (int d = 0; d < ndim; d++) {
     int64_t start = box->start[d], count = box->count[d], step = box->step[d];
@@ -71,7 +71,7 @@ static int64_t steps_to(int64_t distance, int64_t step) {
   return distance <= 0 ? 0 : step == 1 ? distance : (distance + step - 1) / step;
 }
 
-cut cut_box(const cat_box *box, int dim, int64_t size, int64_t place) {
+cut cat_cut_box(const cat_box *box, int dim, int64_t size, int64_t place) {
   int64_t start = box->start[dim], count = box->count[dim], step = box->step[dim];
   cut c;
   if (count == 1 || step > size) {
@@ -88,8 +88,8 @@ cut cut_box(const cat_box *box, int dim, int64_t size, int64_t place) {
   return c;
 }
 
-void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
-                const int64_t *strides, block_part *part) {
+void cat_find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
+                    const int64_t *strides, block_part *part) {
   part->number = part->src = part->dest = 0;
   part->end = g->itemsize;
   part->whole = 1;
@@ -97,7 +97,7 @@ void find_block(const geometry *g, const cat_box *box, const int64_t *along, int
   for (int d = g->ndim - 1; d >= 0; d--) {
     int64_t place = along[d] == 1 ? 0 : number % along[d];
     number = along[d] == 1 ? number : number / along[d];
-    cut c = cut_box(box, d, g->block[d], place);
+    cut c = cat_cut_box(box, d, g->block[d], place);
     part->number += c.cell * scale;
     scale *= g->blocks[d];
     part->count[d] = c.count;
@@ -109,7 +109,7 @@ void find_block(const geometry *g, const cat_box *box, const int64_t *along, int
   }
 }
 
-int same_layout(const geometry *g, const int64_t *strides) {
+int cat_same_layout(const geometry *g, const int64_t *strides) {
   for (int d = 0; d < g->ndim; d++) {
     if (g->block[d] > 1 && strides[d] != g->block_strides[d]) {
       return 0;
@@ -118,9 +118,9 @@ int same_layout(const geometry *g, const int64_t *strides) {
   return 1;
 }
 
-void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
-              const int64_t *count, int ndim, const int64_t *outer, row_mover move,
-              const void *state) {
+void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
+                  const int64_t *count, int ndim, const int64_t *outer, row_mover move,
+                  const void *state) {
   int64_t n[CAT_MAX_DIM], ds[CAT_MAX_DIM], ss[CAT_MAX_DIM], os[CAT_MAX_DIM];
   int dims = 0;
   for (int d = 0; d < ndim; d++) {
@@ -226,9 +226,9 @@ static void copy_rows(const void *state, uint8_t *dest, int64_t from, const rows
   }
 }
 
-void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
-                const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
-                const int64_t *outer) {
+void cat_copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
+                    const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
+                    const int64_t *outer) {
   copied state = {src, itemsize};
-  for_rows(dest, dest_strides, 0, src_strides, count, ndim, outer, copy_rows, &state);
+  cat_for_rows(dest, dest_strides, 0, src_strides, count, ndim, outer, copy_rows, &state);
 }

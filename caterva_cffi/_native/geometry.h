@@ -28,12 +28,12 @@ typedef struct {
   int whole;                    /* every item of the block is wanted */
 } block_part;
 
-int find_geometry(const cat_grid *grid, geometry *g);
+int cat_find_geometry(const cat_grid *grid, geometry *g);
 
 /* Whether a box lies inside a shape; CAT_ERROR_GEOMETRY if not. */
-int check_box(const cat_box *box, int ndim, const int64_t *shape);
+int cat_check_box(const cat_box *box, int ndim, const int64_t *shape);
 
-int is_empty(const cat_box *box, int ndim);
+int cat_is_empty(const cat_box *box, int ndim);
 
 /* What a box has in one of the cells (blocks or chunks) at whose borders it is cut along a dimension. */
 typedef struct {
@@ -44,17 +44,17 @@ typedef struct {
 } cut;
 
 /* How many cells of a size a box has items in, in all and along each dimension. */
-int64_t count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along);
+int64_t cat_count_cells(const cat_box *box, int ndim, const int64_t *size, int64_t *along);
 
 /* What it has in the place-th of these along a dimension. */
-cut cut_box(const cat_box *box, int dim, int64_t size, int64_t place);
+cut cat_cut_box(const cat_box *box, int dim, int64_t size, int64_t place);
 
 /* The part of a box in the number-th of the blocks that it has items in. */
-void find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
-                const int64_t *strides, block_part *part);
+void cat_find_block(const geometry *g, const cat_box *box, const int64_t *along, int64_t number,
+                    const int64_t *strides, block_part *part);
 
 /* Whether a block lies in a destination as it does in a block of its own. */
-int same_layout(const geometry *g, const int64_t *strides);
+int cat_same_layout(const geometry *g, const int64_t *strides);
 
 /* Two dimensions of items in two layouts: `n[0]` rows of `n[1]` items. */
 typedef struct {
@@ -90,13 +90,13 @@ static inline void expect_row(const uint8_t *start, int64_t stride, int64_t size
 
 /* Call `move` for all rows of items that go from one layout to another, as few and as long as can
  * be, in the order of `outer`, the one that does not fit the cache. */
-void for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
-              const int64_t *count, int ndim, const int64_t *outer, row_mover move,
-              const void *state);
+void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src, const int64_t *src_strides,
+                  const int64_t *count, int ndim, const int64_t *outer, row_mover move,
+                  const void *state);
 
 /* Copy items between two layouts, in the order of `outer`, the one that does not fit the cache. */
-void copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
-                const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
-                const int64_t *outer);
+void cat_copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
+                    const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
+                    const int64_t *outer);
 
 #endif

@@ -22,12 +22,12 @@ static inline const char *cat_shuffle_name(void) { return NULL; }
 #define CAT_VENDORED 1
 
 extern const char *const zfp_version_string; /* of zfp.h */
-const char *caterva_cffi_shuffle_name(void); /* of c-blosc2/shuffle.c */
 
 static inline const char *cat_zfp_version(void) { return zfp_version_string; }
 
-/* The SIMD instructions of the shuffle filters on this processor: "avx2", "neon", "generic"... */
-static inline const char *cat_shuffle_name(void) { return caterva_cffi_shuffle_name(); }
+/* The SIMD instructions of the shuffle filters on this processor: "avx2", "neon", "generic"...
+ * In c-blosc2/shuffle.c. */
+const char *cat_shuffle_name(void);
 #endif
 
 #endif

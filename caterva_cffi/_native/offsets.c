@@ -15,7 +15,7 @@ static int compare_int32(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-int init_offsets(block_offsets *offsets, int64_t wanted) {
+int cat_init_offsets(block_offsets *offsets, int64_t wanted) {
   if (wanted <= MANY || offsets->in_order) {
     return 0;
   }
@@ -38,7 +38,7 @@ int init_offsets(block_offsets *offsets, int64_t wanted) {
   return 0;
 }
 
-void free_offsets(block_offsets *offsets) { free(offsets->sorted); }
+void cat_free_offsets(block_offsets *offsets) { free(offsets->sorted); }
 
 /* The block's end; its start where another block begins there too. */
 static int32_t end_of(const block_offsets *offsets, int64_t block, int32_t start) {
@@ -72,7 +72,7 @@ static int32_t end_of(const block_offsets *offsets, int64_t block, int32_t start
   return low < n ? offsets->sorted[low] : offsets->cbytes;
 }
 
-int find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end) {
+int cat_find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end) {
   *start = offset_of(offsets, block);
   *end = end_of(offsets, block, *start);
   int inside = *start >= offsets->body && *start < *end && *end <= offsets->cbytes;

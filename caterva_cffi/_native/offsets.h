@@ -14,11 +14,11 @@ typedef struct {
 } block_offsets;
 
 /* Look at the offsets of which so many will be asked for. Returns 0 or CAT_ERROR_MEMORY. */
-int init_offsets(block_offsets *offsets, int64_t wanted);
-void free_offsets(block_offsets *offsets);
+int cat_init_offsets(block_offsets *offsets, int64_t wanted);
+void cat_free_offsets(block_offsets *offsets);
 
 /* Find a block's place in its chunk. Returns 0, or CAT_ERROR_OFFSET where it lies outside or where
  * another block begins too. */
-int find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end);
+int cat_find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end);
 
 #endif

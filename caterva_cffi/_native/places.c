@@ -15,7 +15,7 @@ struct places {
   int64_t end;    /* of the results in front of `next` */
 };
 
-places *new_places(int64_t n, int64_t start, int64_t limit) {
+places *cat_new_places(int64_t n, int64_t start, int64_t limit) {
   places *p = calloc(1, sizeof *p);
   int64_t *sizes = malloc((size_t)(n > 0 ? n : 1) * sizeof *sizes);
   if (p == NULL || sizes == NULL) {
@@ -35,7 +35,7 @@ places *new_places(int64_t n, int64_t start, int64_t limit) {
   return p;
 }
 
-void free_places(places *p) {
+void cat_free_places(places *p) {
   if (p != NULL) {
     free_condition(&p->found);
     free_mutex(&p->lock);
@@ -44,7 +44,7 @@ void free_places(places *p) {
   }
 }
 
-void end_task(places *p, int64_t task, int64_t size) {
+void cat_end_task(places *p, int64_t task, int64_t size) {
   lock(&p->lock);
   p->sizes[task] = size;
   while (p->next < p->stop && p->sizes[p->next] >= 0) {
@@ -61,14 +61,14 @@ void end_task(places *p, int64_t task, int64_t size) {
   unlock(&p->lock);
 }
 
-void fail_task(places *p, int64_t task) {
+void cat_fail_task(places *p, int64_t task) {
   lock(&p->lock);
   p->stop = task < p->stop ? task : p->stop;
   wake_all(&p->found);
   unlock(&p->lock);
 }
 
-int64_t find_place(places *p, int64_t task, int wait) {
+int64_t cat_find_place(places *p, int64_t task, int wait) {
   lock(&p->lock);
   while (wait && task < p->stop && task > p->next) {
     wait_for(&p->found, &p->lock);
@@ -81,4 +81,4 @@ int64_t find_place(places *p, int64_t task, int wait) {
   return place;
 }
 
-int64_t end_of_places(const places *p) { return p->end > p->limit ? 0 : p->end; }
+int64_t cat_end_of_places(const places *p) { return p->end > p->limit ? 0 : p->end; }

@@ -34,7 +34,7 @@ static int64_t measure_head(const cat_grid *grid, const geometry *g, const uint8
     return cbytes < most ? cbytes : most;
   }
   if (!plain && (load_int32(head + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
-                 has_filter(head + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA))) {
+                 cat_has_filter(head + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA))) {
     *all = 1;
     return cbytes;
   }
@@ -58,8 +58,8 @@ static int64_t measure_head(const cat_grid *grid, const geometry *g, const uint8
   }
   *offsets = (block_offsets){.stored = head + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
                              .cbytes = (int32_t)cbytes, .in_order = grid->checksums};
-  if (grid->checksums || (body <= size && leaves_room(head, body, g->nblocks))) {
-    body += checksums_size(g->nblocks);
+  if (grid->checksums || (body <= size && cat_leaves_room(head, body, g->nblocks))) {
+    body += cat_checksums_size(g->nblocks);
   }
   return body <= cbytes ? body : CAT_ERROR_TRUNCATED;
 }
@@ -72,16 +72,16 @@ static int find_ranges(const geometry *g, const block_offsets *offsets, const ca
   for (int64_t i = 0, n = 0; i < nboxes; i++) {
     int64_t along[CAT_MAX_DIM];
     int64_t wanted =
-        is_empty(&boxes[i], g->ndim) ? 0 : count_cells(&boxes[i], g->ndim, g->block, along);
+        cat_is_empty(&boxes[i], g->ndim) ? 0 : cat_count_cells(&boxes[i], g->ndim, g->block, along);
     for (int64_t k = 0; k < wanted; k++, n++) {
       block_part part;
-      find_block(g, &boxes[i], along, k, nowhere, &part);
+      cat_find_block(g, &boxes[i], along, k, nowhere, &part);
       if (offsets->stored == NULL) { /* blocks are stored as they are */
         ranges[n].start = HEADER + part.number * g->blocksize;
         ranges[n].stop = ranges[n].start + g->blocksize;
       } else {
         int32_t start, stop;
-        int error = find_stored(offsets, part.number, &start, &stop);
+        int error = cat_find_stored(offsets, part.number, &start, &stop);
         if (error) {
           where->block = part.number;
           return error;
@@ -124,17 +124,17 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
   *where = (cat_where){-1, -1};
   geometry g;
   block_offsets offsets = {0};
-  int error = find_geometry(grid, &g);
+  int error = cat_find_geometry(grid, &g);
   if (error) {
     return error;
   }
   int64_t wanted = 0;
   for (int64_t i = 0; i < nboxes; i++) {
     int64_t along[CAT_MAX_DIM];
-    if ((error = check_box(&boxes[i], g.ndim, g.chunk))) {
+    if ((error = cat_check_box(&boxes[i], g.ndim, g.chunk))) {
       return error;
     }
-    wanted += is_empty(&boxes[i], g.ndim) ? 0 : count_cells(&boxes[i], g.ndim, g.block, along);
+    wanted += cat_is_empty(&boxes[i], g.ndim) ? 0 : cat_count_cells(&boxes[i], g.ndim, g.block, along);
   }
   int all;
   *need = measure_head(grid, &g, head, size, &all, &offsets);
@@ -148,14 +148,14 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
   if (found == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int64_t count = offsets.stored == NULL ? 0 : init_offsets(&offsets, wanted);
+  int64_t count = offsets.stored == NULL ? 0 : cat_init_offsets(&offsets, wanted);
   if (count == 0) {
     count = find_ranges(&g, &offsets, boxes, nboxes, found, where);
   }
   if (count == 0) {
     count = merge_ranges(found, wanted, gap, ranges, capacity);
   }
-  free_offsets(&offsets);
+  cat_free_offsets(&offsets);
   free(found);
   return count;
 }

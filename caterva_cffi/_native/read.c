@@ -14,7 +14,7 @@ static void keep_nothing(void *own) { (void)own; }
 static int decode_one(void *state, void **own, int64_t number, cat_where *where) {
   (void)own;
   const batch *all = state;
-  int error = decode_part(all->grid, &all->g, &all->parts[number], 1, where);
+  int error = cat_decode_part(all->grid, &all->g, &all->parts[number], 1, where);
   where->chunk = error ? number : -1;
   return error;
 }
@@ -23,7 +23,7 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
                cat_where *where) {
   batch all = {.grid = grid, .parts = parts};
   *where = (cat_where){-1, -1};
-  int error = find_geometry(grid, &all.g);
+  int error = cat_find_geometry(grid, &all.g);
   if (error) {
     return error;
   }
@@ -33,7 +33,7 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
     return cat_run(decode_one, keep_nothing, &all, nparts, nthreads, where);
   }
   for (int64_t i = 0; !error && i < nparts; i++) {
-    error = decode_part(grid, &all.g, &parts[i], nthreads, where);
+    error = cat_decode_part(grid, &all.g, &parts[i], nthreads, where);
     where->chunk = error ? i : -1;
   }
   return error;
@@ -55,7 +55,7 @@ static int64_t find_chunk(const cat_grid *grid, const cat_box *box, const int64_
   part->dest = dest;
   for (int d = grid->ndim - 1; d >= 0; d--) {
     int64_t size = grid->chunk[d];
-    cut c = cut_box(box, d, size, place % along[d]);
+    cut c = cat_cut_box(box, d, size, place % along[d]);
     place /= along[d];
     number += c.cell * scale;
     scale *= (grid->shape[d] + size - 1) / size;
@@ -74,7 +74,7 @@ int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, ui
   if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM) {
     return CAT_ERROR_GEOMETRY;
   }
-  if (is_empty(box, grid->ndim)) {
+  if (cat_is_empty(box, grid->ndim)) {
     return 0;
   }
   for (int d = 0; d < grid->ndim; d++) {
@@ -82,11 +82,11 @@ int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, ui
       return CAT_ERROR_GEOMETRY;
     }
   }
-  int error = check_box(box, grid->ndim, grid->shape);
+  int error = cat_check_box(box, grid->ndim, grid->shape);
   if (error) {
     return error;
   }
-  int64_t along[CAT_MAX_DIM], n = count_cells(box, grid->ndim, grid->chunk, along);
+  int64_t along[CAT_MAX_DIM], n = cat_count_cells(box, grid->ndim, grid->chunk, along);
   fetched one, *chunks = n == 1 ? &one : calloc((size_t)n, sizeof *chunks);
   cat_part *parts = n == 1 ? &one.part : malloc((size_t)n * sizeof *parts);
   error = chunks == NULL || parts == NULL ? CAT_ERROR_MEMORY : 0;

@@ -15,7 +15,7 @@
 #define HAVE_NEON 1
 #endif
 
-int find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout) {
+int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout) {
   const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
   const uint8_t *metas = header + BLOSC2_CHUNK_FILTER_META;
   int flags = header[BLOSC2_CHUNK_FLAGS], shuffled = 0;
@@ -80,9 +80,9 @@ static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length
   return (int32_t)(wanted < 0 ? 0 : wanted < length ? wanted : length);
 }
 
-int decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                   int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
-                   const uint8_t **bytes, void **zstd) {
+int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
+                       int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+                       const uint8_t **bytes, void **zstd) {
   int32_t length = blocksize / layout->streams;
   const uint8_t *stop = block + size;
   /* Only bytes of their own, or a single stream, may stay where they are. */
@@ -305,8 +305,8 @@ static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const r
 
 enum { FEW = 8 }; /* one in so many items costs less one by one than all at once */
 
-int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
-                   const block_part *part, uint8_t *dest, const int64_t *strides) {
+int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
+                       const block_part *part, uint8_t *dest, const int64_t *strides) {
   int size = layout->typesize;
   int64_t wanted = 1, item_strides[CAT_MAX_DIM];
   for (int d = 0; d < g->ndim; d++) {
@@ -318,7 +318,7 @@ int unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, con
     return 0;
   }
   shuffled from = {bytes, size, g->blocksize / size};
-  for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
-           unshuffle_rows, &from);
+  cat_for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
+               unshuffle_rows, &from);
   return 1;
 }

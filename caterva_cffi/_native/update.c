@@ -44,7 +44,7 @@ typedef struct {
 static void free_scratch(void *given) {
   scratch *own = given;
   if (own != NULL) {
-    free_compressor(&own->compressor);
+    cat_free_compressor(&own->compressor);
     free(own->block);
     free(own->packed);
     free(own->numbers);
@@ -57,9 +57,9 @@ static int init_scratch(const updater *u, void **thread) {
   if (own == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int error = init_compressor(&own->compressor, u->grid, u->compression);
+  int error = cat_init_compressor(&own->compressor, u->grid, u->compression);
   own->block = malloc((size_t)u->g.blocksize);
-  own->packed = malloc((size_t)(u->task_blocks * block_bound(&u->g)));
+  own->packed = malloc((size_t)(u->task_blocks * cat_block_bound(&u->g)));
   own->numbers = malloc((size_t)u->task_blocks * sizeof *own->numbers);
   int all = own->block != NULL && own->packed != NULL && own->numbers != NULL;
   return error || all ? error : CAT_ERROR_MEMORY;
@@ -70,7 +70,7 @@ static int change_block(const updater *u, int64_t index, uint8_t *block, int64_t
   static const int64_t every[CAT_MAX_DIM] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   const geometry *g = &u->g;
   block_part p;
-  find_block(g, u->box, u->along, index, u->strides, &p);
+  cat_find_block(g, u->box, u->along, index, u->strides, &p);
   *number = p.number;
   int error = 0;
   if (!p.whole) {
@@ -90,8 +90,8 @@ static int change_block(const updater *u, int64_t index, uint8_t *block, int64_t
     error = cat_decode(u->grid, &part, 1, 1, &where);
   }
   if (!error) {
-    copy_items(block + p.src, p.strides, u->src + p.dest, u->strides, p.count, g->ndim,
-               g->itemsize, u->strides);
+    cat_copy_items(block + p.src, p.strides, u->src + p.dest, u->strides, p.count, g->ndim,
+                   g->itemsize, u->strides);
   }
   return error;
 }
@@ -109,7 +109,7 @@ static int update_task(void *state, void **thread, int64_t number, cat_where *wh
   for (int64_t i = first; i < stop; i++) {
     int64_t block;
     error = change_block(u, i, own->block, &block);
-    int32_t n = error ? error : compress_block(&own->compressor, own->block, own->packed + size);
+    int32_t n = error ? error : cat_compress_block(&own->compressor, own->block, own->packed + size);
     if (n <= 0) {
       where->block = block;
       return n < 0 ? n : CAT_ERROR_DIFFERENT; /* a chunk that is stored as it is has no such blocks */
@@ -117,7 +117,7 @@ static int update_task(void *state, void **thread, int64_t number, cat_where *wh
     own->numbers[i - first] = block;
     u->blocks[block].size = n;
     if (u->grid->checksums) {
-      u->blocks[block].checksum = checksum_of(own->packed + size, n);
+      u->blocks[block].checksum = cat_checksum_of(own->packed + size, n);
     }
     size += n;
   }
@@ -153,8 +153,8 @@ static int keep_blocks(updater *u, cat_where *where) {
   block_offsets offsets = {.stored = chunk + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
                            .cbytes = u->cbytes};
   const uint8_t *checksums = NULL;
-  if (body + checksums_size(g->nblocks) <= u->cbytes) {
-    int error = find_checksums(chunk, body, g->nblocks, &checksums);
+  if (body + cat_checksums_size(g->nblocks) <= u->cbytes) {
+    int error = cat_find_checksums(chunk, body, g->nblocks, &checksums);
     if (error) {
       return error;
     }
@@ -162,20 +162,20 @@ static int keep_blocks(updater *u, cat_where *where) {
   if (u->grid->checksums && checksums == NULL) {
     return CAT_ERROR_UNCHECKED;
   }
-  int error = init_offsets(&offsets, g->nblocks);
+  int error = cat_init_offsets(&offsets, g->nblocks);
   for (int64_t b = 0; !error && b < g->nblocks; b++) {
     int32_t start, end;
-    error = find_stored(&offsets, b, &start, &end);
+    error = cat_find_stored(&offsets, b, &start, &end);
     if (error) {
       where->block = b;
     } else {
       u->blocks[b].bytes = chunk + start;
       u->blocks[b].size = end - start;
       /* Damage to a block that stays shows as before. */
-      u->blocks[b].checksum = checksums == NULL ? 0 : checksum_at(checksums, b);
+      u->blocks[b].checksum = checksums == NULL ? 0 : cat_checksum_at(checksums, b);
     }
   }
-  free_offsets(&offsets);
+  cat_free_offsets(&offsets);
   return error;
 }
 
@@ -195,8 +195,8 @@ static int fill_zeros(const updater *u) {
   if (special_of(u->chunk) == BLOSC2_NO_SPECIAL) {
     return agrees(u->chunk, u->header) ? 0 : CAT_ERROR_DIFFERENT;
   }
-  int32_t size = zero_size(&u->g, u->header);
-  uint32_t checksum = u->grid->checksums ? checksum_of(nothing, size) : 0;
+  int32_t size = cat_zero_size(&u->g, u->header);
+  uint32_t checksum = u->grid->checksums ? cat_checksum_of(nothing, size) : 0;
   for (int64_t b = 0; b < u->g.nblocks; b++) {
     if (u->blocks[b].bytes == NULL) {
       u->blocks[b] = (stored_block){nothing, size, checksum};
@@ -209,41 +209,41 @@ static int fill_zeros(const updater *u) {
  * CAT_ERROR_DIFFERENT where it is to be stored as it is. */
 static int64_t assemble(const updater *u, uint8_t *dest) {
   const geometry *g = &u->g;
-  int64_t at = body_of(u->grid, g), offsets_end = HEADER + OFFSET * g->nblocks;
+  int64_t at = cat_body_of(u->grid, g), offsets_end = HEADER + OFFSET * g->nblocks;
   int zeros = 1;
   for (int64_t b = 0; b < g->nblocks; b++) {
-    zeros &= u->blocks[b].size == zero_size(g, u->header);
+    zeros &= u->blocks[b].size == cat_zero_size(g, u->header);
     at += u->blocks[b].size;
   }
-  if (at > limit_of(u->grid, g)) {
+  if (at > cat_limit_of(u->grid, g)) {
     return CAT_ERROR_DIFFERENT;
   }
   memcpy(dest, u->header, HEADER);
-  at = body_of(u->grid, g);
+  at = cat_body_of(u->grid, g);
   for (int64_t b = 0; !zeros && b < g->nblocks; b++) {
     store_int32(dest + HEADER + OFFSET * b, (int32_t)at);
     memcpy(dest + at, u->blocks[b].bytes, (size_t)u->blocks[b].size);
     if (u->grid->checksums) {
-      set_checksum(dest, offsets_end, b, u->blocks[b].checksum);
+      cat_set_checksum(dest, offsets_end, b, u->blocks[b].checksum);
     }
     at += u->blocks[b].size;
   }
-  int64_t cbytes = finish_header(g, dest, at, zeros);
+  int64_t cbytes = cat_finish_header(g, dest, at, zeros);
   if (u->grid->checksums && !zeros) {
-    seal_checksums(dest, offsets_end, g->nblocks);
+    cat_seal_checksums(dest, offsets_end, g->nblocks);
   }
   return cbytes;
 }
 
 static int check_update(const updater *u, int64_t cbytes) {
-  int error = check_box(u->box, u->g.ndim, u->g.chunk);
+  int error = cat_check_box(u->box, u->g.ndim, u->g.chunk);
   if (error) {
     return error;
   }
   if (cbytes < HEADER || load_int32(u->chunk + BLOSC2_CHUNK_CBYTES) != cbytes) {
     return CAT_ERROR_TRUNCATED;
   }
-  if (!in_blocks(&u->g, u->compression) || is_empty(u->box, u->g.ndim) ||
+  if (!cat_in_blocks(&u->g, u->compression) || cat_is_empty(u->box, u->g.ndim) ||
       load_int32(u->chunk + BLOSC2_CHUNK_NBYTES) != u->g.nbytes) {
     return CAT_ERROR_DIFFERENT;
   }
@@ -260,7 +260,7 @@ static int init_updater(updater *u, int64_t cbytes, cat_where *where) {
   if (error) {
     return error;
   }
-  u->touched = count_cells(u->box, u->g.ndim, u->g.block, u->along);
+  u->touched = cat_count_cells(u->box, u->g.ndim, u->g.block, u->along);
   u->task_blocks = TASK_BYTES / u->g.blocksize + 1;
   u->blocks = calloc((size_t)u->g.nblocks, sizeof *u->blocks);
   u->results = calloc((size_t)count_tasks(u), sizeof *u->results);
@@ -281,7 +281,7 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   updater u = {.grid = grid, .compression = compression, .chunk = chunk,
                .cbytes = (int32_t)cbytes, .box = box, .src = src, .strides = strides};
   *where = (cat_where){-1, -1};
-  int64_t result = check_compression(grid, compression, destsize, &u.g);
+  int64_t result = cat_check_compression(grid, compression, destsize, &u.g);
   if (!result) {
     result = init_updater(&u, cbytes, where);
   }
@@ -315,7 +315,7 @@ typedef struct {
 static void find_slots(const updater *u, block_slot *slots) {
   for (int64_t i = 0; i < u->touched; i++) {
     block_part p;
-    find_block(&u->g, u->box, u->along, i, u->strides, &p);
+    cat_find_block(&u->g, u->box, u->along, i, u->strides, &p);
     stored_block b = u->blocks[p.number];
     slots[i] = (block_slot){p.number, (int32_t)(b.bytes - u->chunk), b.size};
   }
@@ -340,11 +340,11 @@ static void replace_blocks(const updater *u, const block_slot *slots, uint8_t *c
     memcpy(place, b.bytes, (size_t)b.size);
     memset(place + b.size, 0, (size_t)(slots[i].size - b.size));
     if (u->grid->checksums) {
-      set_checksum(chunk, offsets_end, slots[i].number, checksum_of(place, slots[i].size));
+      cat_set_checksum(chunk, offsets_end, slots[i].number, cat_checksum_of(place, slots[i].size));
     }
   }
   if (u->grid->checksums) {
-    seal_checksums(chunk, offsets_end, u->g.nblocks);
+    cat_seal_checksums(chunk, offsets_end, u->g.nblocks);
   }
 }
 
@@ -355,7 +355,7 @@ int cat_update_in_place(const cat_grid *grid, const cat_compression *compression
                .cbytes = (int32_t)cbytes, .box = box, .src = src, .strides = strides};
   *where = (cat_where){-1, -1};
   block_slot *slots = NULL;
-  int result = check_compression(grid, compression, INT64_MAX, &u.g);
+  int result = cat_check_compression(grid, compression, INT64_MAX, &u.g);
   if (!result) {
     result = init_updater(&u, cbytes, where);
   }

@@ -38,7 +38,7 @@ static void free_workspace(workspace *own) {
   free(own);
 }
 
-workspace *take_workspace(void) {
+workspace *cat_take_workspace(void) {
   for (int i = 0; i < SLOTS; i++) {
     workspace *own = EXCHANGE(&kept[i], NULL);
     if (own != NULL) {
@@ -48,7 +48,7 @@ workspace *take_workspace(void) {
   return calloc(1, sizeof(workspace));
 }
 
-void give_workspace(workspace *given) {
+void cat_give_workspace(workspace *given) {
   if (given == NULL) {
     return;
   }
@@ -62,7 +62,7 @@ void give_workspace(workspace *given) {
   free_workspace(given);
 }
 
-uint8_t *reserve(workspace *own, int64_t size) {
+uint8_t *cat_reserve(workspace *own, int64_t size) {
   if (own->memory == NULL || size > own->size) {
     free(own->memory);
     own->memory = malloc((size_t)size);

@@ -15,13 +15,13 @@ typedef struct {
 } workspace;
 
 /* Take one that was kept, or a new one; NULL without memory. */
-workspace *take_workspace(void);
+workspace *cat_take_workspace(void);
 
 /* Keep one for another call, or free it; NULL is fine. */
-void give_workspace(workspace *given);
+void cat_give_workspace(workspace *given);
 
 /* Memory of at least `size` bytes, in which anything may be; NULL where there is none. What was
  * reserved before is gone. */
-uint8_t *reserve(workspace *own, int64_t size);
+uint8_t *cat_reserve(workspace *own, int64_t size);
 
 #endif

@@ -41,6 +41,17 @@ def test_lack_of_memory(build_native):
     assert len(counts) == 7 and min(counts) > 0
 
 
+def test_names_of_the_kernel_have_one_prefix(program):
+    """What C files share with each other could meet what other libraries call theirs."""
+    files = sorted((program.parent / "CMakeFiles/kernel.dir").rglob("*.o"))
+    listed = subprocess.run(
+        ["nm", "-g", "--defined-only", *files], capture_output=True, text=True, check=True
+    )
+    names = re.findall(r"^[0-9a-f]+ [A-Z] _?(\w+)$", listed.stdout, re.MULTILINE)
+    assert len(files) >= 18 and len(names) > 60
+    assert [name for name in names if not name.startswith("cat_")] == []
+
+
 @pytest.mark.parametrize("fault", ["read", "overflow"])
 def test_sanitizers_are_at_work(program, fault):
     done = run(program, fault)

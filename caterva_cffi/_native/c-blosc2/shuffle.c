@@ -2,9 +2,9 @@
  * this processor. */
 #include <shuffle.c>
 
-const char *caterva_cffi_shuffle_name(void);
+const char *cat_shuffle_name(void);
 
-const char *caterva_cffi_shuffle_name(void) {
+const char *cat_shuffle_name(void) {
   init_shuffle_implementation();
   return host_implementation.name;
 }
