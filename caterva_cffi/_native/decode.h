@@ -1,13 +1,93 @@
-/* Boxes of one chunk, decoded. */
+/* Boxes of chunks, decoded: what the files of decoding share. */
 #ifndef CATERVA_CFFI_DECODE_H
 #define CATERVA_CFFI_DECODE_H
 
+#include "chunk.h"
 #include "geometry.h"
+#include "head.h"
+#include "streams.h"
+#include "workspace.h"
+
+/* A chunk of which a part was decoded: the next one is often of the same chunk. */
+typedef struct {
+  const uint8_t *bytes; /* its first piece; NULL before there was one */
+  int64_t size;         /* of that */
+  chunk_head head;
+  int64_t asked;        /* blocks that parts of it had items in */
+  uint8_t *whole;       /* it is decoded, where its blocks cannot be decoded alone; or NULL */
+  int simple;           /* blocks are decoded without C-Blosc2, in this layout of streams */
+  stream_layout layout;
+  int at_hand;          /* simple, and all of it is one piece: no block's end need be known */
+} known_chunk;
+
+/* What a thread decodes with, one part after the other; all zeros at first. */
+typedef struct {
+  known_chunk chunk;
+  workspace *space;
+  uint8_t *block; /* in it: one block, decoded */
+  uint8_t *other; /* behind that: one block, not yet unshuffled, or a mini-chunk */
+  int64_t mini;   /* bytes for which the mini-chunk has room; 0 before it is begun */
+  blosc2_context *context;
+  plugin_context *plugin;
+} scratch;
+
+/* One part of one chunk, as all its threads see it. */
+typedef struct {
+  const cat_grid *grid;
+  const geometry *g;
+  const cat_part *part;
+  const known_chunk *chunk;
+  cutting cut;  /* of the box, at blocks */
+  int64_t slab; /* blocks of a task */
+  int direct;   /* a block lies in the destination as in a block of its own */
+} decoder;
+
+/* --- parts (decode_part.c) ---------------------------------------------------------------------- */
 
 enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs as much as 50 KiB */
 
-/* Decode a box of a chunk. `g` is the partition of `grid`; `where->block` is written with an error. */
-int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part,
-                    int nthreads, cat_where *where);
+/* Decode a part, with what the calling thread has. `g` is the geometry of `grid`; `where->block` is
+ * written with an error. */
+int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part, int nthreads,
+                    scratch *own, cat_where *where);
+
+/* Fill a part of a chunk in which every item is the same (one_value.c). */
+int cat_fill_part(const decoder *dec);
+
+/* --- blocks (decode_block.c) -------------------------------------------------------------------- */
+
+/* Decode the place-th of the blocks that the part has items in, to where they go. */
+int cat_decode_block(const decoder *dec, scratch *own, int64_t place, cat_where *where);
+
+/* Decode a block that C-Blosc2 knows how to decode, to `dest` (decode_blosc2.c). */
+int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,
+                    uint8_t *dest);
+
+/* Let C-Blosc2 decode a whole chunk, to new memory. */
+int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_where *where);
+
+/* --- stored bytes (stored.c) -------------------------------------------------------------------- */
+
+/* The chunk's bytes from `start` to `stop`, or NULL where no piece holds them. */
+const uint8_t *cat_find_bytes(const cat_part *part, int64_t start, int64_t stop);
+
+/* Find the stored bytes of a block, which are as they were if there are checksums. No thread gets the
+ * bytes of a block in another way. Returns 0 or an error code. */
+int cat_find_stored_block(const decoder *dec, int64_t number, const uint8_t **bytes,
+                          int32_t *size);
+
+/* --- scratch (scratch.c) ------------------------------------------------------------------------ */
+
+/* Make ready to decode blocks of a chunk. Returns 0 or an error code. */
+int cat_prepare_scratch(const decoder *dec, scratch *own);
+
+/* Reserve a block, and `behind` bytes behind it; what was in them is gone. */
+int cat_reserve_block(const decoder *dec, scratch *own, int64_t behind);
+
+/* Forget the chunk that it knows. */
+void cat_forget_chunk(scratch *own);
+
+/* Free what it holds; `own` is a scratch. */
+void cat_free_scratch(void *own);
 
 #endif

@@ -1,16 +1,37 @@
-/* What encoding a chunk and changing one share. */
+/* Chunks, encoded: what the files of encoding and of changing chunks share. */
 #ifndef CATERVA_CFFI_ENCODE_H
 #define CATERVA_CFFI_ENCODE_H
 
 #include "chunk.h"
+#include "gather.h"
 #include "geometry.h"
 
+/* A chunk that is encoded. */
+typedef struct {
+  const cat_grid *grid;
+  const cat_compression *compression;
+  geometry g;
+  block_source source; /* of the items */
+  int64_t ngroups;     /* of blocks, in the source */
+  uint8_t *dest;
+} encoder;
+
 /* Check a grid and a compression, and find the geometry. Returns 0 or an error code. */
-int cat_check_compression(const cat_grid *grid, const cat_compression *compression, int64_t destsize,
-                          geometry *g);
+int cat_check_compression(const cat_grid *grid, const cat_compression *compression,
+                          int64_t destsize, geometry *g);
+
+/* These return the chunk's size or an error code. Compress blocks one by one (encode_blocks.c); or all
+ * in one call of C-Blosc2 (encode_whole.c); or store them as they are, with the header of a chunk with
+ * this compression, which is there already (store.c). */
+int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where);
+int64_t cat_encode_whole(encoder *enc, int nthreads, cat_where *where);
+int64_t cat_store_blocks(encoder *enc, int nthreads, cat_where *where);
 
 /* Finish a chunk of `cbytes` bytes: set what the header of a chunk of one block lacks, and shorten it
  * to its header where all blocks are zeros. Returns the chunk's size. */
 int64_t cat_finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros);
+
+/* Where offsets end, and checksums begin. */
+static inline int64_t offsets_end(const geometry *g) { return HEADER + OFFSET * g->nblocks; }
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "rows.h"
+
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
 #define HAVE_SSE2 1
@@ -222,13 +224,12 @@ typedef struct {
 static block_place place_block(const block_source *source, int64_t number) {
   const geometry *g = source->g;
   block_place place = {.whole = 1};
-  for (int d = g->ndim - 1; d >= 0; d--) {
-    int64_t start = number % g->blocks[d] * g->block[d], left = source->extent[d] - start;
-    number /= g->blocks[d];
-    place.count[d] = left < 0 ? 0 : left < g->block[d] ? left : g->block[d];
+  int64_t start[CAT_MAX_DIM];
+  cat_place_block(g, number, source->extent, start, place.count);
+  for (int d = 0; d < g->ndim; d++) {
     place.whole &= place.count[d] == g->block[d];
     place.empty |= place.count[d] == 0;
-    place.offset += left > 0 ? start * source->strides[d] : 0;
+    place.offset += place.count[d] > 0 ? start[d] * source->strides[d] : 0;
   }
   return place;
 }

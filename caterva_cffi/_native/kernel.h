@@ -104,7 +104,7 @@ void cat_set_interruptible(uint64_t thread, int (*ask)(void));
  * decoding needs, 0 is returned. Otherwise returns the number of ranges, and fills `ranges` with as many
  * starts and stops as `capacity` allows, ascending; those at most `gap` bytes apart are one. Or returns
  * an error code. */
-int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const cat_box *boxes,
+int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const cat_box *boxes,
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where);
 

@@ -16,7 +16,7 @@ static int compare_int32(const void *a, const void *b) {
 }
 
 int cat_init_offsets(block_offsets *offsets, int64_t wanted) {
-  if (wanted <= MANY || offsets->in_order) {
+  if (wanted <= MANY || offsets->in_order || offsets->sorted != NULL) {
     return 0;
   }
   int64_t n = offsets->nblocks;

@@ -13,7 +13,8 @@ typedef struct {
   int32_t *sorted; /* of our own, or NULL */
 } block_offsets;
 
-/* Look at the offsets of which so many will be asked for. Returns 0 or CAT_ERROR_MEMORY. */
+/* Look at the offsets of which so many were asked for and will be, all together. Returns 0 or
+ * CAT_ERROR_MEMORY. */
 int cat_init_offsets(block_offsets *offsets, int64_t wanted);
 void cat_free_offsets(block_offsets *offsets);
 

@@ -1,10 +1,7 @@
 #include <stdlib.h>
 
-#include "checksums.h"
 #include "chunk.h"
-#include "geometry.h"
-#include "kernel.h"
-#include "offsets.h"
+#include "head.h"
 
 typedef struct {
   int64_t start, stop;
@@ -15,84 +12,43 @@ static int compare_ranges(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* How many of a chunk's first bytes say where its blocks are, as far as `size` of them tell; `all` is
- * set where decoding needs no others. */
-static int64_t measure_head(const cat_grid *grid, const geometry *g, const uint8_t *head,
-                            int64_t size, int *all, block_offsets *offsets) {
-  *all = 0;
-  if (size < HEADER) {
-    return HEADER;
+/* Where a block is stored. */
+static int find_range(const geometry *g, const chunk_head *head, int64_t number, range *found) {
+  if (head->kind == CHUNK_STORED) {
+    found->start = HEADER + number * g->blocksize;
+    found->stop = found->start + g->blocksize;
+    return 0;
   }
-  int64_t cbytes = load_int32(head + BLOSC2_CHUNK_CBYTES);
-  if (cbytes < HEADER || load_int32(head + BLOSC2_CHUNK_NBYTES) != g->nbytes) {
-    return CAT_ERROR_GEOMETRY;
-  }
-  int plain = head[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED;
-  if (special_of(head) != BLOSC2_NO_SPECIAL) {
-    int64_t most = HEADER + (int64_t)g->itemsize;
-    *all = 1;
-    return cbytes < most ? cbytes : most;
-  }
-  if (!plain && (load_int32(head + BLOSC2_CHUNK_BLOCKSIZE) != g->blocksize ||
-                 cat_has_filter(head + BLOSC2_CHUNK_FILTER_CODES, BLOSC_DELTA))) {
-    *all = 1;
-    return cbytes;
-  }
-  if (plain) {
-    return cbytes == HEADER + (int64_t)g->nbytes ? HEADER : CAT_ERROR_GEOMETRY;
-  }
-  int64_t body = HEADER + OFFSET * g->nblocks;
-  if (head[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT) {
-    int64_t at = body;
-    body += OFFSET;
-    if (body <= size) {
-      int32_t dictionary = load_int32(head + at);
-      if (dictionary < 0) {
-        return CAT_ERROR_TRUNCATED;
-      }
-      body += dictionary;
-    }
-  }
-  if (body > cbytes) {
-    return CAT_ERROR_TRUNCATED;
-  }
-  *offsets = (block_offsets){.stored = head + HEADER, .nblocks = g->nblocks, .body = (int32_t)body,
-                             .cbytes = (int32_t)cbytes, .in_order = grid->checksums};
-  if (grid->checksums || (body <= size && cat_leaves_room(head, body, g->nblocks))) {
-    body += cat_checksums_size(g->nblocks);
-  }
-  return body <= cbytes ? body : CAT_ERROR_TRUNCATED;
+  int32_t start, stop;
+  int error = cat_find_stored(&head->offsets, number, &start, &stop);
+  *found = (range){start, stop};
+  return error;
 }
 
 /* Where the blocks of some boxes are, in ascending order, one range for each. */
-static int find_ranges(const geometry *g, const block_offsets *offsets, const cat_box *boxes,
+static int find_ranges(const geometry *g, const chunk_head *head, const cat_box *boxes,
                        int64_t nboxes, range *ranges, cat_where *where) {
   static const int64_t nowhere[CAT_MAX_DIM] = {0};
+  int64_t n = 0;
   int sorted = 1;
-  for (int64_t i = 0, n = 0; i < nboxes; i++) {
-    int64_t along[CAT_MAX_DIM];
-    int64_t wanted =
-        cat_is_empty(&boxes[i], g->ndim) ? 0 : cat_count_cells(&boxes[i], g->ndim, g->block, along);
-    for (int64_t k = 0; k < wanted; k++, n++) {
-      block_part part;
-      cat_find_block(g, &boxes[i], along, k, nowhere, &part);
-      if (offsets->stored == NULL) { /* blocks are stored as they are */
-        ranges[n].start = HEADER + part.number * g->blocksize;
-        ranges[n].stop = ranges[n].start + g->blocksize;
-      } else {
-        int32_t start, stop;
-        int error = cat_find_stored(offsets, part.number, &start, &stop);
-        if (error) {
-          where->block = part.number;
-          return error;
-        }
-        ranges[n] = (range){start, stop};
+  for (int64_t i = 0; i < nboxes; i++) {
+    if (cat_is_empty(&boxes[i], g->ndim)) {
+      continue;
+    }
+    cutting cut = cat_cut(&boxes[i], g->ndim, g->block, g->blocks);
+    for (int64_t k = 0; k < cut.n; k++, n++) {
+      cell block;
+      cat_find_cell(&cut, k, nowhere, &block);
+      int error = find_range(g, head, block.number, &ranges[n]);
+      if (error) {
+        where->block = block.number;
+        return error;
       }
       sorted = sorted && (n == 0 || ranges[n - 1].start <= ranges[n].start);
-      if (k + 1 == wanted && i + 1 == nboxes && !sorted) {
-        qsort(ranges, (size_t)(n + 1), sizeof *ranges, compare_ranges);
-      }
     }
+  }
+  if (!sorted) {
+    qsort(ranges, (size_t)n, sizeof *ranges, compare_ranges);
   }
   return 0;
 }
@@ -118,29 +74,37 @@ static int64_t merge_ranges(const range *ranges, int64_t n, int64_t gap, int64_t
   return count;
 }
 
-int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const cat_box *boxes,
+/* How many blocks boxes have items in, one by one; or an error code. */
+static int64_t count_wanted(const geometry *g, const cat_box *boxes, int64_t nboxes) {
+  int64_t wanted = 0;
+  for (int64_t i = 0; i < nboxes; i++) {
+    int error = cat_check_box(&boxes[i], g->ndim, g->chunk);
+    if (error) {
+      return error;
+    }
+    if (!cat_is_empty(&boxes[i], g->ndim)) {
+      wanted += cat_cut(&boxes[i], g->ndim, g->block, g->blocks).n;
+    }
+  }
+  return wanted;
+}
+
+int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const cat_box *boxes,
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where) {
   *where = (cat_where){-1, -1};
   geometry g;
-  block_offsets offsets = {0};
   int error = cat_find_geometry(grid, &g);
-  if (error) {
-    return error;
+  int64_t wanted = error ? error : count_wanted(&g, boxes, nboxes);
+  if (wanted < 0) {
+    return wanted;
   }
-  int64_t wanted = 0;
-  for (int64_t i = 0; i < nboxes; i++) {
-    int64_t along[CAT_MAX_DIM];
-    if ((error = cat_check_box(&boxes[i], g.ndim, g.chunk))) {
-      return error;
-    }
-    wanted += cat_is_empty(&boxes[i], g.ndim) ? 0 : cat_count_cells(&boxes[i], g.ndim, g.block, along);
-  }
-  int all;
-  *need = measure_head(grid, &g, head, size, &all, &offsets);
+  chunk_head head;
+  *need = cat_read_head(grid, &g, bytes, size, &head);
   if (*need < 0) {
     return *need;
   }
+  int all = head.kind == CHUNK_OF_ONE_VALUE || head.kind == CHUNK_AT_ONCE;
   if (*need > size || all || wanted == 0) {
     return 0;
   }
@@ -148,14 +112,14 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *head, int64_t size, const 
   if (found == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int64_t count = offsets.stored == NULL ? 0 : cat_init_offsets(&offsets, wanted);
+  int64_t count = head.kind == CHUNK_STORED ? 0 : cat_init_offsets(&head.offsets, wanted);
   if (count == 0) {
-    count = find_ranges(&g, &offsets, boxes, nboxes, found, where);
+    count = find_ranges(&g, &head, boxes, nboxes, found, where);
   }
   if (count == 0) {
     count = merge_ranges(found, wanted, gap, ranges, capacity);
   }
-  cat_free_offsets(&offsets);
+  cat_free_offsets(&head.offsets);
   free(found);
   return count;
 }

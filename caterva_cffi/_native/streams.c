@@ -7,14 +7,6 @@
 
 #include "chunk.h"
 
-#if defined(__SSE2__) || defined(_M_X64)
-#include <emmintrin.h>
-#define HAVE_SSE2 1
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#define HAVE_NEON 1
-#endif
-
 int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout) {
   const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
   const uint8_t *metas = header + BLOSC2_CHUNK_FILTER_META;
@@ -45,25 +37,6 @@ int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *lay
   return 1;
 }
 
-/* Decode the first `wanted` of the `length` bytes of a stream, or more of them. */
-static int decode_stream(int format, const uint8_t *src, int32_t size, uint8_t *dest, int32_t length,
-                         int32_t wanted, void **zstd) {
-  if (format == BLOSC_LZ4_FORMAT) {
-    const char *from = (const char *)src;
-    char *to = (char *)dest;
-    if (wanted == length) {
-      return LZ4_decompress_safe(from, to, size, length) == length;
-    }
-    /* Where its last match has the offset 0, LZ4 leaves what was there. */
-    memset(dest, 0, (size_t)wanted);
-    return LZ4_decompress_safe_partial(from, to, size, wanted, wanted) == wanted;
-  }
-  if (*zstd == NULL && (*zstd = ZSTD_createDCtx()) == NULL) {
-    return 0;
-  }
-  return ZSTD_decompressDCtx(*zstd, dest, (size_t)length, src, (size_t)size) == (size_t)length;
-}
-
 /* How many bytes of a stream are wanted, from its start on: where bytes were not taken apart, streams
  * are stretches of the block; otherwise each holds one byte of all items, or one after the other. */
 static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length, int32_t blocksize,
@@ -80,62 +53,103 @@ static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length
   return (int32_t)(wanted < 0 ? 0 : wanted < length ? wanted : length);
 }
 
-int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                       int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
-                       const uint8_t **bytes, void **zstd) {
-  int32_t length = blocksize / layout->streams;
-  const uint8_t *stop = block + size;
-  /* Only bytes of their own, or a single stream, may stay where they are. */
-  int leave = !gather && (layout->streams == 1 || layout->typesize > 1);
-  const uint8_t *decoded = scratch;
-  for (int j = 0; j < layout->streams; j++) {
-    uint8_t *dest = scratch + (int64_t)j * length;
-    int32_t wanted = wanted_of(layout, j, length, blocksize, end);
-    if (wanted == 0 && !exact) {
-      break;
+/* A stream that is decoded: of how many bytes, and how many of these are wanted. */
+typedef struct {
+  int format;
+  int32_t length, wanted;
+  int leave; /* what was stored as it is may stay where it is */
+} stream;
+
+/* Decode its first `wanted` bytes, or more of them, from a codec's. Returns 0 or an error code. */
+static int decode_stream(const stream *s, const uint8_t *src, int32_t size, uint8_t *dest,
+                         void **zstd) {
+  int32_t length = s->length, wanted = s->wanted;
+  if (s->format == BLOSC_LZ4_FORMAT) {
+    const char *from = (const char *)src;
+    char *to = (char *)dest;
+    if (wanted == length) {
+      return LZ4_decompress_safe(from, to, size, length) == length ? 0 : CAT_ERROR_BLOCK;
     }
-    if (stop - block < OFFSET) {
+    /* Where its last match has the offset 0, LZ4 leaves what was there. */
+    memset(dest, 0, (size_t)wanted);
+    int decoded = LZ4_decompress_safe_partial(from, to, size, wanted, wanted);
+    return decoded == wanted ? 0 : CAT_ERROR_BLOCK;
+  }
+  if (*zstd == NULL && (*zstd = ZSTD_createDCtx()) == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  size_t decoded = ZSTD_decompressDCtx(*zstd, dest, (size_t)length, src, (size_t)size);
+  return decoded == (size_t)length ? 0 : CAT_ERROR_BLOCK;
+}
+
+/* Decode the stream at `at`, of which `stored` says how it is stored, to `dest`. `decoded` is then where
+ * its bytes are, and `at` behind it. Returns 0 or an error code. */
+static int decode_stored(const stream *s, int32_t stored, const uint8_t **at, const uint8_t *stop,
+                         uint8_t *dest, const uint8_t **decoded, void **zstd) {
+  const uint8_t *from = *at;
+  *decoded = s->wanted > 0 ? dest : *decoded;
+  if (stored == 0) {
+    memset(dest, 0, (size_t)s->wanted);
+    return 0;
+  }
+  if (stored < 0) {
+    /* A run: the byte is in the size, and a token says that it is one. */
+    if (from == stop || stored < -UINT8_MAX || !(*from & 1)) {
       return CAT_ERROR_BLOCK;
     }
-    int32_t stored = load_int32(block);
-    block += OFFSET;
-    if (wanted > 0) {
-      decoded = dest;
-    }
-    if (stored == 0) {
-      memset(dest, 0, (size_t)wanted);
-    } else if (stored < 0) {
-      /* A run: the byte is in the size, and a token says that it is one. */
-      if (block == stop || stored < -UINT8_MAX || !(*block & 1)) {
-        return CAT_ERROR_BLOCK;
-      }
-      block++;
-      memset(dest, -stored, (size_t)wanted);
+    *at = from + 1;
+    memset(dest, -stored, (size_t)s->wanted);
+    return 0;
+  }
+  if (stored > stop - from) {
+    return CAT_ERROR_BLOCK;
+  }
+  *at = from + stored;
+  if (s->wanted == 0) {
+    return 0; /* only its length says something */
+  }
+  if (stored == s->length) {
+    if (s->leave) {
+      *decoded = from;
     } else {
-      if (stored > stop - block) {
-        return CAT_ERROR_BLOCK;
-      }
-      if (wanted == 0) {
-        /* only its length says something */
-      } else if (stored == length) {
-        if (leave) {
-          decoded = block;
-        } else {
-          memcpy(dest, block, (size_t)wanted);
-        }
-      } else if (!decode_stream(layout->format, block, stored, dest, length, wanted, zstd)) {
-        int no_memory = layout->format == BLOSC_ZSTD_FORMAT && *zstd == NULL;
-        return no_memory ? CAT_ERROR_MEMORY : CAT_ERROR_BLOCK;
-      }
-      block += stored;
+      memcpy(dest, from, (size_t)s->wanted);
+    }
+    return 0;
+  }
+  return decode_stream(s, from, stored, dest, zstd);
+}
+
+static int are_zeros(const uint8_t *bytes, const uint8_t *stop) {
+  while (bytes < stop && *bytes == 0) {
+    bytes++;
+  }
+  return bytes == stop;
+}
+
+int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size, int exact,
+                       int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+                       const uint8_t **bytes, void **zstd) {
+  stream s = {.format = layout->format, .length = blocksize / layout->streams};
+  /* Only bytes of their own, or a single stream, may stay where they are. */
+  s.leave = !gather && (layout->streams == 1 || layout->typesize > 1);
+  const uint8_t *at = block, *stop = block + size, *decoded = scratch;
+  for (int j = 0; j < layout->streams; j++) {
+    s.wanted = wanted_of(layout, j, s.length, blocksize, end);
+    if (s.wanted == 0 && !exact) {
+      break;
+    }
+    if (stop - at < OFFSET) {
+      return CAT_ERROR_BLOCK;
+    }
+    int32_t stored = load_int32(at);
+    at += OFFSET;
+    uint8_t *dest = scratch + (int64_t)j * s.length;
+    int error = decode_stored(&s, stored, &at, stop, dest, &decoded, zstd);
+    if (error) {
+      return error;
     }
     if (layout->streams > 1 && layout->typesize > 1) {
       bytes[j] = decoded;
-    }
-  }
-  for (; exact && block < stop; block++) {
-    if (*block != 0) {
-      return CAT_ERROR_BLOCK;
     }
   }
   if (layout->streams == 1) {
@@ -145,180 +159,5 @@ int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_
   } else if (layout->typesize == 1) {
     bytes[0] = scratch;
   }
-  return 0;
-}
-
-/* --- putting items together --------------------------------------------------------------------- */
-
-#define GATHER(SIZE)                           \
-  for (int64_t i = first; i < n; i++) {        \
-    uint8_t *item = dest + i * dest_stride;    \
-    for (int j = 0; j < (SIZE); j++) {         \
-      item[j] = bytes[j][at + i * stride];     \
-    }                                          \
-  }
-
-/* Put items together one by one, from the first-th of a row on. */
-static void gather_items(const uint8_t *const *bytes, int size, uint8_t *dest, int64_t dest_stride,
-                         int64_t at, int64_t stride, int64_t first, int64_t n) {
-  switch (size) { /* a constant size lets the compiler unroll */
-    case 2: GATHER(2) break;
-    case 4: GATHER(4) break;
-    case 8: GATHER(8) break;
-    default: GATHER(size)
-  }
-}
-
-enum { WOVEN = 16 }; /* items at a time */
-
-#if HAVE_SSE2
-#define LOAD(j) _mm_loadu_si128((const __m128i *)(p[j] + at))
-#define STORE(k, value) _mm_storeu_si128((__m128i *)to + (k), (value))
-#endif
-
-static inline void weave_2(const uint8_t *const *p, int64_t at, uint8_t *to) {
-#if HAVE_SSE2
-  __m128i a = LOAD(0), b = LOAD(1);
-  STORE(0, _mm_unpacklo_epi8(a, b));
-  STORE(1, _mm_unpackhi_epi8(a, b));
-#elif HAVE_NEON
-  uint8x16x2_t both = {{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at)}};
-  vst2q_u8(to, both);
-#else
-  for (int i = 0; i < WOVEN; i++) {
-    to[2 * i] = p[0][at + i], to[2 * i + 1] = p[1][at + i];
-  }
-#endif
-}
-
-static inline void weave_4(const uint8_t *const *p, int64_t at, uint8_t *to) {
-#if HAVE_SSE2
-  __m128i a = LOAD(0), b = LOAD(1), c = LOAD(2), d = LOAD(3);
-  __m128i ab0 = _mm_unpacklo_epi8(a, b), ab1 = _mm_unpackhi_epi8(a, b);
-  __m128i cd0 = _mm_unpacklo_epi8(c, d), cd1 = _mm_unpackhi_epi8(c, d);
-  STORE(0, _mm_unpacklo_epi16(ab0, cd0));
-  STORE(1, _mm_unpackhi_epi16(ab0, cd0));
-  STORE(2, _mm_unpacklo_epi16(ab1, cd1));
-  STORE(3, _mm_unpackhi_epi16(ab1, cd1));
-#elif HAVE_NEON
-  uint8x16x4_t all = {{vld1q_u8(p[0] + at), vld1q_u8(p[1] + at), vld1q_u8(p[2] + at),
-                       vld1q_u8(p[3] + at)}};
-  vst4q_u8(to, all);
-#else
-  for (int i = 0; i < WOVEN; i++) {
-    to[4 * i] = p[0][at + i], to[4 * i + 1] = p[1][at + i];
-    to[4 * i + 2] = p[2][at + i], to[4 * i + 3] = p[3][at + i];
-  }
-#endif
-}
-
-static inline void weave_8(const uint8_t *const *p, int64_t at, uint8_t *to) {
-#if HAVE_SSE2
-  __m128i w[8], x[8];
-  for (int j = 0; j < 4; j++) { /* pairs of bytes */
-    __m128i even = LOAD(2 * j), odd = LOAD(2 * j + 1);
-    w[j] = _mm_unpacklo_epi8(even, odd);
-    w[j + 4] = _mm_unpackhi_epi8(even, odd);
-  }
-  for (int h = 0; h < 8; h += 4) { /* halves of items */
-    x[h] = _mm_unpacklo_epi16(w[h], w[h + 1]);
-    x[h + 1] = _mm_unpackhi_epi16(w[h], w[h + 1]);
-    x[h + 2] = _mm_unpacklo_epi16(w[h + 2], w[h + 3]);
-    x[h + 3] = _mm_unpackhi_epi16(w[h + 2], w[h + 3]);
-  }
-  for (int h = 0; h < 8; h += 4) {
-    STORE(h, _mm_unpacklo_epi32(x[h], x[h + 2]));
-    STORE(h + 1, _mm_unpackhi_epi32(x[h], x[h + 2]));
-    STORE(h + 2, _mm_unpacklo_epi32(x[h + 1], x[h + 3]));
-    STORE(h + 3, _mm_unpackhi_epi32(x[h + 1], x[h + 3]));
-  }
-#else
-  for (int i = 0; i < WOVEN; i++) {
-    for (int j = 0; j < 8; j++) {
-      to[8 * i + j] = p[j][at + i];
-    }
-  }
-#endif
-}
-
-static inline void weave(int size, const uint8_t *const *p, int64_t at, uint8_t *to) {
-  switch (size) {
-    case 2: weave_2(p, at, to); break;
-    case 4: weave_4(p, at, to); break;
-    default: weave_8(p, at, to); break;
-  }
-}
-
-/* Items in whose bytes rows lie. */
-typedef struct {
-  const uint8_t *const *bytes;
-  int size;
-  int64_t n; /* in the block */
-} shuffled;
-
-/* Rows of items that lie side by side on both sides. A constant size makes this a loop of its own
- * for each, in which the pointers stay in registers. */
-static inline void weave_rows(int size, const shuffled *from, uint8_t *dest, int64_t at,
-                              const rows *r) {
-  const uint8_t *p[8];
-  int64_t n = r->n[1], row_dest = r->dest[0], row_src = r->src[0];
-  for (int j = 0; j < size; j++) {
-    p[j] = from->bytes[j];
-  }
-  for (int64_t row = r->n[0]; row > 0; row--, dest += row_dest, at += row_src) {
-    int64_t i = 0;
-    expect_row(dest, row_dest, n * size, 1);
-    for (; i + WOVEN <= n; i += WOVEN) {
-      weave(size, p, at + i, dest + i * size);
-    }
-    if (i == n) {
-      continue;
-    }
-    if (n > WOVEN) { /* some items twice */
-      weave(size, p, at + n - WOVEN, dest + (n - WOVEN) * size);
-    } else if (at + WOVEN <= from->n) {
-      uint8_t woven[WOVEN * 8];
-      weave(size, p, at, woven);
-      memcpy(dest, woven, (size_t)(n * size));
-    } else {
-      gather_items(from->bytes, size, dest, size, at, 1, 0, n);
-    }
-  }
-}
-
-enum { WORTH_WEAVING = 4 }; /* items of a row */
-
-static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const rows *r) {
-  const shuffled *from = state;
-  if (r->src[1] == 1 && r->dest[1] == from->size && r->n[1] >= WORTH_WEAVING) {
-    switch (from->size) {
-      case 2: weave_rows(2, from, dest, at, r); return;
-      case 4: weave_rows(4, from, dest, at, r); return;
-      case 8: weave_rows(8, from, dest, at, r); return;
-      default: break;
-    }
-  }
-  for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], at += r->src[0]) {
-    gather_items(from->bytes, from->size, dest, r->dest[1], at, r->src[1], 0, r->n[1]);
-  }
-}
-
-enum { FEW = 8 }; /* one in so many items costs less one by one than all at once */
-
-int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
-                       const block_part *part, uint8_t *dest, const int64_t *strides) {
-  int size = layout->typesize;
-  int64_t wanted = 1, item_strides[CAT_MAX_DIM];
-  for (int d = 0; d < g->ndim; d++) {
-    wanted *= part->count[d];
-    item_strides[d] = part->strides[d] / size;
-  }
-  int woven = size == 2 || size == 4 || size == 8;
-  if (!woven && wanted > g->blocksize / size / FEW) {
-    return 0;
-  }
-  shuffled from = {bytes, size, g->blocksize / size};
-  cat_for_rows(dest, strides, part->src / size, item_strides, part->count, g->ndim, strides,
-               unshuffle_rows, &from);
-  return 1;
+  return exact && !are_zeros(at, stop) ? CAT_ERROR_BLOCK : 0;
 }

@@ -22,14 +22,15 @@ int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *lay
  * `bytes[j]` is then where the j-th bytes of all items lie: in `scratch`, which is as large as a
  * block, or, unless `gather` is set, among the `size` bytes of the block itself. Where `exact` is
  * set the block ends there: behind its streams nothing but zeros may follow. `zstd` is a context to be
- * kept for the next block. Returns 0 or CAT_ERROR_BLOCK. */
-int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size,
-                       int exact, int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
+ * kept for the next block. Returns 0 or an error code. */
+int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size, int exact,
+                       int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
                        const uint8_t **bytes, void **zstd);
 
 /* Put the wanted items of a block together from their bytes. `part` counts in bytes of a block whose
  * items are whole. Returns 0, without doing anything, where C-Blosc2 does this faster. */
-int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes, const geometry *g,
-                       const block_part *part, uint8_t *dest, const int64_t *strides);
+int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes,
+                       const geometry *g, const block_part *part, uint8_t *dest,
+                       const int64_t *strides);
 
 #endif

@@ -2,9 +2,8 @@
 
 #include "threads.h"
 
-#include <stddef.h>
+#include <stdlib.h>
 
-#include "kernel.h"
 #include "sync.h"
 
 #ifdef _WIN32
@@ -89,9 +88,9 @@ static int claim(int wanted) {
   }
 }
 
+/* What the threads of one call do. */
 typedef struct {
-  cat_task task;
-  void (*release)(void *own);
+  const cat_work *kind;
   void *state;
   int64_t n;
   mutex lock;
@@ -99,7 +98,7 @@ typedef struct {
   int64_t failed; /* the first task that failed, or n */
   int error;
   cat_where where;
-} work;
+} crew;
 
 /* --- interrupts ------------------------------------------------------------------------------- */
 
@@ -128,7 +127,7 @@ static int is_interrupted(int64_t *next) {
 }
 
 /* What this thread works for: calls inside tasks stop with it. */
-static THREAD_LOCAL work *outer = NULL;
+static THREAD_LOCAL crew *outer = NULL;
 
 static int is_stopped(void) {
   if (!outer) {
@@ -142,33 +141,50 @@ static int is_stopped(void) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static void fail(work *w, int64_t number, int error, const cat_where *where) {
-  lock(&w->lock);
-  if (number < w->failed) {
-    w->failed = number;
-    w->error = error;
-    w->where = *where;
+/* Give a thread what it has of its own. Returns 0 or an error code; take it back in any case. */
+static int begin_own(const cat_work *kind, void *state, void **own) {
+  *own = NULL;
+  if (kind->own_size == 0) {
+    return 0;
   }
-  unlock(&w->lock);
+  *own = calloc(1, kind->own_size);
+  if (*own == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  return kind->begin == NULL ? 0 : kind->begin(state, *own);
 }
 
-static ENTRY run(void *given) {
-  work *w = given;
-  void *own = NULL;
-  work *before = outer;
+static void end_own(const cat_work *kind, void *own) {
+  if (own != NULL) {
+    kind->end(own);
+    free(own);
+  }
+}
+
+static void fail(crew *all, int64_t number, int error, const cat_where *where) {
+  lock(&all->lock);
+  if (number < all->failed) {
+    all->failed = number;
+    all->error = error;
+    all->where = *where;
+  }
+  unlock(&all->lock);
+}
+
+/* Do what is left to do, beside others. */
+static void run_beside(crew *all, void *own) {
+  crew *before = outer;
   int64_t next_look = first_look();
-  outer = w;
+  outer = all;
   for (;;) {
-    lock(&w->lock);
-    int64_t number = w->next < w->failed ? w->next++ : w->n;
-    unlock(&w->lock);
-    if (number >= w->n) {
-      w->release(own);
-      outer = before;
-      return 0;
+    lock(&all->lock);
+    int64_t number = all->next < all->failed ? all->next++ : all->n;
+    unlock(&all->lock);
+    if (number >= all->n) {
+      break;
     }
     cat_where where = {-1, -1};
-    int error = w->task(w->state, &own, number, &where);
+    int error = all->kind->task(all->state, own, number, &where);
     if (!error && is_interrupted(&next_look)) {
       error = CAT_ERROR_INTERRUPTED;
     }
@@ -176,52 +192,76 @@ static ENTRY run(void *given) {
       number = -1; /* before all others */
     }
     if (error) {
-      fail(w, number, error, &where);
+      fail(all, number, error, &where);
     }
   }
+  outer = before;
 }
 
-static int run_alone(cat_task task, void (*release)(void *own), void *state, int64_t n,
-                     cat_where *where) {
-  void *own = NULL;
-  int error = 0;
+/* Do it with what the thread has of its own; NULL: not yet. Returns an error where it cannot be had. */
+static int take_part(crew *all, void *own) {
+  void *made = NULL;
+  int error = own == NULL ? begin_own(all->kind, all->state, &made) : 0;
+  if (!error) {
+    run_beside(all, own == NULL ? made : own);
+  }
+  end_own(all->kind, made);
+  return error;
+}
+
+/* A further thread. Where it lacks what it needs, others do its work. */
+static ENTRY help(void *given) {
+  (void)take_part(given, NULL);
+  return 0;
+}
+
+static int run_together(const cat_work *kind, void *state, int64_t n, int nthreads, void *own,
+                        cat_where *where) {
+  int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
+  /* The calling thread is one of the shared ones, also where none is free any more. */
+  int shared = nthreads > 0 ? 0 : claim(most);
+  int total = nthreads > 0 ? (nthreads < most ? nthreads : most) : shared;
+  crew all = {.kind = kind, .state = state, .n = n, .failed = n};
+  thread threads[MAX_THREADS];
+  int started = 0;
+  init_mutex(&all.lock);
+  /* Where no thread can be had, those that run do all the work. */
+  while (started < total - 1 && start(&threads[started], help, &all) == 0) {
+    started++;
+  }
+  int error = take_part(&all, own);
+  if (error) {
+    fail(&all, -1, error, &(cat_where){-1, -1});
+  }
+  for (int i = 0; i < started; i++) {
+    join(threads[i]);
+  }
+  free_mutex(&all.lock);
+  ADD(&busy, -shared);
+  if (all.error) {
+    *where = all.where;
+  }
+  return all.error;
+}
+
+static int run_alone(const cat_work *kind, void *state, int64_t n, void *own, cat_where *where) {
+  void *made = NULL;
+  int error = own == NULL ? begin_own(kind, state, &made) : 0;
   int64_t next_look = n > 1 ? first_look() : INT64_MAX;
+  own = own == NULL ? made : own;
   for (int64_t number = 0; !error && number < n; number++) {
     if (number && (is_interrupted(&next_look) || is_stopped())) {
       error = CAT_ERROR_INTERRUPTED;
     } else {
-      error = task(state, &own, number, where);
+      error = kind->task(state, own, number, where);
     }
   }
-  release(own);
+  end_own(kind, made);
   return error;
 }
 
-int cat_run(cat_task task, void (*release)(void *own), void *state, int64_t n, int nthreads,
+int cat_run(const cat_work *work, void *state, int64_t n, int nthreads, void *own,
             cat_where *where) {
-  int most = n < MAX_THREADS ? (int)n : MAX_THREADS;
-  if (most <= 1 || nthreads == 1) {
-    return run_alone(task, release, state, n, where);
-  }
-  /* The calling thread is one of the shared ones, also where none is free any more. */
-  int shared = nthreads > 0 ? 0 : claim(most);
-  int total = nthreads > 0 ? (nthreads < most ? nthreads : most) : shared;
-  work w = {.task = task, .release = release, .state = state, .n = n, .failed = n};
-  thread threads[MAX_THREADS];
-  int started = 0;
-  init_mutex(&w.lock);
-  /* Where no thread can be had, those that run do all the work. */
-  while (started < total - 1 && start(&threads[started], run, &w) == 0) {
-    started++;
-  }
-  run(&w);
-  for (int i = 0; i < started; i++) {
-    join(threads[i]);
-  }
-  free_mutex(&w.lock);
-  ADD(&busy, -shared);
-  if (w.error) {
-    *where = w.where;
-  }
-  return w.error;
+  return n <= 1 || nthreads == 1 ? run_alone(work, state, n, own, where)
+                                 : run_together(work, state, n, nthreads, own, where);
 }

@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -449,6 +450,33 @@ def test_boxes_of_one_call_go_to_layouts_of_their_own():
     chunk.kernel.decode(boxes)
     for first, out in zip((0, 3, 10), outs, strict=True):
         assert (out == SMOOTH[:, first : first + 10 : 2]).all()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
+def test_a_handler_ends_a_call_of_many_boxes():
+    """Each of one block, by one thread: in between it asks whether a signal has come."""
+    items, n = np.arange(1 << 14, dtype="f4"), 50_000
+    chunk = Chunk(items.shape, items.shape, 4)
+    encoded = np.frombuffer(chunk.encode(items, codec=Codec.ZSTD), "u1")
+    outs = np.zeros((2, items.size), "f4")
+    dests = np.full(n, address(outs), np.int64)
+    dests[-1] = address(outs[1])
+    columns = [np.full(n, value) for value in (0, address(encoded), encoded.size)]
+    starts, counts = np.zeros((n, 1), np.int64), np.full((n, 1), items.size)
+    kernel = Kernel(chunk.grid, nthreads=1)
+
+    def end(*_):
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(InterruptedError):
+            kernel.decode_many(*columns, starts, counts, (1,), dests, (4,))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not outs[1].any()
 
 
 # --- hostile bytes ----------------------------------------------------------------------------

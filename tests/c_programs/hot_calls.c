@@ -156,6 +156,61 @@ static void count_item(const char *name, const char *reference, array *a) {
   blosc2_schunk_free(schunk);
 }
 
+enum { ITEMS = 1000 };
+
+/* Items all over the chunk. */
+static cat_box scattered(const array *a, int64_t i) {
+  int64_t edge = a->grid.chunk[0];
+  return make_box(i * 31 % edge, i * 57 % edge, i * 91 % edge, 1, 1, 1);
+}
+
+/* The place of an item among those of all blocks. */
+static int place_in_blocks(const array *a, const int64_t *index) {
+  int64_t block = a->grid.block[0], along = a->grid.chunk[0] / block, number = 0, within = 0;
+  for (int d = 0; d < NDIM; d++) {
+    number = number * along + index[d] / block;
+    within = within * block + index[d] % block;
+  }
+  return (int)(number * block * block * block + within);
+}
+
+static int get_items(blosc2_context *context, const array *a, float *items) {
+  int right = 1;
+  for (int64_t i = 0; i < ITEMS; i++) {
+    cat_box box = scattered(a, i);
+    right &= blosc2_getitem_ctx(context, a->chunk, (int32_t)a->cbytes,
+                                place_in_blocks(a, box.start), 1, &items[i], SIZE) == SIZE;
+  }
+  return right;
+}
+
+static void count_scattered(const char *name, const char *reference, int codec) {
+  array a = make_array(64, 8, codec);
+  cat_piece piece = {0, a.cbytes, a.chunk};
+  cat_part *parts = allocate(ITEMS * (int64_t)sizeof *parts);
+  float *items = allocate(ITEMS * SIZE);
+  for (int64_t i = 0; i < ITEMS; i++) {
+    parts[i] = (cat_part){.pieces = &piece, .npieces = 1, .box = scattered(&a, i),
+                          .dest = (uint8_t *)&items[i]};
+  }
+  cat_where where;
+  COUNT(name, cat_decode(&a.grid, parts, ITEMS, 1, &where) == 0);
+  blosc2_dparams dparams = BLOSC2_DPARAMS_DEFAULTS;
+  dparams.nthreads = 1;
+  blosc2_context *context = blosc2_create_dctx(dparams);
+  float *others = allocate(ITEMS * SIZE);
+  COUNT(reference, get_items(context, &a, others));
+  for (int64_t i = 0; i < ITEMS; i++) {
+    check_items(&parts[i].box, &items[i]);
+  }
+  CHECK(memcmp(items, others, ITEMS * SIZE) == 0);
+  blosc2_free_ctx(context);
+  free(others);
+  free(items);
+  free(parts);
+  free_array(&a);
+}
+
 /* --- encoding ----------------------------------------------------------------------------------- */
 
 static void count_encode(const char *name, const array *a, int f_order) {
@@ -237,6 +292,9 @@ int main(void) {
   count_whole_chunk("decode, blocks 16", "C-Blosc2: decode, blocks 16", &small);
   count_item("item, blocks 16", "C-Blosc2: item, blocks 16", &small);
   free_array(&small);
+
+  count_scattered("1000 items", "C-Blosc2: 1000 items", BLOSC_LZ4);
+  count_scattered("1000 items, BloscLZ", "C-Blosc2: 1000 items, BloscLZ", BLOSC_BLOSCLZ);
 
   array zstd = make_array(64, 32, BLOSC_ZSTD);
   count_item("item, Zstandard", "C-Blosc2: item, Zstandard", &zstd);

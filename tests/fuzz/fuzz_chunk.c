@@ -49,22 +49,61 @@ static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npi
   return result;
 }
 
+static void check_same(const decoded *again, const decoded *expected, const layout *to) {
+  CHECK(again->error == expected->error, "%d and %d", again->error, expected->error);
+  if (!again->error) {
+    layout dense = dense_layout(to->ndim, to->itemsize, to->count);
+    uint8_t *items = allocate(dense.span), *others = allocate(dense.span);
+    copy_box(items, &dense, expected->items, to, NULL);
+    copy_box(others, &dense, again->items, to, NULL);
+    CHECK(count_items(to->ndim, to->count) == 0 || memcmp(items, others, (size_t)dense.span) == 0,
+          "threads, other chunks, or what was there before, make a difference");
+    free(items);
+    free(others);
+  }
+}
+
 /* Decode into memory that holds something else: every item must be written. */
 static void decode_again(const cat_grid *grid, const cat_piece *piece, const cat_box *box,
                          const layout *to, const decoded *expected) {
   decoded again = decode(grid, piece, 1, box, to, 3, OTHER_FILL);
-  CHECK(again.error == expected->error, "%d and %d", again.error, expected->error);
-  if (!again.error) {
-    layout dense = dense_layout(to->ndim, to->itemsize, to->count);
-    uint8_t *items = allocate(dense.span), *others = allocate(dense.span);
-    copy_box(items, &dense, expected->items, to, NULL);
-    copy_box(others, &dense, again.items, to, NULL);
-    CHECK(count_items(to->ndim, to->count) == 0 || memcmp(items, others, (size_t)dense.span) == 0,
-          "threads, or what was there before, make a difference");
-    free(items);
-    free(others);
+  check_same(&again, expected, to);
+  free(again.items);
+}
+
+static cat_compression random_compression(generator *g) {
+  static const uint8_t codecs[] = {BLOSC_BLOSCLZ, BLOSC_LZ4, BLOSC_ZLIB, BLOSC_ZSTD};
+  cat_compression compression = {.codec = codecs[between(g, 0, 3)], .clevel = 1,
+                                 .splitmode = BLOSC_FORWARD_COMPAT_SPLIT};
+  compression.filters[BLOSC2_MAX_FILTERS - 1] = (uint8_t)between(g, 0, 2);
+  return compression;
+}
+
+/* Decode behind a chunk of ours, with what the thread has left of it. */
+static void decode_behind(generator *g, const cat_grid *grid, const cat_piece *piece,
+                          const cat_box *box, const layout *to, const decoded *expected) {
+  cat_compression compression = random_compression(g);
+  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  int64_t bound = cat_encode_bound(grid);
+  uint8_t *items = allocate(dense.span), *ours = allocate(bound);
+  fill_random(g, items, dense.span, grid->itemsize);
+  cat_where where;
+  int64_t size = cat_encode(grid, &compression, items, dense.strides, grid->chunk, ours, bound, 1,
+                            &where);
+  cat_piece first = {0, size, ours};
+  cat_box every = whole_box(grid->ndim, grid->chunk);
+  decoded again = {.items = allocate(to->span), .span = to->span};
+  memset(again.items, OTHER_FILL, (size_t)to->span);
+  cat_part parts[] = {part_of(&first, 1, &every, items, &dense),
+                      part_of(piece, 1, box, again.items, to)};
+  if (size > 0) {
+    again.error = cat_decode(grid, parts, 2, 1, &where);
+    CHECK(where.chunk == (again.error ? 1 : -1), "part %lld", (long long)where.chunk);
+    check_same(&again, expected, to);
   }
   free(again.items);
+  free(items);
+  free(ours);
 }
 
 /* Decode from no bytes but those that the plan asks for, in memory of their own. */
@@ -117,10 +156,7 @@ static void decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t s
 
 static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int64_t size,
                    const cat_box *box, const decoded *items, const layout *from) {
-  static const uint8_t codecs[] = {BLOSC_BLOSCLZ, BLOSC_LZ4, BLOSC_ZLIB, BLOSC_ZSTD};
-  cat_compression compression = {.codec = codecs[between(g, 0, 3)], .clevel = 1,
-                                 .splitmode = BLOSC_FORWARD_COMPAT_SPLIT};
-  compression.filters[BLOSC2_MAX_FILTERS - 1] = (uint8_t)between(g, 0, 2);
+  cat_compression compression = random_compression(g);
   int64_t bound = cat_encode_bound(grid);
   uint8_t *changed = allocate(bound);
   cat_where where;
@@ -161,6 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     decoded found = decode(&grid, &piece, 1, &box, &to, 1, FILL);
     if (one_in(&g, 8)) {
       decode_again(&grid, &piece, &box, &to, &found);
+      decode_behind(&g, &grid, &piece, &box, &to, &found);
     }
     decode_planned(&grid, chunk, length, &box, &to, one_in(&g, 2) ? 0 : 64, &found);
     change(&g, &grid, chunk, length, &box, &found, &to);

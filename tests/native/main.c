@@ -10,6 +10,7 @@ static const struct {
     {"errors in threads", test_threads_agree_on_errors},
     {"changes", test_changes},
     {"special chunks", test_special_chunks},
+    {"many chunks", test_many_chunks},
     {"damage", test_damage},
     {"arguments", test_arguments},
     {"super-chunks", test_super_chunks},

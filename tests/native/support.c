@@ -79,6 +79,7 @@ void print_counts(void) {
       {CHUNK_REORDERED, "chunk reordered"},
       {CHUNK_OF_SEVERAL_TASKS, "chunk of several tasks"},
       {DECODED_FROM_PIECES, "decoded from pieces"},
+      {DECODED_TOGETHER, "chunks decoded together"},
       {PIECE_MISSED, "missing piece noticed"},
       {NOT_ENCODED, "not encoded"},
       {DAMAGE_REFUSED, "damage refused"},

@@ -41,6 +41,7 @@ enum event {
   CHUNK_REORDERED,
   CHUNK_OF_SEVERAL_TASKS,
   DECODED_FROM_PIECES,
+  DECODED_TOGETHER,
   PIECE_MISSED,
   NOT_ENCODED,
   DAMAGE_REFUSED,
@@ -139,6 +140,7 @@ void test_round_trip(generator *g);
 void test_threads_agree_on_errors(generator *g);
 void test_changes(generator *g);
 void test_special_chunks(generator *g);
+void test_many_chunks(generator *g);
 void test_damage(generator *g);
 void test_arguments(generator *g);
 void test_super_chunks(generator *g);

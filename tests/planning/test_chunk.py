@@ -66,6 +66,12 @@ def test_ranges_are_those_of_the_blocks_that_boxes_touch(drawn, data, gap):
     assert ranges == merged([at[block] for block in blocks_of(grid, boxes)], gap)
 
 
+def test_ranges_are_sorted_whichever_boxes_are_empty():
+    head = chunk_head(PLAIN, [48, 50, 52, 54], 56)
+    boxes = [((start,), (count,), (1,)) for start, count in ((6, 1), (0, 1), (3, 0))]
+    assert Kernel(PLAIN).plan(0, head, boxes, 0) == (48, [(48, 50), (54, 56)])
+
+
 PLAIN = Grid((8,), (8,), (2,), 4)  # 4 blocks, 48 bytes of header and offsets
 
 

@@ -34,6 +34,8 @@ REFERENCES = {
     "item, blocks 32": "C-Blosc2: item, blocks 32",
     "item, blocks 16": "C-Blosc2: item, blocks 16",
     "item, Zstandard": "C-Blosc2: item, Zstandard",
+    "1000 items": "C-Blosc2: 1000 items",
+    "1000 items, BloscLZ": "C-Blosc2: 1000 items, BloscLZ",
     "encode, C order": "C-Blosc2: encode",
     "encode, F order": "C-Blosc2: encode",
     "update of a block": "C-Blosc2: encode",

@@ -1,0 +1,100 @@
+#include "decode.h"
+#include "threads.h"
+
+/* Read the head of the chunk, which the first piece holds. */
+static int read_head(const decoder *dec, const cat_piece *first, chunk_head *head) {
+  int error = cat_check_format(first->data);
+  if (error) {
+    return error;
+  }
+  int64_t need = cat_read_head(dec->grid, dec->g, first->data, first->size, head);
+  if (need < 0) {
+    return (int)need;
+  }
+  if (head->kind == CHUNK_OF_BLOCKS || head->kind == CHUNK_AT_ONCE) {
+    if ((error = cat_check_codecs(dec->g, head->header))) {
+      return error;
+    }
+    if (need > first->size) {
+      return head->kind == CHUNK_AT_ONCE ? CAT_ERROR_MISSING : CAT_ERROR_TRUNCATED;
+    }
+  }
+  return cat_check_head(dec->grid, head);
+}
+
+/* Know the chunk that a part is of. */
+static int know_chunk(const decoder *dec, scratch *own) {
+  const cat_piece *first = dec->part->pieces;
+  known_chunk *chunk = &own->chunk;
+  if (dec->part->npieces < 1 || first->start != 0 || first->size < HEADER) {
+    return CAT_ERROR_TRUNCATED;
+  }
+  if (chunk->bytes == first->data && chunk->size == first->size) {
+    return 0;
+  }
+  cat_forget_chunk(own);
+  const chunk_head *head = &chunk->head;
+  int error = read_head(dec, first, &chunk->head);
+  if (error) {
+    return error;
+  }
+  chunk->bytes = first->data;
+  chunk->size = first->size;
+  chunk->simple = head->kind == CHUNK_OF_BLOCKS &&
+                  cat_find_streams(head->header, dec->g->itemsize, &chunk->layout);
+  /* What is checked goes on to where the next block begins. */
+  chunk->at_hand = chunk->simple && head->checksums == NULL && chunk->size >= head->cbytes;
+  return 0;
+}
+
+/* Get ready to find, or to decode, so many more blocks of the chunk. */
+static int prepare_chunk(const decoder *dec, scratch *own, cat_where *where) {
+  known_chunk *chunk = &own->chunk;
+  chunk->asked += dec->cut.n;
+  if (chunk->head.kind == CHUNK_AT_ONCE && chunk->whole == NULL) {
+    return cat_decode_at_once(dec, own, &chunk->whole, where);
+  }
+  int search = chunk->head.kind == CHUNK_OF_BLOCKS && !chunk->at_hand;
+  return search ? cat_init_offsets(&chunk->head.offsets, chunk->asked) : 0;
+}
+
+static int decode_slab(void *state, void *own, int64_t number, cat_where *where) {
+  const decoder *dec = state;
+  int from_memory = dec->chunk->whole != NULL || dec->chunk->head.kind == CHUNK_STORED;
+  int error = from_memory ? 0 : cat_prepare_scratch(dec, own);
+  int64_t stop = (number + 1) * dec->slab;
+  for (int64_t b = number * dec->slab; !error && b < stop && b < dec->cut.n; b++) {
+    error = cat_decode_block(dec, own, b, where);
+  }
+  return error;
+}
+
+static int decode_blocks(decoder *dec, int nthreads, scratch *own, cat_where *where) {
+  static const cat_work work = {decode_slab, sizeof(scratch), NULL, cat_free_scratch};
+  const geometry *g = dec->g;
+  const cat_part *part = dec->part;
+  dec->cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
+  dec->direct = cat_same_layout(g, part->strides);
+  dec->slab = SLAB_BYTES / g->blocksize + 1;
+  int error = prepare_chunk(dec, own, where);
+  if (error) {
+    return error;
+  }
+  int64_t slabs = (dec->cut.n + dec->slab - 1) / dec->slab;
+  return cat_run(&work, dec, slabs, nthreads, own, where);
+}
+
+int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part, int nthreads,
+                    scratch *own, cat_where *where) {
+  decoder dec = {.grid = grid, .g = g, .part = part, .chunk = &own->chunk};
+  int error = cat_check_box(&part->box, g->ndim, g->chunk);
+  if (error || cat_is_empty(&part->box, g->ndim)) {
+    return error;
+  }
+  error = know_chunk(&dec, own);
+  if (error) {
+    return error;
+  }
+  return dec.chunk->head.kind == CHUNK_OF_ONE_VALUE ? cat_fill_part(&dec)
+                                                    : decode_blocks(&dec, nthreads, own, where);
+}

@@ -1,0 +1,93 @@
+/* Boxes of many chunks in one call. The chunks of an array may be compressed in different ways, and a
+ * thread decodes one after the other with the same memory and the same context of C-Blosc2. */
+#include "tests.h"
+
+enum { CHUNKS = 6, PARTS = 24 };
+
+typedef struct {
+  bytes chunk;
+  cat_piece piece;
+  uint8_t *items; /* dense: what the chunk decodes to in a call of its own */
+} stored_chunk;
+
+/* Compress a chunk in a random way. Returns 0 where that cannot be. */
+static int make_chunk(generator *g, const cat_grid *grid, stored_chunk *made) {
+  sample s = random_sample(g, 1 << 8);
+  s.grid = *grid;
+  remember_sample(&s);
+  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  made->items = allocate(dense.span);
+  fill_random(g, made->items, dense.span, grid->itemsize);
+  made->chunk = encode(&s, made->items, &dense, 1);
+  made->piece = (cat_piece){0, made->chunk.size, made->chunk.data};
+  cat_box every = whole_box(grid->ndim, grid->chunk);
+  cat_part part = part_of(&made->piece, 1, &every, made->items, &dense);
+  cat_where where;
+  if (made->chunk.size > 0 && cat_decode(grid, &part, 1, 1, &where) == 0) {
+    return 1;
+  }
+  free(made->chunk.data);
+  free(made->items);
+  return 0;
+}
+
+static void check_parts(const cat_grid *grid, const cat_part *parts, const layout *to,
+                        uint8_t *const *found, uint8_t *const *expected, int nthreads) {
+  cat_where where;
+  int error = cat_decode(grid, parts, PARTS, nthreads, &where);
+  CHECK(error == 0, "error %d in part %lld, block %lld", error, (long long)where.chunk,
+        (long long)where.block);
+  for (int i = 0; i < PARTS; i++) {
+    CHECK(memcmp(found[i], expected[i], (size_t)to[i].span) == 0, "part %d, %d threads", i,
+          nthreads);
+  }
+  count_event(DECODED_TOGETHER);
+}
+
+/* The first part that fails is named, whichever thread comes first. */
+static void check_failure(generator *g, const cat_grid *grid, cat_part *parts, int nthreads) {
+  int64_t first = between(g, 0, PARTS - 1);
+  for (int64_t i = first; i < PARTS; i += between(g, 1, PARTS)) {
+    parts[i].box = whole_box(grid->ndim, grid->chunk);
+    parts[i].npieces = 0;
+  }
+  cat_where where;
+  int error = cat_decode(grid, parts, PARTS, nthreads, &where);
+  CHECK(error == CAT_ERROR_TRUNCATED && where.chunk == first, "error %d in part %lld, not %lld",
+        error, (long long)where.chunk, (long long)first);
+}
+
+void test_many_chunks(generator *g) {
+  sample s = random_sample(g, one_in(g, 3) ? 1 << 15 : 1 << 10);
+  const cat_grid *grid = &s.grid;
+  stored_chunk chunks[CHUNKS];
+  cat_part parts[PARTS];
+  layout to[PARTS];
+  uint8_t *found[PARTS], *expected[PARTS];
+  int made = 0, nthreads = (int)between(g, 0, 4);
+  while (made < CHUNKS) {
+    made += make_chunk(g, grid, &chunks[made]);
+  }
+  layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  for (int i = 0; i < PARTS; i++) {
+    const stored_chunk *chunk = &chunks[between(g, 0, CHUNKS - 1)];
+    cat_box box = random_box(g, grid->ndim, grid->chunk);
+    to[i] = random_layout(g, grid->ndim, grid->itemsize, box.count, 0);
+    found[i] = allocate(to[i].span);
+    expected[i] = allocate(to[i].span);
+    memset(found[i], 0xA5, (size_t)to[i].span);
+    memset(expected[i], 0xA5, (size_t)to[i].span);
+    copy_box(expected[i], &to[i], chunk->items, &from, &box);
+    parts[i] = part_of(&chunk->piece, 1, &box, found[i], &to[i]);
+  }
+  check_parts(grid, parts, to, found, expected, nthreads);
+  check_failure(g, grid, parts, nthreads);
+  for (int i = 0; i < PARTS; i++) {
+    free(found[i]);
+    free(expected[i]);
+  }
+  for (int i = 0; i < CHUNKS; i++) {
+    free(chunks[i].chunk.data);
+    free(chunks[i].items);
+  }
+}
