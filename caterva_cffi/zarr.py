@@ -324,7 +324,9 @@ def _read_unchanged(
             sums.extend(map(crc32, found))
         return found
 
-    items = run(chunk.read_steps(byte_getter, selection, status), answer)
+    # Of a file whose times may stand still, what was read is read again below.
+    steps = chunk.read_steps(byte_getter, selection, status, None if racy else descriptor)
+    items = run(steps, answer)
     now = os.fstat(descriptor)
     changed = (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns)
     if len(seen) > 1:  # times may stand still; what is read twice alike was there in between

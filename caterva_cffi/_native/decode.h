@@ -10,8 +10,11 @@
 
 /* A chunk of which a part was decoded: the next one is often of the same chunk. */
 typedef struct {
-  const uint8_t *bytes; /* its first piece; NULL before there was one */
-  int64_t size;         /* of that */
+  const uint8_t *bytes; /* its first ones; NULL before there was a chunk */
+  int64_t size;         /* of these */
+  uint8_t *read;        /* the same, where they were read from a file and are to be freed */
+  cat_place place;      /* of a chunk in a file */
+  int descriptor;       /* of that file */
   chunk_head head;
   int64_t asked;        /* blocks that parts of it had items in */
   uint8_t *whole;       /* it is decoded, where its blocks cannot be decoded alone; or NULL */
@@ -27,6 +30,7 @@ typedef struct {
   uint8_t *block; /* in it: one block, decoded */
   uint8_t *other; /* behind that: one block, not yet unshuffled, or a mini-chunk */
   int64_t mini;   /* bytes for which the mini-chunk has room; 0 before it is begun */
+  int64_t run_start, run_stop; /* what of the chunk is in the workspace's stored bytes */
   blosc2_context *context;
   plugin_context *plugin;
 } scratch;
@@ -56,8 +60,10 @@ int cat_fill_part(const decoder *dec);
 
 /* --- blocks (decode_block.c) -------------------------------------------------------------------- */
 
-/* Decode the place-th of the blocks that the part has items in, to where they go. */
-int cat_decode_block(const decoder *dec, scratch *own, int64_t place, cat_where *where);
+/* Decode the place-th of the blocks that the part has items in, to where they go. Those up to `upto` are
+ * decoded next. */
+int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
+                     cat_where *where);
 
 /* Decode a block that C-Blosc2 knows how to decode, to `dest` (decode_blosc2.c). */
 int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,
@@ -68,13 +74,22 @@ int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_wh
 
 /* --- stored bytes (stored.c) -------------------------------------------------------------------- */
 
-/* The chunk's bytes from `start` to `stop`, or NULL where no piece holds them. */
-const uint8_t *cat_find_bytes(const cat_part *part, int64_t start, int64_t stop);
+/* The chunk's bytes from `start` to `stop`, or NULL where they are not in memory. */
+const uint8_t *cat_find_bytes(const decoder *dec, int64_t start, int64_t stop);
 
-/* Find the stored bytes of a block, which are as they were if there are checksums. No thread gets the
- * bytes of a block in another way. Returns 0 or an error code. */
-int cat_find_stored_block(const decoder *dec, int64_t number, const uint8_t **bytes,
-                          int32_t *size);
+/* Know the chunk in a file that a part is of: open the file, and read the chunk's head. */
+int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where);
+
+/* A block of which the stored bytes are wanted. */
+typedef struct {
+  int64_t number;
+  int64_t place, upto; /* among those of the part; blocks up to another place are wanted soon */
+} wanted_block;
+
+/* Find the stored bytes of a block, which are as they were if there are checksums. They may be in the
+ * thread's scratch. No thread gets the bytes of a block in another way. Returns 0 or an error code. */
+int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *wanted,
+                          const uint8_t **bytes, int32_t *size, cat_where *where);
 
 /* --- scratch (scratch.c) ------------------------------------------------------------------------ */
 

@@ -41,18 +41,20 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p,
   return 0;
 }
 
-int cat_decode_block(const decoder *dec, scratch *own, int64_t place, cat_where *where) {
+int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
+                     cat_where *where) {
   const geometry *g = dec->g;
   const int64_t *strides = dec->part->strides;
   block_part p;
   cat_find_block(g, &dec->cut, place, strides, &p);
+  wanted_block wanted = {p.cell.number, place, upto};
   uint8_t *dest = dec->part->dest + p.cell.dest;
   const uint8_t *stored, *block = NULL; /* from which items are to be copied */
   int32_t size;
   int error = 0;
   if (dec->chunk->whole != NULL) {
     block = dec->chunk->whole + p.cell.number * g->blocksize;
-  } else if (!(error = cat_find_stored_block(dec, p.cell.number, &stored, &size))) {
+  } else if (!(error = cat_find_stored_block(dec, own, &wanted, &stored, &size, where))) {
     if (dec->chunk->head.kind == CHUNK_STORED) {
       block = stored;
     } else if (dec->chunk->simple) {

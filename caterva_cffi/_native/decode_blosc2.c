@@ -59,12 +59,13 @@ int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int
 }
 
 /* Blocks that are not decoded alone are still checked alone. */
-static int check_blocks(const decoder *dec, cat_where *where) {
+static int check_blocks(const decoder *dec, scratch *own, cat_where *where) {
   int64_t nblocks = dec->chunk->head.checksums == NULL ? 0 : dec->g->nblocks;
   for (int64_t number = 0; number < nblocks; number++) {
     const uint8_t *bytes;
     int32_t size;
-    int error = cat_find_stored_block(dec, number, &bytes, &size);
+    wanted_block wanted = {number, 0, 0};
+    int error = cat_find_stored_block(dec, own, &wanted, &bytes, &size, where);
     if (error) {
       where->block = number;
       return error;
@@ -75,7 +76,7 @@ static int check_blocks(const decoder *dec, cat_where *where) {
 
 int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_where *where) {
   const chunk_head *head = &dec->chunk->head;
-  int error = check_blocks(dec, where);
+  int error = check_blocks(dec, own, where);
   if (!error) {
     error = cat_prepare_scratch(dec, own);
   }

@@ -1,13 +1,14 @@
 #include "decode.h"
 #include "threads.h"
 
-/* Read the head of the chunk, which the first piece holds. */
-static int read_head(const decoder *dec, const cat_piece *first, chunk_head *head) {
-  int error = cat_check_format(first->data);
+/* Check the head of the chunk, which its first bytes hold. */
+static int check_head(const decoder *dec, known_chunk *chunk) {
+  chunk_head *head = &chunk->head;
+  int error = cat_check_format(chunk->bytes);
   if (error) {
     return error;
   }
-  int64_t need = cat_read_head(dec->grid, dec->g, first->data, first->size, head);
+  int64_t need = cat_read_head(dec->grid, dec->g, chunk->bytes, chunk->size, head);
   if (need < 0) {
     return (int)need;
   }
@@ -15,31 +16,48 @@ static int read_head(const decoder *dec, const cat_piece *first, chunk_head *hea
     if ((error = cat_check_codecs(dec->g, head->header))) {
       return error;
     }
-    if (need > first->size) {
+    if (need > chunk->size) {
       return head->kind == CHUNK_AT_ONCE ? CAT_ERROR_MISSING : CAT_ERROR_TRUNCATED;
     }
   }
   return cat_check_head(dec->grid, head);
 }
 
+static int is_known(const known_chunk *chunk, const cat_part *part) {
+  const cat_place *place = part->place;
+  if (place == NULL) {
+    return chunk->read == NULL && chunk->bytes == part->pieces->data &&
+           chunk->size == part->pieces->size;
+  }
+  return chunk->read != NULL && chunk->place.path == place->path &&
+         chunk->place.descriptor == place->descriptor && chunk->place.start == place->start;
+}
+
 /* Know the chunk that a part is of. */
-static int know_chunk(const decoder *dec, scratch *own) {
-  const cat_piece *first = dec->part->pieces;
+static int know_chunk(const decoder *dec, scratch *own, cat_where *where) {
+  const cat_part *part = dec->part;
   known_chunk *chunk = &own->chunk;
-  if (dec->part->npieces < 1 || first->start != 0 || first->size < HEADER) {
+  if (part->place == NULL && (part->npieces < 1 || part->pieces->start != 0 ||
+                              part->pieces->size < HEADER)) {
     return CAT_ERROR_TRUNCATED;
   }
-  if (chunk->bytes == first->data && chunk->size == first->size) {
+  if (is_known(chunk, part)) {
     return 0;
   }
   cat_forget_chunk(own);
   const chunk_head *head = &chunk->head;
-  int error = read_head(dec, first, &chunk->head);
+  int error = 0;
+  if (part->place != NULL) {
+    error = cat_read_chunk_head(dec, chunk, where);
+  } else {
+    chunk->bytes = part->pieces->data;
+    chunk->size = part->pieces->size;
+  }
+  error = error ? error : check_head(dec, chunk);
   if (error) {
+    cat_forget_chunk(own);
     return error;
   }
-  chunk->bytes = first->data;
-  chunk->size = first->size;
   chunk->simple = head->kind == CHUNK_OF_BLOCKS &&
                   cat_find_streams(head->header, dec->g->itemsize, &chunk->layout);
   /* What is checked goes on to where the next block begins. */
@@ -64,7 +82,7 @@ static int decode_slab(void *state, void *own, int64_t number, cat_where *where)
   int error = from_memory ? 0 : cat_prepare_scratch(dec, own);
   int64_t stop = (number + 1) * dec->slab;
   for (int64_t b = number * dec->slab; !error && b < stop && b < dec->cut.n; b++) {
-    error = cat_decode_block(dec, own, b, where);
+    error = cat_decode_block(dec, own, b, stop < dec->cut.n ? stop : dec->cut.n, where);
   }
   return error;
 }
@@ -91,7 +109,7 @@ int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *par
   if (error || cat_is_empty(&part->box, g->ndim)) {
     return error;
   }
-  error = know_chunk(&dec, own);
+  error = know_chunk(&dec, own, where);
   if (error) {
     return error;
   }

@@ -71,7 +71,7 @@ int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, con
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
                    int nthreads, cat_where *where) {
   encoder enc = {.grid = grid, .compression = compression, .dest = dest};
-  *where = (cat_where){-1, -1};
+  *where = (cat_where){-1, -1, 0};
   int error = cat_check_compression(grid, compression, destsize, &enc.g);
   for (int d = 0; !error && d < enc.g.ndim; d++) {
     if (extent[d] < 0 || extent[d] > grid->chunk[d]) {

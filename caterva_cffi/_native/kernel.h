@@ -33,6 +33,8 @@ enum {
   CAT_ERROR_INTERRUPTED = -1012, /* a signal wants the calling thread back */
   CAT_ERROR_CHECKSUM = -1013,    /* bytes that have another checksum than they had */
   CAT_ERROR_UNCHECKED = -1014,   /* a chunk without the checksums that the array's chunks have */
+  CAT_ERROR_FILE = -1015,        /* a file cannot be read; the system says why */
+  CAT_ERROR_END = -1016,         /* a file ends before the chunk in it does */
 };
 
 /* An array's shape and its partition, and whether its blocks have checksums. Chunks with checksums are
@@ -60,12 +62,22 @@ typedef struct {
   int64_t step[CAT_MAX_DIM];
 } cat_box;
 
+/* Where a chunk lies in a file: it begins at `start`, and its end is not behind `stop`. The file is open
+ * already, unless there is a path: then the call opens and closes it, and it may end before `stop`. */
+typedef struct {
+  const char *path; /* or NULL */
+  int descriptor;
+  int64_t start;
+  int64_t stop;
+} cat_place;
+
 /* A box of one chunk, the bytes it needs, and where it goes: item k to sum(k[i] * strides[i]) from
- * `dest`. The pieces are sorted by start and do not overlap; the first starts at 0 and holds header,
- * block offsets, dictionary and checksums. */
+ * `dest`. The bytes are in a file if there is a place, and otherwise in pieces. These are sorted by start
+ * and do not overlap; the first starts at 0 and holds header, block offsets, dictionary and checksums. */
 typedef struct {
   const cat_piece *pieces;
   int64_t npieces;
+  const cat_place *place; /* or NULL */
   cat_box box;
   uint8_t *dest;
   int64_t strides[CAT_MAX_DIM];
@@ -82,10 +94,11 @@ typedef struct {
 } cat_compression;
 
 /* Where an error is: the number of the chunk (or of the part, in cat_decode) and of the block in
- * it; -1 where it concerns all of them. */
+ * it; -1 where it concerns all of them. And what the system says of a file, or 0. */
 typedef struct {
   int64_t chunk;
   int64_t block;
+  int system;
 } cat_where;
 
 /* How many threads all calls share that do not name a number, themselves included. */

@@ -41,7 +41,7 @@ static int find_value(const decoder *dec, uint8_t *made, repeated *value) {
   }
   *value = (repeated){made, (size_t)itemsize, 0};
   if (special == BLOSC2_SPECIAL_VALUE) {
-    const uint8_t *chunk = cat_find_bytes(dec->part, 0, head->cbytes);
+    const uint8_t *chunk = cat_find_bytes(dec, 0, head->cbytes);
     value->item = chunk == NULL ? NULL : chunk + HEADER;
     return chunk == NULL ? CAT_ERROR_MISSING : 0;
   }

@@ -92,7 +92,7 @@ static int64_t count_wanted(const geometry *g, const cat_box *boxes, int64_t nbo
 int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const cat_box *boxes,
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where) {
-  *where = (cat_where){-1, -1};
+  *where = (cat_where){-1, -1, 0};
   geometry g;
   int error = cat_find_geometry(grid, &g);
   int64_t wanted = error ? error : count_wanted(&g, boxes, nboxes);

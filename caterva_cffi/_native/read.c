@@ -37,7 +37,7 @@ static int fetch_part(const cutting *cut, int64_t place, blosc2_schunk *schunk, 
 
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
              const int64_t *strides, int nthreads, cat_where *where) {
-  *where = (cat_where){-1, -1};
+  *where = (cat_where){-1, -1, 0};
   if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM) {
     return CAT_ERROR_GEOMETRY;
   }

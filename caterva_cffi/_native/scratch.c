@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "decode.h"
+#include "files.h"
 
 /* Whether a codec or filter of a chunk may be a plugin, which asks the context about the array. */
 static int uses_plugins(const uint8_t *header) {
@@ -60,8 +61,13 @@ int cat_prepare_scratch(const decoder *dec, scratch *own) {
 void cat_forget_chunk(scratch *own) {
   cat_free_offsets(&own->chunk.head.offsets);
   free(own->chunk.whole);
+  free(own->chunk.read);
+  if (own->chunk.place.path != NULL) {
+    cat_close_file(own->chunk.descriptor);
+  }
   own->chunk = (known_chunk){0};
   own->mini = 0; /* it begins as the chunk did */
+  own->run_start = own->run_stop = 0;
 }
 
 void cat_free_scratch(void *given) {

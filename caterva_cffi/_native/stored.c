@@ -1,7 +1,17 @@
+/* Where the stored bytes of a chunk come from: pieces in memory, or a file. */
+#include <stdlib.h>
+
 #include "checksums.h"
 #include "decode.h"
+#include "files.h"
 
-const uint8_t *cat_find_bytes(const cat_part *part, int64_t start, int64_t stop) {
+enum {
+  GAP = 16 * 1024,        /* bytes between two blocks that are rather read than left out */
+  RUN_BYTES = 256 * 1024, /* of blocks that are read at once: they stay in a core's cache */
+  FIRST_BYTES = 16 * 1024, /* of a chunk that are read at first, if its head takes no more */
+};
+
+static const uint8_t *find_piece(const cat_part *part, int64_t start, int64_t stop) {
   int64_t low = 0, high = part->npieces;
   while (low < high) {
     int64_t middle = low + (high - low) / 2;
@@ -18,6 +28,122 @@ const uint8_t *cat_find_bytes(const cat_part *part, int64_t start, int64_t stop)
   return stop - piece->start <= piece->size ? piece->data + (start - piece->start) : NULL;
 }
 
+const uint8_t *cat_find_bytes(const decoder *dec, int64_t start, int64_t stop) {
+  const known_chunk *chunk = dec->chunk;
+  if (stop <= chunk->size) {
+    return chunk->bytes + start;
+  }
+  return dec->part->place == NULL ? find_piece(dec->part, start, stop) : NULL;
+}
+
+/* --- files -------------------------------------------------------------------------------------- */
+
+static int read_exactly(const known_chunk *chunk, int64_t start, int64_t stop, uint8_t *dest,
+                        cat_where *where) {
+  int64_t count = cat_read_file(chunk->descriptor, chunk->place.start + start, dest, stop - start);
+  if (count < 0) {
+    where->system = (int)-count;
+    return CAT_ERROR_FILE;
+  }
+  return count == stop - start ? 0 : CAT_ERROR_END;
+}
+
+/* Read the first bytes of a chunk up to another one; what was read before stays. */
+static int read_on(known_chunk *chunk, int64_t stop, cat_where *where) {
+  uint8_t *grown = realloc(chunk->read, (size_t)stop);
+  if (grown == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  chunk->bytes = chunk->read = grown;
+  int error = read_exactly(chunk, chunk->size, stop, grown + chunk->size, where);
+  chunk->size = error ? chunk->size : stop;
+  return error;
+}
+
+int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where) {
+  const geometry *g = dec->g;
+  chunk->place = *dec->part->place;
+  chunk->descriptor = chunk->place.descriptor;
+  if (chunk->place.path != NULL) {
+    int opened = cat_open_file(chunk->place.path);
+    if (opened < 0) {
+      where->system = -opened;
+      chunk->place.path = NULL; /* nothing is to be closed */
+      return CAT_ERROR_FILE;
+    }
+    chunk->descriptor = opened;
+  }
+  int64_t size = chunk->place.stop, most = size;
+  if (chunk->place.path != NULL && (size = cat_measure_file(chunk->descriptor)) < 0) {
+    where->system = (int)-size;
+    return CAT_ERROR_FILE;
+  }
+  most = (size < most ? size : most) - chunk->place.start;
+  if (most < HEADER) {
+    return CAT_ERROR_END;
+  }
+  int64_t need = HEADER + OFFSET * g->nblocks;
+  need += dec->grid->checksums ? cat_checksums_size(g->nblocks) : 0;
+  need = need < FIRST_BYTES ? FIRST_BYTES : need;
+  need = need < most ? need : most;
+  do {
+    if (need > most) {
+      return size < chunk->place.stop ? CAT_ERROR_END : CAT_ERROR_TRUNCATED;
+    }
+    int error = read_on(chunk, need, where);
+    if (error) {
+      return error;
+    }
+    need = cat_read_head(dec->grid, g, chunk->bytes, chunk->size, &chunk->head);
+  } while (need > chunk->size);
+  if (need >= 0 && chunk->head.cbytes > most) {
+    return size < chunk->place.stop ? CAT_ERROR_END : CAT_ERROR_TRUNCATED;
+  }
+  return need < 0 ? (int)need : 0;
+}
+
+static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_t *end) {
+  const chunk_head *head = &dec->chunk->head;
+  if (head->kind != CHUNK_STORED) {
+    return cat_find_stored(&head->offsets, number, start, end);
+  }
+  *start = (int32_t)(HEADER + number * dec->g->blocksize);
+  *end = *start + dec->g->blocksize;
+  return 0;
+}
+
+/* Read a block into the scratch, with those behind it in the file that are wanted soon. */
+static int read_run(const decoder *dec, scratch *own, const wanted_block *wanted, int32_t start,
+                    int32_t end, cat_where *where) {
+  int32_t stop = end;
+  for (int64_t place = wanted->place + 1; place < wanted->upto; place++) {
+    cell next;
+    int32_t from, to;
+    cat_find_cell(&dec->cut, place, dec->part->strides, &next);
+    if (find_range(dec, next.number, &from, &to) || from < start || from > stop + GAP ||
+        to - start > RUN_BYTES) {
+      break;
+    }
+    stop = to > stop ? to : stop;
+  }
+  own->run_start = own->run_stop = 0;
+  if (own->space == NULL && (own->space = cat_take_workspace()) == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  uint8_t *stored = cat_reserve_stored(own->space, stop - start);
+  if (stored == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  int error = read_exactly(dec->chunk, start, stop, stored, where);
+  if (!error) {
+    own->run_start = start;
+    own->run_stop = stop;
+  }
+  return error;
+}
+
+/* --- blocks ------------------------------------------------------------------------------------- */
+
 /* Find a block that lies in one piece with all others. Its streams say how long they are. */
 static int find_at_hand(const chunk_head *head, int64_t number, const uint8_t **bytes,
                         int32_t *size) {
@@ -30,27 +156,30 @@ static int find_at_hand(const chunk_head *head, int64_t number, const uint8_t **
   return 0;
 }
 
-int cat_find_stored_block(const decoder *dec, int64_t number, const uint8_t **bytes,
-                          int32_t *size) {
+int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *wanted,
+                          const uint8_t **bytes, int32_t *size, cat_where *where) {
   const chunk_head *head = &dec->chunk->head;
   if (dec->chunk->at_hand) {
-    return find_at_hand(head, number, bytes, size);
+    return find_at_hand(head, wanted->number, bytes, size);
   }
   int32_t start, end;
-  if (head->kind == CHUNK_STORED) {
-    start = (int32_t)(HEADER + number * dec->g->blocksize);
-    end = start + dec->g->blocksize;
-  } else {
-    int error = cat_find_stored(&head->offsets, number, &start, &end);
-    if (error) {
+  int error = find_range(dec, wanted->number, &start, &end);
+  if (error) {
+    return error;
+  }
+  *bytes = cat_find_bytes(dec, start, end);
+  *size = end - start;
+  if (*bytes == NULL && dec->part->place != NULL) {
+    if ((start < own->run_start || end > own->run_stop) &&
+        (error = read_run(dec, own, wanted, start, end, where))) {
       return error;
     }
+    *bytes = own->space->stored + (start - own->run_start);
   }
-  *bytes = cat_find_bytes(dec->part, start, end);
-  *size = end - start;
   if (*bytes == NULL) {
     return CAT_ERROR_MISSING;
   }
+  int64_t number = wanted->number;
   int intact = head->checksums == NULL || cat_is_intact(head->checksums, number, *bytes, *size);
   return intact ? 0 : CAT_ERROR_CHECKSUM;
 }

@@ -183,7 +183,7 @@ static void run_beside(crew *all, void *own) {
     if (number >= all->n) {
       break;
     }
-    cat_where where = {-1, -1};
+    cat_where where = {-1, -1, 0};
     int error = all->kind->task(all->state, own, number, &where);
     if (!error && is_interrupted(&next_look)) {
       error = CAT_ERROR_INTERRUPTED;
@@ -231,7 +231,7 @@ static int run_together(const cat_work *kind, void *state, int64_t n, int nthrea
   }
   int error = take_part(&all, own);
   if (error) {
-    fail(&all, -1, error, &(cat_where){-1, -1});
+    fail(&all, -1, error, &(cat_where){-1, -1, 0});
   }
   for (int i = 0; i < started; i++) {
     join(threads[i]);

@@ -57,7 +57,7 @@ static int check_update(const updater *u, int64_t cbytes) {
 }
 
 int cat_init_updater(updater *u, int64_t cbytes, int64_t destsize, cat_where *where) {
-  *where = (cat_where){-1, -1};
+  *where = (cat_where){-1, -1, 0};
   int error = cat_check_compression(u->grid, u->compression, destsize, &u->g);
   if (!error) {
     error = check_update(u, cbytes);

@@ -35,6 +35,7 @@ static slot kept[SLOTS];
 static void free_workspace(workspace *own) {
   ZSTD_freeDCtx(own->zstd);
   free(own->memory);
+  free(own->stored);
   free(own);
 }
 
@@ -52,7 +53,7 @@ void cat_give_workspace(workspace *given) {
   if (given == NULL) {
     return;
   }
-  if (given->size <= KEPT_BYTES) {
+  if (given->size <= KEPT_BYTES && given->stored_size <= KEPT_BYTES) {
     for (int i = 0; i < SLOTS; i++) {
       if ((given = EXCHANGE(&kept[i], given)) == NULL) {
         return;
@@ -62,11 +63,19 @@ void cat_give_workspace(workspace *given) {
   free_workspace(given);
 }
 
-uint8_t *cat_reserve(workspace *own, int64_t size) {
-  if (own->memory == NULL || size > own->size) {
-    free(own->memory);
-    own->memory = malloc((size_t)size);
-    own->size = own->memory == NULL ? 0 : size;
+static uint8_t *grow(uint8_t **memory, int64_t *size, int64_t wanted) {
+  if (*memory == NULL || wanted > *size) {
+    free(*memory);
+    *memory = malloc((size_t)wanted);
+    *size = *memory == NULL ? 0 : wanted;
   }
-  return own->memory;
+  return *memory;
+}
+
+uint8_t *cat_reserve(workspace *own, int64_t size) {
+  return grow(&own->memory, &own->size, size);
+}
+
+uint8_t *cat_reserve_stored(workspace *own, int64_t size) {
+  return grow(&own->stored, &own->stored_size, size);
 }

@@ -11,7 +11,9 @@
 typedef struct {
   uint8_t *memory;
   int64_t size; /* bytes */
-  void *zstd;   /* a ZSTD_DCtx, or NULL */
+  uint8_t *stored; /* what was read of a file */
+  int64_t stored_size;
+  void *zstd; /* a ZSTD_DCtx, or NULL */
 } workspace;
 
 /* Take one that was kept, or a new one; NULL without memory. */
@@ -23,5 +25,8 @@ void cat_give_workspace(workspace *given);
 /* Memory of at least `size` bytes, in which anything may be; NULL where there is none. What was
  * reserved before is gone. */
 uint8_t *cat_reserve(workspace *own, int64_t size);
+
+/* The same for what is read of a file, beside that. */
+uint8_t *cat_reserve_stored(workspace *own, int64_t size);
 
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -15,20 +16,24 @@ from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Box
 
-__all__ = ["Kernel", "Piece", "kernel_of", "special_chunk"]
+__all__ = ["Kernel", "Piece", "Place", "kernel_of", "special_chunk"]
 
 Piece: TypeAlias = tuple[int, int, Any]
 """Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
 
+Place: TypeAlias = tuple[bytes | None, int, int, int]
+"""Where a chunk is in a file: the path of one that is to be opened, with a NUL, or None and the
+descriptor of an open one; where the chunk begins, and which byte it ends before or at."""
+
 _FEW_RANGES = 64
-_CHUNK_HEADER = 32
+_CHUNK_HEADER = lib.BLOSC_EXTENDED_HEADER_LENGTH
 _OFFSET = 4  # bytes, as many as a checksum
 
 
 _PIECE = np.dtype([("start", np.int64), ("size", np.int64), ("data", np.uint64)])
 _SIDES = (np.int64, (lib.CAT_MAX_DIM,))
 _PART = np.dtype([
-    ("pieces", np.uint64), ("npieces", np.int64),
+    ("pieces", np.uint64), ("npieces", np.int64), ("place", np.uint64),
     ("start", *_SIDES), ("count", *_SIDES), ("step", *_SIDES), ("dest", np.uint64),
     ("strides", *_SIDES),
 ])  # fmt: skip
@@ -99,32 +104,47 @@ class Kernel:
         if code < 0:
             check(code, _place(where.chunk, where.block))
 
-    def decode(self, boxes: Sequence[tuple[int, Sequence[Piece], Box, int, Sequence[int]]]) -> None:
+    def decode(
+        self, boxes: Sequence[tuple[int, list[Piece] | Place, Box, int, Sequence[int]]]
+    ) -> None:
         """Decode boxes of chunks, by all threads together.
 
         Parameters
         ----------
-        boxes : sequence of (int, sequence of Piece, Box, int, sequence of int)
+        boxes : sequence of (int, list of Piece or Place, Box, int, sequence of int)
             For each box: which chunk it is of, for the error; the chunk's bytes, whole or in part,
-            header and offsets first; the box, in items of the chunk; the address of its first
-            item's destination; and its strides, as for `read`.
+            header and offsets first, or where they are in a file; the box, in items of the chunk;
+            the address of its first item's destination; and its strides, as for `read`.
 
         Raises
         ------
         FormatError, UnsupportedError
             For damaged chunks and unknown codecs or filters.
+        OSError
+            For a file that cannot be read.
         """
         where = ffi.new("cat_where *")
         parts = ffi.new("cat_part[]", len(boxes))
-        kept = []
-        for part, (_, pieces, box, dest, strides) in zip(parts, boxes, strict=True):
-            given = ffi.new("cat_piece[]", pieces)
-            kept.append(given)
-            part.pieces, part.npieces, part.box = given, len(given), box
-            part.dest, part.strides = ffi.cast("uint8_t *", dest), strides
+        kept: list[Any] = []
+        for part, (_, source, box, dest, strides) in zip(parts, boxes, strict=True):
+            if type(source) is list:
+                part.pieces, part.npieces = given, _ = ffi.new("cat_piece[]", source), len(source)
+                kept.append(given)
+            else:
+                path, *place = source
+                name = ffi.NULL if path is None else ffi.from_buffer("char[]", path)
+                part.place = given = ffi.new("cat_place *", (name, *place))
+                kept += given, name
+            part.box, part.dest, part.strides = box, ffi.cast("uint8_t *", dest), strides
         code = lib.cat_decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
-            check(code, _place(boxes[max(where.chunk, 0)][0], where.block))
+            number, source, *_ = boxes[max(where.chunk, 0)]
+            if code == lib.CAT_ERROR_FILE:
+                name = (
+                    os.fsdecode(source[0][:-1]) if isinstance(source, tuple) and source[0] else None
+                )
+                raise OSError(where.system, os.strerror(where.system), name)
+            check(code, _place(number, where.block))
 
     def decode_many(
         self,

@@ -25,6 +25,8 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_MEMORY: "out of memory",
     lib.CAT_ERROR_DIFFERENT: "the blocks of the chunk cannot stay as they are",
     lib.CAT_ERROR_CHECKSUM: "the checksum is another one: bytes were changed",
+    lib.CAT_ERROR_FILE: "a file cannot be read",
+    lib.CAT_ERROR_END: "its file ends before it does: it is cut off, or was changed meanwhile",
     lib.CAT_ERROR_UNCHECKED: "a chunk without the checksums that the array's chunks have",
     lib.CAT_ERROR_ENVIRONMENT: "refused while a BLOSC_* variable changes blocks, items or DELTA",
 }
@@ -57,6 +59,7 @@ _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
         lib.BLOSC2_ERROR_FILE_TRUNCATE,
         lib.BLOSC2_ERROR_FILE_REMOVE,
         lib.BLOSC2_ERROR_LOCK,
+        lib.CAT_ERROR_FILE,
     ),
     errors.CapacityError: (
         lib.BLOSC2_ERROR_MEMORY_ALLOC,
@@ -82,6 +85,7 @@ _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
         lib.CAT_ERROR_BLOCK,
         lib.CAT_ERROR_CHECKSUM,
         lib.CAT_ERROR_UNCHECKED,
+        lib.CAT_ERROR_END,
     ),
 }
 _CLASS_OF = {code: cls for cls, codes in _CLASSES.items() for code in codes}

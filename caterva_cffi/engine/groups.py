@@ -76,8 +76,8 @@ class Group:
         """Whether a box of a chunk may join those that are there."""
         if not self._cells:
             return True
-        if len(self._cells) >= AT_ONCE:
-            return False
+        if len(self._cells) >= AT_ONCE or self._frame.files is not None:
+            return len(self._cells) < AT_ONCE
         if not self._costs:
             self._count(*self._cells[0][:2])
         return self._cost_with(number, box) <= GROUP_BYTES
@@ -133,14 +133,18 @@ class Group:
         return written + sum(len(data) for parts in self._parts.values() for _, data in parts)
 
     def steps(self) -> Steps[None]:
-        """Read what decoding needs."""
-        self._parts = yield from self._frame.part_steps(self._wanted)
+        """Read what decoding needs, and does not read by itself."""
+        if self._frame.files is None:
+            self._parts = yield from self._frame.part_steps(self._wanted)
 
     def decode(self) -> None:
         """Decode what was read, and forget it; see `Groups`."""
-        given = {number: pieces(parts) for number, parts in self._parts.items()}
+        frame, given = self._frame, {}
+        for number in self._wanted:
+            source = self._parts[number] if frame.files is None else frame.in_file(number)
+            given[number] = pieces(source) if isinstance(source, list) else source
         if self._cells:
-            self._frame.kernel.decode(
+            frame.kernel.decode(
                 [
                     (number, given[number], box, dest, strides)
                     for number, box, dest, strides in self._cells

@@ -56,7 +56,11 @@ class ObjectRead:
     check: Callable[[Layout], None]
 
     def steps(
-        self, key: Hashable, stamp: Hashable | None, size: int | None = None
+        self,
+        key: Hashable,
+        stamp: Hashable | None,
+        size: int | None = None,
+        descriptor: int | None = None,
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         """Read header and offsets first, then the blocks; or all at once, where most is wanted.
 
@@ -69,6 +73,8 @@ class ObjectRead:
             that seems damaged, or a range that cannot be read, makes all be read at once: whatever
             a store makes of ranges, such as of those behind an object's end, and whatever happens
             between two requests, cannot spoil that.
+        descriptor : int, optional
+            Of a local file, from which decoding reads what it needs.
 
         Returns
         -------
@@ -79,9 +85,9 @@ class ObjectRead:
         ------
         FormatError, UnsupportedError
         """
-        if self._share <= self.policy.whole:
+        if descriptor is not None or self._share <= self.policy.whole:
             try:
-                return (yield from self._part_steps(key, stamp, size))
+                return (yield from self._part_steps(key, stamp, size, descriptor))
             except Exception as error:
                 final = isinstance(error, (MissingError, CatervaError))
                 if size is not None or (final and not isinstance(error, FormatError)):
@@ -98,19 +104,18 @@ class ObjectRead:
         return index_arrays.count_blocks(self.usual, self.selection) / max(count, 1)
 
     def _part_steps(
-        self, key: Hashable, stamp: Hashable | None, size: int | None
+        self, key: Hashable, stamp: Hashable | None, size: int | None, descriptor: int | None
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         known = cache.shared.get(key, stamp)
         if known is not None:
             before = known.beginnings.nbytes
             if stamp is not None:
-                items = yield from self._block_steps(known, size)
+                items = yield from self._block_steps(known, size, descriptor)
             else:
                 unsure = dict(known.evidence)
+                steps = self._block_steps(known, size, descriptor, unsure)
                 try:
-                    items = yield from cache.asking_again(
-                        self._block_steps(known, size, unsure), unsure
-                    )
+                    items = yield from cache.asking_again(steps, unsure)
                 except cache.ChangedError:
                     cache.shared.drop(key)
                     known = None
@@ -123,20 +128,25 @@ class ObjectRead:
         seen: dict[Range, bytes] = {}
         layout = yield from cache.recording(layout_steps(first, size), seen)
         known = Known(layout, seen, Beginnings(_BEGINNINGS))
-        items = yield from self._block_steps(known, size)
+        items = yield from self._block_steps(known, size, descriptor)
         cache.shared.put(key, stamp, known)
         return items
 
     def _block_steps(
-        self, known: Known, size: int | None, unsure: dict[Range, bytes] | None = None
+        self,
+        known: Known,
+        size: int | None,
+        descriptor: int | None,
+        unsure: dict[Range, bytes] | None = None,
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         """Read and decode blocks of a frame of which the layout is known."""
         layout = known.layout
         self.check(layout)
         items = memory_pool.empty(self.selection.shape, layout.dtype)
         frame = Frame(
-            layout, kernel_of(layout.grid), self.policy, known.beginnings, unsure, size is None
-        )
+            layout, kernel_of(layout.grid), self.policy, known.beginnings, unsure, size is None,
+            descriptor,
+        )  # fmt: skip
         batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
         yield from read_steps(groups(frame, batches))
         return items

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import mul
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, is_crowd
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.frame import Beginnings, Frame
-from caterva_cffi.planning.layout import CHUNK_FILE, Layout, layout_steps, whole_layout
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Range, run
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
@@ -38,12 +38,6 @@ __all__ = [
     "check_geometry",
     "reader_of",
 ]
-
-_BEGINNINGS = 1 << 20
-"""Bytes of the beginnings of chunks that are kept for each file."""
-
-_MOST_OPEN = 64
-"""Files of a sparse directory that are open at a time."""
 
 
 class Reader(Protocol):
@@ -135,14 +129,14 @@ class DiskReader:
     def __init__(self, stored: Stored, dtype: np.dtype[Any]) -> None:
         self._stored = stored
         self._dtype = dtype
-        self._known: tuple[Version, Layout, Beginnings] | None = None
+        self._known: tuple[Version, Layout] | None = None
 
     def check(self, grid: Grid) -> None:
         """Raise where what is stored now is of another geometry; see `Reader`."""
         stored = self._stored
         if not stored.held:  # otherwise the geometry is changing
             status = stored.status()
-            self._check(self._layout_of(status, None)[0], grid)
+            self._check(self._layout_of(status, None), grid)
             stored.check_unmarked(status)
 
     def _check(self, layout: Layout, grid: Grid) -> None:
@@ -151,9 +145,7 @@ class DiskReader:
             raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
-    def _layout_of(
-        self, status: os.stat_result, descriptor: int | None
-    ) -> tuple[Layout, Beginnings]:
+    def _layout_of(self, status: os.stat_result, descriptor: int | None) -> Layout:
         """Return what is known of the frame, if it is still what it was, or read it anew.
 
         Parameters
@@ -165,10 +157,10 @@ class DiskReader:
         """
         version, known = stamp_of(status), self._known
         if known is not None and version == known[0]:
-            return known[1:]
-        layout, beginnings = self._read_layout(status, descriptor), Beginnings(_BEGINNINGS)
-        self._known = None if version is None else (version, layout, beginnings)
-        return layout, beginnings
+            return known[1]
+        layout = self._read_layout(status, descriptor)
+        self._known = None if version is None else (version, layout)
+        return layout
 
     def _read_layout(self, status: os.stat_result, descriptor: int | None) -> Layout:
         stored = self._stored
@@ -187,23 +179,21 @@ class DiskReader:
 
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array; see `Reader`."""
-        with self._opened(kernel, grid) as (frame, answer):
-            read(groups(frame, batches), answer)
+        with self._opened(kernel, grid) as frame:
+            read(groups(frame, batches), partial(_read_ranges, frame))
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
-        with self._opened(kernel, grid) as (frame, answer):
+        with self._opened(kernel, grid) as frame:
             group = Group(frame)
             group.add(number, box, address(dest), dest.strides, dest)
-            read([group], answer)
+            group.decode()
 
     @contextmanager
-    def _opened(
-        self, kernel: Kernel, grid: Grid
-    ) -> Iterator[tuple[Frame, Callable[[list[Range]], Any]]]:
-        """Give the frame, and what reads ranges of it.
+    def _opened(self, kernel: Kernel, grid: Grid) -> Iterator[Frame]:
+        """Give the frame, of which the file is open.
 
         Raises
         ------
@@ -211,21 +201,22 @@ class DiskReader:
             For what somebody else changed meanwhile: what was read may be of several states.
         """
         stored = self._stored
-        with ExitStack() as stack:
-            answer: Callable[[list[Range]], Any]
-            if stored.sparse:
-                descriptor, status = None, stored.status()
-                answer = stack.enter_context(_ChunkFiles(os.path.dirname(stored.index))).read
-            else:
-                descriptor, status = self._open()
-                stack.callback(os.close, descriptor)
-                answer = partial(read_ranges, descriptor)
-            known = self._known is not None and self._known[0] == version_of(status)
-            # To other files than this one, a change may have written before it writes this.
-            with self._noticing_changes(status, is_stamped=known and not stored.sparse):
-                layout, beginnings = self._layout_of(status, descriptor)
+        if stored.sparse:
+            with self._noticing_changes(status := stored.status(), is_stamped=False):
+                layout = self._layout_of(status, None)
                 self._check(layout, grid)
-                yield Frame(layout, kernel, get_read_policy("local"), beginnings), answer
+                directory = os.path.dirname(stored.index)
+                yield Frame(layout, kernel, get_read_policy("local"), files=directory)
+            return
+        descriptor, status = self._open()
+        try:
+            known = self._known is not None and self._known[0] == version_of(status)
+            with self._noticing_changes(status, is_stamped=known):
+                layout = self._layout_of(status, descriptor)
+                self._check(layout, grid)
+                yield Frame(layout, kernel, get_read_policy("local"), files=descriptor)
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _noticing_changes(self, status: os.stat_result, *, is_stamped: bool) -> Iterator[None]:
@@ -254,41 +245,8 @@ class DiskReader:
         return descriptor, status
 
 
-class _ChunkFiles:
-    """The files of the chunks of a sparse frame, which stay open while it is read.
-
-    Parameters
-    ----------
-    directory : str
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self._open: dict[int, int] = {}
-
-    def __enter__(self) -> _ChunkFiles:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-    def read(self, ranges: list[Range]) -> list[bytes | memoryview]:
-        """Read ranges of a frame, whose addresses are those of `Layout.place`."""
-        return [self._read(*divmod(start, CHUNK_FILE), stop - start) for start, stop in ranges]
-
-    def _read(self, number: int, position: int, size: int) -> bytes | memoryview:
-        path = os.path.join(self._directory, f"{number:08X}.chunk")
-        try:
-            descriptor = self._open.get(number)
-            if descriptor is None:
-                if len(self._open) >= _MOST_OPEN:
-                    os.close(self._open.pop(next(iter(self._open))))
-                descriptor = self._open[number] = open_to_read(path)
-            [data] = read_ranges(descriptor, [(position, position + size)])
-        except OSError as error:
-            raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
-        return data
+def _read_ranges(frame: Frame, ranges: list[Range]) -> list[bytes | memoryview]:
+    return read_ranges(cast("int", frame.files), ranges)
 
 
 def check_geometry(

@@ -22,6 +22,7 @@ from caterva_cffi.format.chunk_header import HEADER, SPECIALS
 from caterva_cffi.geometry.grid import Grid
 
 __all__ = [
+    "chunk_file",
     "encode_offsets",
     "most_bytes_of_offsets",
     "offset_of_special",
@@ -30,6 +31,11 @@ __all__ = [
 ]
 
 _COMPRESSION = Compression(codec=Codec.BLOSCLZ)
+
+
+def chunk_file(offset: int) -> str:
+    """Return the name of a file that holds a chunk of a sparse frame."""
+    return f"{offset:08X}.chunk"
 
 
 def special_of_offset(offset: int) -> int:

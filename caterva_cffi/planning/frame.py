@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, cast
 
-from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.binding.kernel import Kernel, Place
 from caterva_cffi.format.chunk_header import HEADER
-from caterva_cffi.format.offsets import special_of_offset
+from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.chunk import chunk_steps
 from caterva_cffi.planning.layout import Layout
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Part, Range, Steps, exactly, together
 
-__all__ = ["Beginnings", "Frame"]
+__all__ = ["Beginnings", "Files", "Frame"]
 
 _LEAST_COST = 256  # of a chunk of one value, in bytes of a group
+
+
+Files: TypeAlias = int | str
+"""Where the chunks of a frame are that the kernel reads: the descriptor of the frame's file, or the
+directory of a sparse one."""
 
 
 class Beginnings:
@@ -67,6 +74,8 @@ class Frame:
         Gets what is used of the beginnings, where somebody has to look whether it is still so.
     may_change : bool
         Whether the frame may be replaced while it is read; see `chunk_steps`.
+    files : Files, optional
+        Local ones, from which decoding reads what it needs.
     """
 
     layout: Layout
@@ -75,6 +84,23 @@ class Frame:
     beginnings: Beginnings | None = None
     unsure: dict[Range, bytes] | None = None
     may_change: bool = False
+    files: Files | None = None
+
+    def in_file(self, number: int) -> list[Part] | Place:
+        """Return where a chunk is in a local file; the chunk itself, where it is of one value.
+
+        Raises
+        ------
+        FormatError
+        """
+        offset = int(self.layout.offsets[number])
+        if offset < 0:
+            return [(0, self.layout.special_chunk(special_of_offset(offset)))]
+        start, stop = self.layout.place(number)
+        if isinstance(self.files, int):
+            return None, self.files, start, stop
+        path = os.path.join(cast("str", self.files), chunk_file(offset))
+        return os.fsencode(path) + b"\0", -1, 0, stop - start
 
     def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[Part]]]:
         """Read what boxes of chunks need.

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.format.offsets import chunk_file
 from caterva_cffi.storage.marks import locked, mark_of, remove_mark
 from caterva_cffi.storage.url_secrets import without_secrets
 
@@ -130,7 +131,7 @@ def discard(path: str, nchunks: int) -> None:
     except OSError as error:
         if error.errno not in _NO_DESCRIPTOR:
             raise
-        for name in (INDEX_FILE, *(f"{number:08X}.chunk" for number in range(nchunks + 1))):
+        for name in (INDEX_FILE, *(chunk_file(number) for number in range(nchunks + 1))):
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(path, name))
         os.rmdir(path)

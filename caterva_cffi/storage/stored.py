@@ -121,7 +121,8 @@ class Stored:
 
     def unreadable(self, error: OSError) -> StorageError:
         """Return an error of the system as one that names the array."""
-        return StorageError(f"{self.path!r} cannot be read: {error.strerror or error}")
+        path = error.filename or self.path
+        return StorageError(f"{path!r} cannot be read: {error.strerror or error}")
 
     def _mark_of(self, status: os.stat_result) -> str:
         """Return the mark's path, which is looked for once as long as the file is the same."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from caterva_cffi.format.chunk_header import SPECIALS, sizes_of, special_of
 from caterva_cffi.format.frame_header import FrameHeader, set_sizes
-from caterva_cffi.format.offsets import encode_offsets, offset_of_special
+from caterva_cffi.format.offsets import chunk_file, encode_offsets, offset_of_special
 from caterva_cffi.storage.atomic import INDEX_FILE
 
 __all__ = ["frame_of", "write_directory", "write_file_frame"]
@@ -44,7 +44,7 @@ def write_directory(path: str, chunks: Iterable[Any]) -> None:
     """Give a sparse frame without chunks, in a directory, the chunks; see `frame_of`."""
 
     def store(number: int, chunk: Any) -> None:
-        with open(os.path.join(path, f"{number:08X}.chunk"), "wb") as file:
+        with open(os.path.join(path, chunk_file(number)), "wb") as file:
             file.write(chunk)
 
     with open(os.path.join(path, INDEX_FILE), "rb+") as file:

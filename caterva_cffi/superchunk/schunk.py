@@ -29,6 +29,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.format.chunk_header import HEADER, sizes_of
 from caterva_cffi.format.frame_header import HEADER_MIN, check_header_room, check_offsets_chunk
+from caterva_cffi.format.offsets import chunk_file
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.storage.atomic import (
     INDEX_FILE,
@@ -644,7 +645,7 @@ class SChunk:
         ------
         StorageError, FormatError
         """
-        path = os.path.join(stored.place, f"{offset:08X}.chunk")
+        path = os.path.join(stored.place, chunk_file(offset))
         try:
             with open(path, "rb") as file:
                 data = file.read()

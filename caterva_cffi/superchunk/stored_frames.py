@@ -8,6 +8,7 @@ from collections.abc import Callable
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.format.chunk_header import HEADER, is_plain, sizes_of, special_of
 from caterva_cffi.format.frame_header import FrameHeader
+from caterva_cffi.format.offsets import chunk_file
 
 __all__ = ["check_stored"]
 
@@ -41,7 +42,7 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
     if first < 0:
         return
     if header.sparse:
-        name = os.path.join(path, f"{first:08X}.chunk")
+        name = os.path.join(path, chunk_file(first))
         try:
             with open(name, "rb") as file:
                 start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size

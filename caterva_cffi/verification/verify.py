@@ -21,6 +21,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.format.chunk_header import cbytes_of
 from caterva_cffi.format.frame_start import START, length_error
+from caterva_cffi.format.offsets import chunk_file
 from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.steps import run
 from caterva_cffi.storage.atomic import INDEX_FILE
@@ -189,7 +190,7 @@ def _layout(path: str) -> Layout:
 def _chunk_files(path: str) -> dict[int, str]:
     """Return the names of a sparse frame's files by the numbers of chunks."""
     offsets = enumerate(_layout(path).offsets.tolist())
-    return {number: f"{offset:08X}.chunk" for number, offset in offsets if offset >= 0}
+    return {number: chunk_file(offset) for number, offset in offsets if offset >= 0}
 
 
 def _missing_chunks(path: str) -> list[Damage]:

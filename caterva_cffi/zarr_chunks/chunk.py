@@ -149,7 +149,11 @@ class Chunk:
     # --- a part of it -------------------------------------------------------------------------
 
     def read_steps(
-        self, byte_getter: Any, selection: Any, status: os.stat_result | None = None
+        self,
+        byte_getter: Any,
+        selection: Any,
+        status: os.stat_result | None = None,
+        descriptor: int | None = None,
     ) -> Generator[Asked, Any, NDBuffer | None]:
         """Read and decode a selection; None for a chunk that is not stored.
 
@@ -160,6 +164,8 @@ class Chunk:
         selection : tuple
         status : os.stat_result, optional
             Of the file in which the chunk is.
+        descriptor : int, optional
+            Of that file, from which decoding may read.
 
         Raises
         ------
@@ -170,7 +176,7 @@ class Chunk:
         stamp = None if status is None else stamp_of(status)
         try:
             with stores.naming(byte_getter):
-                items = yield from read.steps(stores.identity(byte_getter), stamp, size)
+                items = yield from read.steps(stores.identity(byte_getter), stamp, size, descriptor)
         except MissingError:
             return None
         return self._as_ndbuffer(items)

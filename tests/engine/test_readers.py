@@ -9,7 +9,7 @@ import pytest
 from stored_arrays import each_kind
 
 import caterva_cffi as cat
-from caterva_cffi.engine import readers
+from caterva_cffi.binding.kernel import Kernel
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -22,19 +22,18 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
     cat.asarray(items, chunks=(1000,), blocks=(100,), urlpath=path, contiguous=contiguous)
     reader, writer = cat.open(path, mode="r"), cat.open(path)
     assert reader[1999] == items[1999]
-    fetch = readers.read_ranges
+    decode = Kernel.decode
 
     def change(*arguments):
-        monkeypatch.setattr(readers, "read_ranges", fetch)
-        fetched = fetch(*arguments)
+        monkeypatch.setattr(Kernel, "decode", decode)
+        decode(*arguments)
         if what == "complete":
             writer[...] = 7
         else:
             (path / "changing" if path.is_dir() else tmp_path / "a.changing").touch()
             os.utime(path / "chunks.b2frame" if path.is_dir() else path)
-        return fetched
 
-    monkeypatch.setattr(readers, "read_ranges", change)
+    monkeypatch.setattr(Kernel, "decode", change)
     with pytest.raises(cat.StorageError, match="chang"):
         reader[...]
     if what == "complete":

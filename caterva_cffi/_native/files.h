@@ -1,0 +1,19 @@
+/* Bytes of files, read at positions. */
+#ifndef CATERVA_CFFI_FILES_H
+#define CATERVA_CFFI_FILES_H
+
+#include <stdint.h>
+
+/* Open a file to read it; a path is UTF-8 on Windows, and the system's bytes elsewhere. Returns a
+ * descriptor, or the system's error as a negative number. */
+int cat_open_file(const char *path);
+void cat_close_file(int descriptor);
+
+/* How many bytes a file has, or the system's error as a negative number. */
+int64_t cat_measure_file(int descriptor);
+
+/* Read `size` bytes from a position on. Returns how many there are: fewer only where the file ends. Or
+ * returns the system's error as a negative number. */
+int64_t cat_read_file(int descriptor, int64_t at, uint8_t *dest, int64_t size);
+
+#endif
