@@ -42,13 +42,31 @@ static int may_be_opened(const uint8_t *frame, int64_t size) {
          nbytes / chunk <= MOST_CHUNKS;
 }
 
+static int compare_int64(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* As `FrameHeader.decode_offsets`: whether chunks lie apart; the offsets are sorted then. */
+static int lie_apart(int64_t *offsets, int64_t n, int64_t cbytes) {
+  qsort(offsets, (size_t)n, sizeof *offsets, compare_int64);
+  for (int64_t i = 0; i < n; i++) {
+    if (offsets[i] > cbytes - CHUNK_HEADER ||
+        (i > 0 && offsets[i - 1] >= 0 && offsets[i] - offsets[i - 1] < CHUNK_HEADER)) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
 /* As `check_stored`: whether the first chunk is there, of a frame that may be opened. */
 static int may_be_opened_in_a_file(const uint8_t *frame, int64_t size) {
   if (size < 87 || load_big(frame + 30, 8) <= 0) {
     return 1;
   }
   int64_t header = load_big(frame + 11, 4), chunk = load_big(frame + 58, 4);
-  int64_t at = header + load_big(frame + 39, 8), cbytes = 0, first = -1, ok = 0;
+  int64_t chunks = load_big(frame + 39, 8), at = (int64_t)((uint64_t)header + (uint64_t)chunks);
+  int64_t cbytes = 0, first = -1, ok = 0, apart = 0;
   if (chunk < 1 || load_big(frame + 30, 8) / chunk >= MOST_CHUNKS || at > size - CHUNK_HEADER || header < 87 || at < header) {
     return 0;
   }
@@ -63,6 +81,7 @@ static int may_be_opened_in_a_file(const uint8_t *frame, int64_t size) {
       blosc2_decompress_ctx(context, copied, given, offsets, stored) == stored) {
     first = offsets[0];
     ok = first < 0;
+    apart = lie_apart(offsets, nchunks, chunks);
   }
   if (first >= 0 && first <= size - header - CHUNK_HEADER) {
     const uint8_t *start = frame + header + first;
@@ -76,7 +95,7 @@ static int may_be_opened_in_a_file(const uint8_t *frame, int64_t size) {
   blosc2_free_ctx(context);
   free(copied);
   free(offsets);
-  return (int)ok;
+  return ok && apart;
 }
 
 static int64_t take(const uint8_t **at, const uint8_t *end, int mark, int size) {
