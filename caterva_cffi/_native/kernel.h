@@ -121,7 +121,8 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where);
 
-/* Decode boxes of chunks. Returns 0 or an error code. */
+/* Decode boxes of chunks. What a thread finds out about a chunk it keeps for the next part, if that is
+ * of the same one. Returns 0 or an error code. */
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
                cat_where *where);
 

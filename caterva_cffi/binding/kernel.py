@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -114,7 +115,8 @@ class Kernel:
         boxes : sequence of (int, list of Piece or Place, Box, int, sequence of int)
             For each box: which chunk it is of, for the error; the chunk's bytes, whole or in part,
             header and offsets first, or where they are in a file; the box, in items of the chunk;
-            the address of its first item's destination; and its strides, as for `read`.
+            the address of its first item's destination; and its strides, as for `read`. Boxes of
+            one chunk take less time with the same list of pieces, or place.
 
         Raises
         ------
@@ -123,26 +125,33 @@ class Kernel:
         OSError
             For a file that cannot be read.
         """
+        if len(boxes) > 1:  # what is found out about a chunk serves all that follow
+            boxes = sorted(boxes, key=itemgetter(0))
         where = ffi.new("cat_where *")
         parts = ffi.new("cat_part[]", len(boxes))
+        located: dict[int, Any] = {}
         kept: list[Any] = []
         for part, (_, source, box, dest, strides) in zip(parts, boxes, strict=True):
-            if type(source) is list:
-                part.pieces, part.npieces = given, _ = ffi.new("cat_piece[]", source), len(source)
-                kept.append(given)
-            else:
+            given = located.get(id(source))
+            if given is None and isinstance(source, list):
+                given = ffi.new("cat_piece[]", source)
+            elif given is None:
                 path, *place = source
                 name = ffi.NULL if path is None else ffi.from_buffer("char[]", path)
-                part.place = given = ffi.new("cat_place *", (name, *place))
-                kept += given, name
+                given = ffi.new("cat_place *", (name, *place))
+                kept.append(name)
+            located[id(source)] = given
+            if isinstance(source, list):
+                part.pieces, part.npieces = given, len(source)
+            else:
+                part.place = given
             part.box, part.dest, part.strides = box, ffi.cast("uint8_t *", dest), strides
         code = lib.cat_decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
             number, source, *_ = boxes[max(where.chunk, 0)]
             if code == lib.CAT_ERROR_FILE:
-                name = (
-                    os.fsdecode(source[0][:-1]) if isinstance(source, tuple) and source[0] else None
-                )
+                path = source[0] if isinstance(source, tuple) else None
+                name = None if path is None else os.fsdecode(path[:-1])
                 raise OSError(where.system, os.strerror(where.system), name)
             check(code, _place(number, where.block))
 

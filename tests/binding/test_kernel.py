@@ -452,6 +452,19 @@ def test_boxes_of_one_call_go_to_layouts_of_their_own():
         assert (out == SMOOTH[:, first : first + 10 : 2]).all()
 
 
+def test_an_error_names_the_chunk_whose_box_it_is():
+    chunk = Chunk(*GEOMETRY)
+    encoded = ffi.from_buffer("uint8_t[]", chunk.encode(SMOOTH))
+    out = np.zeros((40, 24), SMOOTH.dtype)
+    box = ((0, 0), out.shape, (1, 1))
+    boxes = [
+        (number, [(0, size, encoded)], box, address(out), out.strides)
+        for number, size in ((7, len(encoded)), (3, len(encoded) - 1), (5, len(encoded)))
+    ]
+    with pytest.raises(cat.FormatError, match="chunk 3, block 8"):
+        chunk.kernel.decode(boxes)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
 def test_a_handler_ends_a_call_of_many_boxes():
     """Each of one block, by one thread: in between it asks whether a signal has come."""
