@@ -79,6 +79,7 @@ def test_servers(served):
         cat.open(where, storage_options=options)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_connects_anew(served):
     where, options, *_ = served
     array = cat.open(where, storage_options=options)
