@@ -3,12 +3,14 @@
 
     python3 run.py demo [DATASET]    the comparison on real data (--help: its options)
     python3 run.py test [OPTIONS]    the tests, with pytest's options
+    python3 run.py test --python 3.14 [--core] [OPTIONS]   on another interpreter
     python3 run.py lowest [OPTIONS]  tests with the lowest versions that are supported
     python3 run.py peers [NAME ...]  tests of zarr and others with our codecs (--fast, --help)
     python3 run.py lint              ruff, mypy and import-linter
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
     python3 run.py which 3.13        where that interpreter is
+    python3 run.py interpreter 3.14  Debian's newest, in a folder of its own (docs/development.md)
 
 It needs Python 3.11 or later, a C compiler and a network. Environments go to .venv-*, the wheel to
 build/wheels: the next run starts at once, and rebuilds only when the sources have changed.
@@ -40,6 +42,7 @@ COMMANDS = {
     "lint": commands.lint,
     "wheel": commands.wheel,
     "which": commands.which,
+    "interpreter": commands.interpreter,
 }
 
 

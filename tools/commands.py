@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tools.debian import NGINX, QEMU, make_program
-from tools.environments import find_python, make_environment, only_one, version
+from tools.environments import UNSTABLE, find_python, make_environment, only_one, version
+from tools.interpreters import make_interpreter
 from tools.processes import ROOT, Failure, run
 from tools.wheel_making import PORTABLE, make_portable_wheel, make_wheel, make_wheel_tools
 
@@ -77,7 +78,11 @@ def make_test_environment() -> tuple[Path, Path]:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the tests."""
+    """Run the tests, on another interpreter if one is named, and the core's alone if asked to."""
+    if arguments[:1] == ["--python"]:
+        return test_on(arguments[1:])
+    if arguments[:1] == ["--core"]:
+        return test_core(arguments[1:])
     with only_one():
         python, wheel = make_test_environment()
         variables = make_peers(wheel) | make_program(NGINX)
@@ -87,6 +92,28 @@ def test(arguments: list[str]) -> int:
             variables |= make_program(QEMU)
     os.chdir(ROOT)
     return run([python, "-m", "pytest", *arguments], variables)
+
+
+def test_on(arguments: list[str]) -> int:
+    """Run the tests on an interpreter, which a version or a path names."""
+    if not arguments:
+        raise Failure("--python needs a version or a path, such as --python 3.14.")
+    wanted, *rest = arguments
+    python = wanted if version(wanted) else known_python(wanted)
+    with only_one():
+        make_portable_wheel()  # by the interpreter that has a compiler's headers
+        make_wheel_tools()
+    return run([python, ROOT / "run.py", "test", *rest], {})
+
+
+def test_core(arguments: list[str]) -> int:
+    """Run the tests of what needs no other package, for interpreters that these lack wheels for."""
+    with only_one():
+        wheel = make_portable_wheel()
+        name = f"core-{version(sys.executable)}"
+        python = make_environment(name, sys.executable, ("wheel-test",), wheel)
+    os.chdir(ROOT)
+    return run([python, "-m", "pytest", "@wheels/tests.txt", *arguments], {})
 
 
 def lowest(arguments: list[str]) -> int:
@@ -135,9 +162,24 @@ def wheel(arguments: list[str]) -> int:
 def which(arguments: list[str]) -> int:
     """Print where an interpreter is, for scripts that run the tests on several."""
     (wanted,) = arguments or [version(sys.executable)]
+    print(known_python(wanted))
+    return 0
+
+
+def known_python(wanted: str) -> str:
+    """Find an interpreter, or say where it was looked for."""
     python = find_python(wanted)
     if not python:
         variable = "PYTHON" + wanted.replace(".", "")
-        raise Failure(f"no Python {wanted}: not in ${variable}, on PATH or among pyenv's.")
-    print(python)
+        raise Failure(
+            f"no Python {wanted}: not in ${variable}, on PATH, among pyenv's or in {UNSTABLE}."
+        )
+    return python
+
+
+def interpreter(arguments: list[str]) -> int:
+    """Get interpreters that are newer than this system, and print where they are."""
+    with only_one():
+        for wanted in arguments or ["3.14"]:
+            print(make_interpreter(wanted))
     return 0

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from tools.processes import ROOT, Failure, call, step
 
+UNSTABLE = ROOT / "build" / "debian-unstable"
+"""Where `run.py interpreter` puts Debian's newest interpreters."""
+
 
 @contextlib.contextmanager
 def only_one() -> Iterator[None]:
@@ -56,11 +59,12 @@ def version(python: str) -> str:
 
 
 def find_python(wanted: str) -> str | None:
-    """Look for an interpreter in $PYTHON3xx, on PATH, and among pyenv's."""
+    """Look for an interpreter in $PYTHON3xx, on PATH, among pyenv's, and in Debian's folder."""
     variable = "PYTHON" + wanted.replace(".", "")
     candidates = [os.environ.get(variable), sys.executable, f"python{wanted}"]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates += sorted(map(str, pyenv.glob(f"versions/{wanted}.*/bin/python")), reverse=True)
+    candidates.append(str(UNSTABLE / "usr/local/bin" / f"python{wanted}"))
     return next((python for python in candidates if python and version(python) == wanted), None)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -13,7 +15,7 @@ from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tools import commands, debian, environments, processes, wheel_making
+from tools import commands, debian, environments, interpreters, processes, wheel_making
 
 spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
 run = importlib.util.module_from_spec(spec)
@@ -100,6 +102,7 @@ def test_changed_sources_change_the_digest():
 
 def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch):
     monkeypatch.setattr(wheel_making, "WHEELS", tmp_path)
+    monkeypatch.setattr(wheel_making, "check_build_tools", list)
     built = []
 
     def build(directory):
@@ -134,6 +137,57 @@ def test_interpreters_are_found(monkeypatch, capfd):
     output = capfd.readouterr()
     assert output.out == f"{sys.executable}\n"
     assert output.err.startswith("run.py: no Python 3.99: not in $PYTHON399")
+
+
+@pytest.fixture
+def no_lock(monkeypatch):
+    """Let tests run beside run.py."""
+    monkeypatch.setattr(commands, "only_one", contextlib.nullcontext)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["3.99"], "no Python 3.99: not in $PYTHON399"), ([], "--python needs a version or a path")],
+)
+def test_tests_on_another_interpreter(arguments, message, no_lock, monkeypatch, capsys):
+    started = []
+    for name in ("make_portable_wheel", "make_wheel_tools"):
+        monkeypatch.setattr(commands, name, list)
+    monkeypatch.setattr(commands, "run", lambda command, _: started.append(command) or 0)
+    assert run.main(["test", "--python", *arguments]) == 1
+    assert message in capsys.readouterr().err
+    for given in (sys.executable, environments.version(sys.executable)):
+        assert run.main(["test", "--python", given, "-x"]) == 0
+    last = [ROOT / "run.py", "test", "-x"]
+    assert [command[1:] for command in started] == [last, last]
+    assert environments.version(started[1][0]) == environments.version(sys.executable)
+
+
+def test_interpreters_need_debian_and_root(no_lock, monkeypatch, capsys):
+    monkeypatch.setattr(interpreters.shutil, "which", lambda name: None)
+    assert run.main(["interpreter", "3.99"]) == 1
+    assert "by root, on Debian" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell starts it")
+def test_the_starter_of_an_interpreter(tmp_path, monkeypatch):
+    """It is run by a loader of the folder, here a script that shows its arguments."""
+    folder = tmp_path / "a folder"
+    files = ("usr/lib64/ld-linux-x", "usr/lib/x/libc.so.6", "usr/lib/python3.99/_sysconfigdata.py")
+    for name in files:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    (folder / files[0]).write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (folder / files[0]).chmod(0o755)
+    (folder / files[2]).write_text("{'WHEEL_PKG_DIR': '/usr/share/python-wheels/'}")
+    monkeypatch.setattr(interpreters, "UNSTABLE", folder)
+    starter, python = tmp_path / "python3.99", folder / "usr/bin/python3.99"
+    interpreters.write_starter(starter, python)
+    shown = subprocess.check_output([starter, "-c", "a b"], text=True).splitlines()
+    libraries = str(folder / "usr/lib/x")
+    expected = ["--argv0", str(starter), "--library-path", libraries, str(python), "-c", "a b"]
+    assert shown == expected
+    assert f"'{folder}/usr/share/python-wheels/'" in (folder / files[2]).read_text()
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["nonsense"], 2), (["--help"], 0)])
