@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections import Counter
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ import zarr
 from golden_frames import FRAMES
 from hypothesis import given
 from hypothesis import strategies as st
+from system_reads import counted_by_the_system, system_reads
 from zarr.codecs import BytesCodec
 from zarr.storage import LocalStore, MemoryStore
 from zarr_arrays import (
@@ -34,7 +33,6 @@ from zarr_stores import (
     Asynchronous,
     RecordedLocal,
     RecordedMemory,
-    Request,
     _empty_cache,  # noqa: F401 -- each test begins with an empty one
     empty_cache,
     reading,
@@ -46,31 +44,6 @@ from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.zarr import CatervaCodec
 
 KIB = 1024
-
-
-@contextmanager
-def recorded_files():
-    """Record each read of a file's range: its inode, the range, and the bytes that came."""
-    requests, pread, preadv = [], os.pread, os.preadv
-
-    def record(descriptor, asked, position, came):
-        inode = os.fstat(descriptor).st_ino
-        requests.append(Request(inode, (position, position + asked), came))
-
-    def reading(descriptor, size, position):
-        data = pread(descriptor, size, position)
-        record(descriptor, size, position, len(data))
-        return data
-
-    def reading_into(descriptor, buffers, position):
-        count = preadv(descriptor, buffers, position)
-        record(descriptor, sum(map(len, buffers)), position, count)
-        return count
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "pread", reading)
-        patch.setattr(os, "preadv", reading_into)
-        yield requests
 
 
 # --- how much is asked for -------------------------------------------------------------------
@@ -116,35 +89,29 @@ def cubes(tile, tmp_path_factory):
     }
 
 
-@pytest.fixture(params=["file", "local", "memory", "asynchronous"])
+@pytest.fixture(params=["local", "memory", "asynchronous"])
 def fetched(request, cubes):
     """Return a function that reads a selection, and gives for each touched chunk the number of
     requests, the bytes fetched, and the object."""
     store = cubes[request.param]
     # Opened anew, so that each of Zarr's pipelines is met.
     z = zarr.open_array(store, mode="r+")
-    stored = cubes["memory"]._store_dict
-    frames = {key: value.as_numpy_array() for key, value in stored.items() if key[0] == "c"}
-    if request.param == "file":
-        inodes = {(store.root / key).stat().st_ino: key for key in frames}
+    frames = {key: value.as_numpy_array() for key, value in stored_chunks(cubes).items()}
 
     def fetch(selection):
-        with recorded_files() as reads:
-            if request.param != "file":
-                store.forget()
-            values = z[selection]
-        if request.param == "file":
-            requests = [read._replace(key=inodes[read.key]) for read in reads if read.size]
-        else:
-            requests = store.requests
-            assert not reads
+        store.forget()
+        values = z[selection]
         counts, sizes = Counter(), Counter()
-        for key, _, size in requests:
+        for key, _, size in store.requests:
             counts[key] += 1
             sizes[key] += size
         return values, {key: (counts[key], sizes[key], frames[key]) for key in counts}
 
     return fetch
+
+
+def stored_chunks(cubes):
+    return {key: value for key, value in cubes["memory"]._store_dict.items() if key[0] == "c"}
 
 
 def compressed(frame, selection):
@@ -193,7 +160,7 @@ def test_scattered_planes_cost_no_more_than_their_chunks(fetched, tile, kind):
         assert compressed(frame, (slice(None), slice(None), 100)) < size <= len(frame)
 
 
-@pytest.mark.parametrize("fetched", ["file", "memory"], indirect=True)
+@pytest.mark.parametrize("fetched", ["memory"], indirect=True)
 def test_everything_is_read_once(fetched, tile):
     values, found = fetched(...)
     for corner in itertools.product((0, CHUNK), repeat=3):
@@ -202,6 +169,38 @@ def test_everything_is_read_once(fetched, tile):
     assert len(found) == 8
     for count, size, frame in found.values():
         assert (count, size) == (1, len(frame))
+
+
+@counted_by_the_system
+@pytest.mark.parametrize(
+    ("selection", "nchunks", "factor"),
+    [
+        (np.s_[100, 100, 100], 1, 1),
+        (np.s_[300:320, 420:440, 100:120], 1, 1),
+        ((100,), 4, 1.25),
+        (np.s_[:, :, 100], 4, 1.5),
+        (..., 8, 1.0001),
+    ],
+    ids=["item", "cube", "plane", "scattered plane", "everything"],
+)
+def test_selections_of_files_cost_their_blocks(cubes, tile, selection, nchunks, factor):
+    z = zarr.open_array(cubes["file"], mode="r")
+    frame = next(iter(stored_chunks(cubes).values())).as_numpy_array()
+    keys = selection if isinstance(selection, tuple) else (selection,)
+    inside = tuple(
+        slice(key.start % CHUNK, key.stop % CHUNK)
+        if isinstance(key, slice) and key.start
+        else key % CHUNK
+        if isinstance(key, int)
+        else slice(None)
+        for key in keys
+    )
+    with system_reads() as reads:
+        values = z[selection]
+    assert np.array_equal(values[HERE[: values.ndim]], tile[inside])
+    [(calls, nbytes)] = reads
+    assert nbytes <= nchunks * (factor * compressed(frame, inside) + 24 * KIB)
+    assert nchunks < calls
 
 
 # --- any geometry, any selection, any policy -------------------------------------------------
