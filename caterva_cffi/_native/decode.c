@@ -1,18 +1,32 @@
 #include "decode.h"
 #include "threads.h"
 
+enum {
+  TASKS = 4,       /* of each thread, so that none waits long for the others */
+  MOST_PARTS = 64, /* of a task */
+};
+
 typedef struct {
   const cat_grid *grid;
   geometry g;
   const cat_part *parts;
+  int64_t nparts;
+  int64_t some; /* parts of a task */
   int nthreads; /* of one part */
 } batch;
 
-static int decode_one(void *state, void *own, int64_t number, cat_where *where) {
+static int decode_some(void *state, void *given, int64_t number, cat_where *where) {
   const batch *all = state;
-  const cat_part *part = &all->parts[number];
-  int error = cat_decode_part(all->grid, &all->g, part, all->nthreads, own, where);
-  where->chunk = error ? number : -1;
+  scratch *own = given;
+  int64_t first = number * all->some, stop = first + all->some;
+  stop = stop < all->nparts ? stop : all->nparts;
+  int error = 0;
+  for (int64_t i = first; !error && i < stop; i++) {
+    own->ahead = &all->parts[i + 1];
+    own->nahead = stop - i - 1;
+    error = cat_decode_part(all->grid, &all->g, &all->parts[i], all->nthreads, own, where);
+    where->chunk = error ? i : -1;
+  }
   return error;
 }
 
@@ -30,8 +44,8 @@ static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t npa
 
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
                cat_where *where) {
-  static const cat_work work = {decode_one, sizeof(scratch), NULL, cat_free_scratch};
-  batch all = {.grid = grid, .parts = parts, .nthreads = nthreads};
+  static const cat_work work = {decode_some, sizeof(scratch), NULL, cat_free_scratch};
+  batch all = {.grid = grid, .parts = parts, .nparts = nparts, .nthreads = nthreads};
   *where = (cat_where){-1, -1, 0};
   int error = cat_find_geometry(grid, &all.g);
   if (error) {
@@ -41,8 +55,11 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
   int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
   int share_parts = nparts >= 2 * most && most > 1 && count_bytes(&all.g, parts, nparts) > SLAB_BYTES;
   all.nthreads = share_parts ? 1 : nthreads;
+  all.some = !share_parts ? MOST_PARTS : nparts / (TASKS * most) + 1;
+  all.some = all.some < MOST_PARTS ? all.some : MOST_PARTS;
+  int64_t tasks = (nparts + all.some - 1) / all.some;
   scratch own = {0};
-  error = cat_run(&work, &all, nparts, share_parts ? nthreads : 1, &own, where);
+  error = cat_run(&work, &all, tasks, share_parts ? nthreads : 1, &own, where);
   cat_free_scratch(&own);
   return error;
 }

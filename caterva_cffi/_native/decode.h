@@ -31,6 +31,8 @@ typedef struct {
   uint8_t *other; /* behind that: one block, not yet unshuffled, or a mini-chunk */
   int64_t mini;   /* bytes for which the mini-chunk has room; 0 before it is begun */
   int64_t run_start, run_stop; /* what of the chunk is in the workspace's stored bytes */
+  const cat_part *ahead;       /* parts that are decoded next */
+  int64_t nahead;
   blosc2_context *context;
   plugin_context *plugin;
 } scratch;

@@ -112,20 +112,54 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
   return 0;
 }
 
-/* Read a block into the scratch, with those behind it in the file that are wanted soon. */
-static int read_run(const decoder *dec, scratch *own, const wanted_block *wanted, int32_t start,
-                    int32_t end, cat_where *where) {
-  int32_t stop = end;
-  for (int64_t place = wanted->place + 1; place < wanted->upto; place++) {
+/* Whether a run of bytes goes on to a block; then it does so. */
+static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *stop) {
+  int32_t from, to;
+  if (find_range(dec, number, &from, &to) || from < start || from > *stop + GAP ||
+      to - start > RUN_BYTES) {
+    return 0;
+  }
+  *stop = to > *stop ? to : *stop;
+  return 1;
+}
+
+/* The same for the blocks of a box. */
+static int extend_all(const decoder *dec, const cutting *cut, int64_t place, int64_t upto,
+                      int32_t start, int32_t *stop) {
+  static const int64_t still[CAT_MAX_DIM] = {0};
+  for (; place < upto; place++) {
     cell next;
-    int32_t from, to;
-    cat_find_cell(&dec->cut, place, dec->part->strides, &next);
-    if (find_range(dec, next.number, &from, &to) || from < start || from > stop + GAP ||
-        to - start > RUN_BYTES) {
+    cat_find_cell(cut, place, still, &next);
+    if (!extend(dec, next.number, start, stop)) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+/* Where the run ends that begins with a block: those that are wanted next are in it, also those of parts
+ * that follow. */
+static int32_t find_run(const decoder *dec, const scratch *own, const wanted_block *wanted,
+                        int32_t start, int32_t stop) {
+  const geometry *g = dec->g;
+  int goes_on = extend_all(dec, &dec->cut, wanted->place + 1, wanted->upto, start, &stop) &&
+                wanted->upto == dec->cut.n;
+  for (int64_t i = 0; goes_on && i < own->nahead; i++) {
+    const cat_part *part = &own->ahead[i];
+    if (part->place != dec->part->place || cat_check_box(&part->box, g->ndim, g->chunk) ||
+        cat_is_empty(&part->box, g->ndim)) {
       break;
     }
-    stop = to > stop ? to : stop;
+    cutting cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
+    goes_on = extend_all(dec, &cut, 0, cut.n, start, &stop);
   }
+  return stop;
+}
+
+/* Read a block into the scratch, with those behind it in the file that are wanted next. */
+static int read_run(const decoder *dec, scratch *own, const wanted_block *wanted, int32_t start,
+                    int32_t end, cat_where *where) {
+  int32_t stop = find_run(dec, own, wanted, start, end);
   own->run_start = own->run_stop = 0;
   if (own->space == NULL && (own->space = cat_take_workspace()) == NULL) {
     return CAT_ERROR_MEMORY;
