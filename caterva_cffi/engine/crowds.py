@@ -70,6 +70,7 @@ class Crowd:
     def __init__(self, frame: Frame, box: Box, dest: npt.NDArray[Any], small: bool) -> None:
         self._frame = frame
         self.dest = dest
+        self.asks = True
         self._rows = _rows(frame.layout.grid, box, dest.strides)
         self._offsets = frame.layout.offsets[self._rows.numbers]
         self._stored = np.flatnonzero(self._offsets >= 0)

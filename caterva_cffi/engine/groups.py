@@ -6,15 +6,15 @@ A group asks for its bytes by steps, then decodes them by one call straight into
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import mul
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address, pointer
 from caterva_cffi.binding.kernel import Piece
-from caterva_cffi.engine.crowds import crowds
+from caterva_cffi.engine.crowds import Crowd, crowds
 from caterva_cffi.geometry.cutting import AT_ONCE, cut, is_crowd
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -29,6 +29,9 @@ GROUP_BYTES = 16 << 20
 
 class Groups(Protocol):
     """A part of a selection: what `groups` yields."""
+
+    asks: bool
+    """Whether there are bytes to be read before; otherwise decoding reads what it needs."""
 
     @property
     def nchunks(self) -> int:
@@ -60,6 +63,7 @@ class Group:
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
+        self.asks = frame.files is None
         self._wanted: dict[int, list[Box]] = {}
         self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
@@ -133,15 +137,14 @@ class Group:
         return written + sum(len(data) for parts in self._parts.values() for _, data in parts)
 
     def steps(self) -> Steps[None]:
-        """Read what decoding needs, and does not read by itself."""
-        if self._frame.files is None:
-            self._parts = yield from self._frame.part_steps(self._wanted)
+        """Read what decoding needs."""
+        self._parts = yield from self._frame.part_steps(self._wanted)
 
     def decode(self) -> None:
         """Decode what was read, and forget it; see `Groups`."""
         frame, given = self._frame, {}
         for number in self._wanted:
-            source = self._parts[number] if frame.files is None else frame.in_file(number)
+            source = self._parts[number] if self.asks else frame.in_file(number)
             given[number] = pieces(source) if isinstance(source, list) else source
         if self._cells:
             frame.kernel.decode(
@@ -174,37 +177,38 @@ def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
     Groups
         To be decoded in this order.
     """
-    grid = frame.layout.grid
     group = Group(frame)
     for batch in batches:
         for box, dest in batch.boxes:
-            if not dest.size:
-                continue
-            if not is_crowd(grid, box):
-                group = yield from _filled(group, frame, cut(grid, box), dest)
-                continue
-            for crowd in crowds(frame, box, dest):
-                if group:
-                    yield group
-                yield crowd
-                group = yield from _filled(Group(frame), frame, crowd.others(), crowd.dest)
+            for crowd, cells, part_of_dest in _cells(frame, box, dest):
+                if crowd is not None:
+                    if group:
+                        yield group
+                        group = Group(frame)
+                    yield crowd
+                first, strides = address(part_of_dest), part_of_dest.strides
+                for number, part, position in cells:
+                    if not group.has_room_for(number, part):
+                        yield group
+                        group = Group(frame)
+                    place = first + sum(map(mul, position, strides))
+                    group.add(number, part, place, strides, part_of_dest)
         if batch.place is not None:
             group.then(batch.place)
     if group:
         yield group
 
 
-def _filled(
-    group: Group,
-    frame: Frame,
-    cells: Iterable[tuple[int, Box, Sequence[int]]],
-    dest: npt.NDArray[Any],
-) -> Generator[Group, None, Group]:
-    """Add boxes of chunks to a group; yield it where it is full, and return the last one."""
-    first, strides = address(dest), dest.strides
-    for number, box, position in cells:
-        if not group.has_room_for(number, box):
-            yield group
-            group = Group(frame)
-        group.add(number, box, first + sum(map(mul, position, strides)), strides, dest)
-    return group
+_Cells: TypeAlias = Iterable[tuple[int, Box, Sequence[int]]]
+
+
+def _cells(
+    frame: Frame, box: Box, dest: npt.NDArray[Any]
+) -> Iterable[tuple[Crowd | None, _Cells, npt.NDArray[Any]]]:
+    """Cut a box at the borders of chunks, with a crowd before them where these are many."""
+    if not dest.size:
+        return ()
+    grid = frame.layout.grid
+    if not is_crowd(grid, box):
+        return ((None, cut(grid, box), dest),)
+    return ((crowd, crowd.others(), crowd.dest) for crowd in crowds(frame, box, dest))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from operator import mul
 from typing import Any, Protocol, cast
@@ -23,12 +22,12 @@ from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, is_crowd
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.frame import Files, Frame
 from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Range, run
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
-from caterva_cffi.storage.stored import Stored, Version, stamp_of, version_of
+from caterva_cffi.storage.stored import Stored, Version, stamp_of
 from caterva_cffi.superchunk.schunk import SChunk
 
 __all__ = [
@@ -179,21 +178,22 @@ class DiskReader:
 
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array; see `Reader`."""
-        with self._opened(kernel, grid) as frame:
-            read(groups(frame, batches), partial(_read_ranges, frame))
+        self._use(kernel, grid, lambda frame: read(groups(frame, batches), _answers(frame)))
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
     ) -> None:
         """Read a box of a chunk; see `Reader`."""
-        with self._opened(kernel, grid) as frame:
+
+        def read_one(frame: Frame) -> None:
             group = Group(frame)
             group.add(number, box, address(dest), dest.strides, dest)
             group.decode()
 
-    @contextmanager
-    def _opened(self, kernel: Kernel, grid: Grid) -> Iterator[Frame]:
-        """Give the frame, of which the file is open.
+        self._use(kernel, grid, read_one)
+
+    def _use(self, kernel: Kernel, grid: Grid, action: Callable[[Frame], None]) -> None:
+        """Do something with the frame, whose file is open meanwhile.
 
         Raises
         ------
@@ -202,33 +202,37 @@ class DiskReader:
         """
         stored = self._stored
         if stored.sparse:
-            with self._noticing_changes(status := stored.status(), is_stamped=False):
-                layout = self._layout_of(status, None)
-                self._check(layout, grid)
-                directory = os.path.dirname(stored.index)
-                yield Frame(layout, kernel, get_read_policy("local"), files=directory)
+            files: Files = os.path.dirname(stored.index)
+            self._use_unchanged(kernel, grid, action, stored.status(), files)
             return
         descriptor, status = self._open()
         try:
-            known = self._known is not None and self._known[0] == version_of(status)
-            with self._noticing_changes(status, is_stamped=known):
-                layout = self._layout_of(status, descriptor)
-                self._check(layout, grid)
-                yield Frame(layout, kernel, get_read_policy("local"), files=descriptor)
+            self._use_unchanged(kernel, grid, action, status, descriptor)
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def _noticing_changes(self, status: os.stat_result, *, is_stamped: bool) -> Iterator[None]:
-        stored = self._stored
+    def _use_unchanged(
+        self,
+        kernel: Kernel,
+        grid: Grid,
+        action: Callable[[Frame], None],
+        status: os.stat_result,
+        files: Files,
+    ) -> None:
+        stored, before = self._stored, self._known
         try:
-            yield
+            layout = self._layout_of(status, files if isinstance(files, int) else None)
+            self._check(layout, grid)
+            action(Frame(layout, kernel, get_read_policy("local"), files=files))
         except (FormatError, StorageError):
             stored.check_unchanged(status)  # which would explain it
             raise
         except OSError as error:
             raise stored.unreadable(error) from error
-        stored.check_unchanged(status, is_stamped=is_stamped)
+        # What is known has a time that no change leaves as it is. But of a sparse array a change
+        # may have written other files than this one so far.
+        known = before is not None and before is self._known
+        stored.check_unchanged(status, is_stamped=known and not stored.sparse)
 
     def _open(self) -> tuple[int, os.stat_result]:
         """Open the file of a contiguous frame; return its descriptor and its status."""
@@ -245,8 +249,8 @@ class DiskReader:
         return descriptor, status
 
 
-def _read_ranges(frame: Frame, ranges: list[Range]) -> list[bytes | memoryview]:
-    return read_ranges(cast("int", frame.files), ranges)
+def _answers(frame: Frame) -> Callable[[list[Range]], list[bytes | memoryview]]:
+    return partial(read_ranges, cast("int", frame.files))
 
 
 def check_geometry(

@@ -33,14 +33,16 @@ def read(parts: Iterable[Groups], answer: Callable[[list[Range]], Any]) -> None:
     FormatError, UnsupportedError
     """
     for part in parts:
-        run(part.steps(), answer)
+        if part.asks:
+            run(part.steps(), answer)
         part.decode()
 
 
 def read_steps(parts: Iterable[Groups]) -> Generator[Asked, Any, None]:
     """Ask for the bytes of each part of a selection, then for the work of decoding it."""
     for part in parts:
-        yield from part.steps()
+        if part.asks:
+            yield from part.steps()
         yield Work(part.nbytes, part.decode)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -19,18 +19,27 @@ __all__ = [
 ]
 
 
-def cut(grid: Grid, box: Box) -> Iterator[tuple[int, Box, tuple[int, ...]]]:
+def cut(grid: Grid, box: Box) -> Iterable[tuple[int, Box, Sequence[int]]]:
     """Cut a box of an array into boxes of its chunks.
 
-    Yields
-    ------
-    number : int
-        Which chunk it is.
-    part : Box
-        In items of the chunk.
-    position : tuple of int
-        Where the part's first item is among those of the box.
+    Returns
+    -------
+    iterable of (int, Box, sequence of int)
+        Which chunk it is; the part of the box, in items of the chunk; and where the part's first
+        item is among those of the box.
     """
+    number, inside = 0, []
+    for start, count, step, chunk, length in zip(*box, grid.chunks, grid.chunk_grid, strict=True):
+        cell = start // chunk if chunk else 0
+        first = start - cell * chunk
+        if count < 1 or first + (count - 1) * step >= chunk:
+            return _cut_at_chunks(grid, box)
+        number = number * length + cell
+        inside.append(first)
+    return (((number, (inside, box[1], box[2]), (0,) * len(inside))),)
+
+
+def _cut_at_chunks(grid: Grid, box: Box) -> Iterator[tuple[int, Box, Sequence[int]]]:
     for places in product(*map(spans, *box, grid.chunks)):
         at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
         yield grid.chunk_number(at), (start, count, box[2]), position

@@ -1,4 +1,4 @@
-"""An item read from Python, and common Python work, each counted by callgrind in a part of its own.
+"""Slices read from Python, and common Python work, each counted by callgrind in a part of its own.
 
 valgrind --tool=callgrind --instr-atstart=no python hot_call.py counting.so
 
@@ -7,8 +7,11 @@ It prints the interpreter's version.
 
 import ctypes
 import gc
+import os
 import platform
 import sys
+import tempfile
+import time
 
 import numpy as np
 
@@ -18,7 +21,9 @@ from caterva_cffi import ffi, lib
 TIMES = 200
 SHAPE = (64, 64, 64)
 
-array = caterva_cffi.zeros(SHAPE, dtype="f4", chunks=(32, 32, 32), blocks=(16, 16, 16))
+PARTITION = {"dtype": "f4", "chunks": (32, 32, 32), "blocks": (16, 16, 16)}
+
+array = caterva_cffi.zeros(SHAPE, **PARTITION)
 
 
 class Box:
@@ -43,6 +48,21 @@ def read_items():
         array[1, 2, 3]
 
 
+def stored(folder):
+    """Return an array in a file whose time of change is no longer the present."""
+    path = os.path.join(folder, "a.b2nd")
+    items = np.arange(64**3, dtype="f4").reshape(SHAPE)
+    caterva_cffi.asarray(items, urlpath=path, contiguous=True, **PARTITION)
+    while time.time() - os.stat(path).st_ctime < 0.2:
+        time.sleep(0.05)
+    return caterva_cffi.open(path, mode="r")
+
+
+def read_slices(file):
+    for _ in range(TIMES):
+        file[1:9, 2:10, 3:11]
+
+
 def work_in_python():
     """Do what reading an item is made of: calls, tuples, a NumPy array, cffi."""
     for _ in range(TIMES):
@@ -56,12 +76,18 @@ def main(library):
     print(platform.python_implementation(), platform.python_version())
     counting = ctypes.CDLL(library)
     gc.disable()
-    for name, function in (("a[i, j, k]", read_items), ("Python", work_in_python)):
-        for _ in range(2):  # CPython specialises bytecode in the first calls
+    with tempfile.TemporaryDirectory() as folder:
+        file = stored(folder)
+        for name, function in (
+            ("a[i, j, k]", read_items),
+            ("a slice of a file", lambda: read_slices(file)),
+            ("Python", work_in_python),
+        ):
+            for _ in range(2):  # CPython specialises bytecode in the first calls
+                function()
+            counting.start_counting()
             function()
-        counting.start_counting()
-        function()
-        counting.stop_counting(name.encode())
+            counting.stop_counting(name.encode())
 
 
 if __name__ == "__main__":

@@ -126,10 +126,16 @@ def test_kernel(call, counts, check):
     check(call, REFERENCES[call], counts)
 
 
-@pytest.mark.skipif(sys.version_info[:2] != PYTHON, reason="instructions are stored for 3.12")
-def test_item_from_python(programs, count, check):
+@pytest.fixture(scope="module")
+def python_counts(programs, count):
     script = TESTS / "c_programs/hot_call.py"
-    check("a[i, j, k]", "Python", count(sys.executable, script, programs / "counting.so"))
+    return count(sys.executable, script, programs / "counting.so")
+
+
+@pytest.mark.skipif(sys.version_info[:2] != PYTHON, reason="instructions are stored for 3.12")
+@pytest.mark.parametrize("call", ["a[i, j, k]", "a slice of a file"])
+def test_calls_from_python(python_counts, check, call):
+    check(call, "Python", python_counts)
 
 
 @pytest.mark.parametrize(("change", "maker"), [(0.04, "GCC 12"), (0.11, "Clang 14")])
