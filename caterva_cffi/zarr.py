@@ -22,6 +22,7 @@ from zarr.abc.codec import (
     ArrayBytesCodecPartialDecodeMixin,
 )
 from zarr.errors import ZarrUserWarning
+from zarr.registry import register_pipeline
 
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
@@ -35,15 +36,18 @@ from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import Chunk
+from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
 from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["CatervaCodec", "PartialReadsOffWarning", "PartitionWarning"]
+__all__ = ["CatervaCodec", "CatervaPipeline", "PartialReadsOffWarning", "PartitionWarning"]
 
 _MOST_TURNS = 1000
+
+register_pipeline(CatervaPipeline)
 
 
 class PartialReadsOffWarning(ZarrUserWarning):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["Chunk"]
+__all__ = ["Chunk", "with_dtype"]
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,20 @@ class Chunk:
         frame = stores.as_bytes(stored)
         with _pointing_to_verify():
             layout = whole_layout(frame)
-            self._check(layout)
+            self.check(layout)
         if self.spec.prototype.nd_buffer is not cpu.NDBuffer:
             return self.decode(stored)
 
         def read(key: Any) -> npt.NDArray[Any]:
             with _pointing_to_verify():
                 items = self._read(key, get_read_policy("local")).decode(frame, layout)
-            return _with_dtype(items, self.dtype, self.dtype)
+            return with_dtype(items, self.dtype, self.dtype)
 
         def edit(assignments: Sequence[Assignment]) -> memoryview:
             compression = self.parameters.compression
             editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
             for selection, value in assignments:
-                editor.write(selection, _with_dtype(value, layout.dtype, self.dtype))
+                editor.write(selection, with_dtype(value, layout.dtype, self.dtype))
             return editor.to_frame()
 
         items = LazyItems(self.spec.shape, self.dtype, read, edit)
@@ -186,9 +186,9 @@ class Chunk:
     def _read(self, selection: Any, policy: ReadPolicy) -> ObjectRead:
         shape = self.spec.shape
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
-        return ObjectRead(normalize(selection, shape), usual, policy, self._check)
+        return ObjectRead(normalize(selection, shape), usual, policy, self.check)
 
-    def _check(self, layout: Layout) -> None:
+    def check(self, layout: Layout) -> None:
         """Compare a stored frame with the array's metadata.
 
         Raises
@@ -216,7 +216,7 @@ class Chunk:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
 
     def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
-        native = _with_dtype(items, self.dtype, self.dtype)
+        native = with_dtype(items, self.dtype, self.dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
 
 
@@ -230,7 +230,7 @@ def _pointing_to_verify() -> Iterator[None]:
         raise
 
 
-def _with_dtype(
+def with_dtype(
     items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
 ) -> npt.NDArray[Any]:
     """Return items in another dtype of the same size: of a frame in the array's, or back."""

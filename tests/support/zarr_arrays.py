@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from caterva_cffi.zarr import CatervaCodec
 
-PIPELINES = ["BatchedCodecPipeline", "FusedCodecPipeline"]
+PIPELINES = {
+    name: f"{pipelines.__name__}.{name}"
+    for name in ("BatchedCodecPipeline", "FusedCodecPipeline")
+    if hasattr(pipelines, name)
+} | {"CatervaPipeline": "caterva_cffi.zarr.CatervaPipeline"}
 DEFAULT = {"zarr_format": 3, "compressors": None}
 
 unstable = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
@@ -22,10 +26,9 @@ hypothesis_settings = settings(
 )
 
 
-@pytest.fixture(autouse=True, params=[name for name in PIPELINES if hasattr(pipelines, name)])
+@pytest.fixture(autouse=True, params=list(PIPELINES))
 def pipeline(request):
-    path = f"{pipelines.__name__}.{request.param}"
-    with zarr.config.set({"codec_pipeline.path": path}):
+    with zarr.config.set({"codec_pipeline.path": PIPELINES[request.param]}):
         yield request.param
 
 
