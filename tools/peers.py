@@ -48,6 +48,7 @@ ZARR_PYTHON = ("3.12", "3.13")
 ZARR_CALLS = r"CatervaCodec\._?(?:en|de)code(?!_sync).*|CatervaCodec\._(?:en|de)code_sync"
 NUMCODECS_CALLS = r"Caterva\.(?:en|de)code.*"
 ARRAY_CALLS = r"empty|full|zeros|from_buffer|asarray|open|NDArray\.(?:__getitem__|copy|resize)"
+OURS = {"ZARR_CODEC_PIPELINE__PATH": "caterva_cffi.zarr.CatervaPipeline"}
 FUSED = {"ZARR_CODEC_PIPELINE__PATH": "zarr.core.codec_pipeline.FusedCodecPipeline"}
 
 
@@ -107,6 +108,12 @@ SUITES = {
         *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 30_000)),
         formats="3",
         variables=FUSED,
+    ),
+    "zarr-pipeline": Suite(
+        "the same with our own pipeline",
+        *("zarr", "peer-zarr", ZARR, Least(12_000, 300_000), ZARR_FAST, Least(1_150, 30_000)),
+        formats="3",
+        variables=OURS,
     ),
     "zarr-small": Suite(
         "the same with blocks of two items and first reads of 64 bytes",

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-import zarr.core.codec_pipeline as pipelines
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,6 +28,7 @@ from zarr.codecs import BytesCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
+from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -41,7 +41,6 @@ SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
 AT_ONCE = 1000
 """Hypothesis remembers what it has tried, and takes longer with each."""
 
-PIPELINES = [n for n in ("BatchedCodecPipeline", "FusedCodecPipeline") if hasattr(pipelines, n)]
 LAYOUTS = ["chunks", "shards"]
 if zarr.config.get("array.rectilinear_chunks", None) is not None:
     LAYOUTS.append("rectilinear")
@@ -131,7 +130,7 @@ class Assignments(RuleBasedStateMachine):
 
     @initialize(
         data=st.data(),
-        pipeline=st.sampled_from(PIPELINES),
+        pipeline=st.sampled_from(list(PIPELINES)),
         ndim=st.integers(0, 3),
         dtype=st.sampled_from(DTYPES),
         layout=st.sampled_from(LAYOUTS),
@@ -187,7 +186,7 @@ class Assignments(RuleBasedStateMachine):
     def quiet(self):
         stack = zarr.config.set(
             {
-                "codec_pipeline.path": f"{pipelines.__name__}.{self.pipeline}",
+                "codec_pipeline.path": PIPELINES[self.pipeline],
                 "array.rectilinear_chunks": True,
             }
         )

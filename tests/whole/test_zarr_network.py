@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import servers
 import zarr
-import zarr.core.codec_pipeline as pipelines
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore
+from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -30,12 +30,9 @@ pytestmark = [
 ]
 
 
-PIPELINES = [n for n in ("BatchedCodecPipeline", "FusedCodecPipeline") if hasattr(pipelines, n)]
-
-
-@pytest.fixture(params=PIPELINES)
+@pytest.fixture(params=list(PIPELINES))
 def pipeline(request):
-    with zarr.config.set({"codec_pipeline.path": f"{pipelines.__name__}.{request.param}"}):
+    with zarr.config.set({"codec_pipeline.path": PIPELINES[request.param]}):
         yield request.param
 
 
@@ -105,13 +102,15 @@ def open_store(name, nginx, s3, bucket="network-array", *, read_only=True):
 
 
 @pytest.fixture(
-    params=[(store, PIPELINES[number % len(PIPELINES)]) for number, store in enumerate(STORES)],
+    params=[
+        (store, list(PIPELINES)[number % len(PIPELINES)]) for number, store in enumerate(STORES)
+    ],
     ids=" ".join,
 )
 def opened(request, published, nginx, s3):
     """Return the array through each store, and the server that counts its requests."""
     store, pipeline = request.param
-    with zarr.config.set({"codec_pipeline.path": f"{pipelines.__name__}.{pipeline}"}):
+    with zarr.config.set({"codec_pipeline.path": PIPELINES[pipeline]}):
         z = zarr.open_array(open_store(store, nginx, s3), mode="r")
         yield z, s3 if "s3" in store.lower() else nginx
 

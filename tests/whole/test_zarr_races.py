@@ -15,8 +15,8 @@ from functools import cache
 import numpy as np
 import pytest
 import zarr
-import zarr.core.codec_pipeline as pipelines
 from zarr.storage import LocalStore, ObjectStore
+from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
 from caterva_cffi import zarr as codec
@@ -25,7 +25,6 @@ from caterva_cffi.zarr import CatervaCodec
 obstore = pytest.importorskip("obstore.store")
 
 ROUNDS = int(os.environ.get("CATERVA_CFFI_ROUNDS", "60"))
-PIPELINES = [n for n in ("BatchedCodecPipeline", "FusedCodecPipeline") if hasattr(pipelines, n)]
 SIDE, CHUNK = 64, 32
 VERSIONS = 24
 SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
@@ -148,7 +147,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
+@pytest.mark.parametrize("pipeline", list(PIPELINES))
 @pytest.mark.parametrize(
     ("store", "layout", "ways"), CASES, ids=[f"{s}-{kind}-{len(w)}" for s, kind, w in CASES]
 )
@@ -164,7 +163,7 @@ def test_what_is_read_is_of_one_version(store, layout, ways, pipeline, tmp_path)
             os._exit(1)
     read, mixed = 0, []
     try:
-        with zarr.config.set({"codec_pipeline.path": f"{pipelines.__name__}.{pipeline}"}):
+        with zarr.config.set({"codec_pipeline.path": PIPELINES[pipeline]}):
             z = zarr.open_array(STORES[store](str(place)), mode="r")
             for number in range(ROUNDS):
                 key = SELECTIONS[number % len(SELECTIONS)]
