@@ -1,0 +1,153 @@
+"""Our pipeline: one call for all chunks of a selection, and Zarr's own way for all else."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+import zarr
+from zarr.codecs import BytesCodec, TransposeCodec
+from zarr.storage import MemoryStore
+from zarr_arrays import PIPELINES, create, unstable
+
+import caterva_cffi as cat
+from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.zarr import CatervaCodec, CatervaPipeline, PartialReadsOffWarning
+
+DATA = np.random.default_rng(0).integers(0, 99, (40, 36), "<i4")
+CODEC = CatervaCodec(block_shape=(4, 4))
+
+
+@pytest.fixture(autouse=True)
+def pipeline():
+    with zarr.config.set({"codec_pipeline.path": PIPELINES["CatervaPipeline"]}):
+        yield
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record what is decoded by which way: the boxes of a call, or the chunks that Zarr reads."""
+    found = []
+    decode, read = Kernel.decode, CatervaPipeline.__mro__[1].read
+
+    def decoding(self, boxes):
+        found.append(len(boxes))
+        return decode(self, boxes)
+
+    async def reading(self, batch, *arguments):
+        batch = list(batch)
+        found.append([each[0].path for each in batch])
+        return await read(self, batch, *arguments)
+
+    monkeypatch.setattr(Kernel, "decode", decoding)
+    monkeypatch.setattr(CatervaPipeline.__mro__[1], "read", reading)
+    return found
+
+
+def stored(path, data=DATA, chunks=(10, 12), codec=CODEC, **options):
+    """Return an array of files whose times of change are no longer the present."""
+    create(data, chunks, codec, path, **options)
+    while any(time.time() - each.stat().st_ctime < 0.1 for each in path.rglob("*")):
+        time.sleep(0.02)
+    return zarr.open_array(path, mode="r")
+
+
+@pytest.mark.parametrize(
+    ("key", "boxes"),
+    [
+        (np.s_[...], 12),
+        (np.s_[5], 3),
+        (np.s_[::7, 3], 4),
+        (np.s_[9:11, 11:13], 4),
+        (np.s_[3, 4], 1),
+    ],
+)
+def test_one_call_decodes_all_chunks(tmp_path, calls, key, boxes):
+    array = stored(tmp_path)
+    for _ in range(2):  # what the files begin with is unknown, then known
+        calls.clear()
+        np.testing.assert_array_equal(array[key], DATA[key])
+        assert calls == [boxes]
+
+
+def test_index_arrays_and_masks(tmp_path, calls):
+    array, mask = stored(tmp_path), DATA > 95
+    np.testing.assert_array_equal(array.oindex[[39, 0, 7], ::5], DATA[[39, 0, 7], ::5])
+    np.testing.assert_array_equal(array.vindex[mask], DATA[mask])
+    assert all(isinstance(call, int) for call in calls) and len(calls) == 2
+
+
+def test_more_files_than_are_open_at_a_time(tmp_path, calls):
+    array = stored(tmp_path, chunks=(4, 4))
+    np.testing.assert_array_equal(array[...], DATA)
+    assert calls == [64, 26]
+
+
+@unstable
+@pytest.mark.parametrize("dtype", [">f8", "S3", "V7", "<M8[s]", [("a", "<i2"), ("b", "f4")]])
+def test_dtypes(tmp_path, calls, dtype):
+    data = np.arange(40 * 36 * np.dtype(dtype).itemsize, dtype="u1").view(dtype).reshape(40, 36)
+    array = stored(tmp_path, data)
+    assert np.asarray(array[3:33, 5], dtype).tobytes() == data[3:33, 5].tobytes()
+    assert [type(call) for call in calls] == [int]
+
+
+def test_missing_chunks_are_filled(tmp_path, calls):
+    data = DATA.copy()
+    data[:10, :12] = 7
+    array = stored(tmp_path, data, fill_value=7)
+    np.testing.assert_array_equal(array[:11, :13], data[:11, :13])
+    assert calls == [3, ["c/0/0"]]
+    np.testing.assert_array_equal(array[2:4, 2:4], data[2:4, 2:4])
+
+
+def test_a_damaged_chunk_is_named(tmp_path):
+    array = stored(tmp_path)
+    path = tmp_path / "c/1/1"
+    frame = bytearray(path.read_bytes())
+    frame[-60:-40] = bytes(20)
+    path.write_bytes(frame[:-3])
+    with pytest.raises(cat.FormatError, match="c/1/1"):
+        array[...]
+    np.testing.assert_array_equal(array[:10], DATA[:10])
+
+
+def test_a_chunk_that_is_replaced_meanwhile_is_read_again(tmp_path, monkeypatch):
+    array = stored(tmp_path)
+    other = stored(tmp_path / "other", DATA + 1)
+    assert other[0, 0] == DATA[0, 0] + 1
+    path, decode = tmp_path / "c/0/0", Kernel.decode
+
+    def decoding(self, boxes):
+        monkeypatch.setattr(Kernel, "decode", decode)
+        path.write_bytes((tmp_path / "other/c/0/0").read_bytes())  # in place
+        return decode(self, boxes)
+
+    monkeypatch.setattr(Kernel, "decode", decoding)
+    found = array[:10, :24]
+    np.testing.assert_array_equal(found[:, :12], DATA[:10, :12] + 1)
+    np.testing.assert_array_equal(found[:, 12:], DATA[:10, 12:24])
+
+
+def test_descriptors_are_closed(tmp_path):
+    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    array = stored(tmp_path)
+    (tmp_path / "c/3/2").write_bytes(b"no frame")
+    before = len(os.listdir(folder))
+    np.testing.assert_array_equal(array[:30], DATA[:30])
+    with pytest.raises(cat.FormatError):
+        array[...]
+    assert len(os.listdir(folder)) == before
+
+
+def test_all_else_goes_zarrs_way(tmp_path, calls):
+    np.testing.assert_array_equal(create(DATA, (10, 12), store=MemoryStore())[5], DATA[5])
+    array = stored(tmp_path / "plain", codec=BytesCodec())
+    np.testing.assert_array_equal(array[5], DATA[5])
+    filters = [TransposeCodec(order=(1, 0))]
+    with pytest.warns(PartialReadsOffWarning):
+        array = stored(tmp_path / "turned", filters=filters)
+        np.testing.assert_array_equal(array[5], DATA[5])
+    assert [call for call in calls if isinstance(call, list)][-1] == ["c/0/0", "c/0/1", "c/0/2"]
