@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
 
 PACKAGE = Path(cat.__file__).parent
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 SHAPE, CHUNKS, BLOCKS = (256, 128, 128), (128, 64, 128), (16, 16, 16)
 
 
@@ -25,11 +27,95 @@ def test_dir_shows_public_names_only():
 
 
 def test_each_room_is_on_the_page():
-    rooms = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/architecture.md").read_text(), re.M)
+    rooms = re.findall(r"^\| (`.+?) \|", PAGE, re.M)
     named = {name for room in rooms for name in re.findall(r"`(\w+)`", room)}
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"_version"}
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert packages | modules <= named
+
+
+def test_each_c_file_is_on_the_page():
+    section = PAGE.partition("## The C side")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    files = {path.name.partition(".")[0] for path in (ROOT / "caterva_cffi/_native").glob("*.[ch]")}
+    assert files <= named
+
+
+MUTABLE = (
+    {"dict", "list", "set", "bytearray", "deque", "defaultdict", "Counter", "OrderedDict"}
+    | {"WeakSet", "WeakKeyDictionary", "WeakValueDictionary", "Cache", "ContextVar"}
+    | {"local", "Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier"}
+)
+CHANGES = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "discard"}
+
+
+def called(node):
+    """Return the last part of the name of what is called: `local` of `threading.local()`."""
+    function = node.func if isinstance(node, ast.Call) else node
+    return getattr(function, "attr", getattr(function, "id", None))
+
+
+def changed_names(tree):
+    """Yield names whose contents something in a module changes, or that it rebinds."""
+    for node in ast.walk(tree):
+        is_item = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
+        if is_item or (isinstance(node, ast.Attribute) and node.attr in CHANGES):
+            yield getattr(node.value, "id", None)
+        elif isinstance(node, ast.Global):
+            yield from node.names
+
+
+def has_hidden_state(text):
+    """Whether a module has state that outlives a call, or changes that of others at import."""
+    tree = ast.parse(text)
+    changed = set(changed_names(tree)) - {None}
+    for node in tree.body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            return True
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            names = node.targets if isinstance(node, ast.Assign) else [node.target]
+            is_made = isinstance(node.value, ast.Call) and called(node.value) in MUTABLE
+            if is_made or changed & {getattr(name, "id", None) for name in names}:
+                return True
+    return any(
+        {"lru_cache", "cache"} & set(map(called, node.decorator_list))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A = {'a': 1}", False),
+        ("A = frozenset({1})\n__all__ = ['A']", False),
+        ("A = {'a': 1}\ndef f(): A['b'] = 2", True),
+        ("A: list[int] = []\ndef f(): A.append(1)", True),
+        ("A = 1\ndef f():\n    global A\n    A = 2", True),
+        ("A = threading.local()", True),
+        ("A: WeakSet[int] = WeakSet()", True),
+        ("@lru_cache(maxsize=1)\ndef f(): pass", True),
+        ("class C:\n    @functools.cache\n    def f(self): pass", True),
+        ("register_codec(C)", True),
+    ],
+)
+def test_hidden_state_is_found(text, expected):
+    assert has_hidden_state(text) == expected
+
+
+def test_hidden_state_is_on_the_page():
+    table = PAGE.partition("## Hidden state")[2].partition("\nState of single objects")[0]
+    named = {
+        name
+        for row in re.findall(r"^\| .+? \| (.+?) \|", table, re.M)
+        for name in re.findall(r"`([\w./]+)`", row)
+    }
+    found = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if has_hidden_state(path.read_text(encoding="utf-8"))
+    }
+    assert found == {name for name in named if not name.startswith("_native/")}
 
 
 @pytest.fixture
