@@ -35,6 +35,7 @@ Read = Callable[[Any], Any]
 
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"
 BATCHED = "zarr.core.codec_pipeline.BatchedCodecPipeline"
+PIPELINE = "caterva_cffi.zarr.CatervaPipeline"
 ZARRS = f"{zarrs.__name__}.ZarrsCodecPipeline"
 HAS_FUSED = hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline")  # zarr 3.4
 
@@ -196,6 +197,7 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
             found[f"zarr Blosc, {label} pipeline"] = zarr_reader(blosc, pipeline)
             found[f"zarr sharding, {label} pipeline"] = zarr_reader(shards, pipeline)
             found[f"{FLOOR}, {label} pipeline"] = zarr_reader(floor, pipeline)
+    found[f"{OURS} in zarr, our pipeline"] = zarr_reader(caterva, PIPELINE)
     found["zarr sharding, zarrs pipeline"] = zarr_reader(shards, ZARRS)
     found[TENSORSTORE] = tensorstore_reader(shards)
     theirs = blosc2.open(str(b2nd), mode="r")
