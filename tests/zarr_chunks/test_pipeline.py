@@ -142,6 +142,18 @@ def test_descriptors_are_closed(tmp_path):
     assert len(os.listdir(folder)) == before
 
 
+def test_few_descriptors_are_enough(tmp_path):
+    resource = pytest.importorskip("resource")
+    array = stored(tmp_path, chunks=(4, 4))
+    used = max(map(int, os.listdir("/dev/fd")))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
+    try:
+        np.testing.assert_array_equal(array[...], DATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_all_else_goes_zarrs_way(tmp_path, calls):
     np.testing.assert_array_equal(create(DATA, (10, 12), store=MemoryStore())[5], DATA[5])
     array = stored(tmp_path / "plain", codec=BytesCodec())
