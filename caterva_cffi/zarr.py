@@ -21,6 +21,8 @@ from zarr.abc.codec import (
     ArrayBytesCodec,
     ArrayBytesCodecPartialDecodeMixin,
 )
+from zarr.core.common import concurrent_map
+from zarr.core.config import config as zarr_config
 from zarr.errors import ZarrUserWarning
 from zarr.registry import register_pipeline
 
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["CatervaCodec", "CatervaPipeline", "PartialReadsOffWarning", "PartitionWarning"]
 
 _MOST_TURNS = 1000
+
+_CHUNKS_AT_ONCE = 256
+_BYTES_AT_ONCE = 64 << 20
+"""Of items of chunks behind a network that are read at the same time."""
 
 register_pipeline(CatervaPipeline)
 
@@ -235,6 +241,22 @@ class CatervaCodec(
         )
 
     # --- parts of chunks ----------------------------------------------------------------------
+
+    async def decode_partial(
+        self, batch_info: Iterable[tuple[Any, Any, ArraySpec]]
+    ) -> Iterable[NDBuffer | None]:
+        """Read parts of a batch of chunks.
+
+        Behind a network a small part takes as long as a round of requests. So more chunks are read
+        at a time than Zarr's `async.concurrency` says, as far as they are not too much together.
+        """
+        batch = list(batch_info)
+        if not batch or not stores.is_remote(batch[0][0]):
+            return await super().decode_partial(batch)
+        largest = max(Chunk(self, spec).nbytes_of(wanted) for _, wanted, spec in batch)
+        fitting = min(_BYTES_AT_ONCE // max(largest, 1), _CHUNKS_AT_ONCE)
+        limit = max(fitting, zarr_config.get("async.concurrency"))
+        return await concurrent_map(batch, self._decode_partial_single, limit)
 
     def _decode_partial_sync(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_bytes",
     "identity",
+    "is_remote",
     "key_of",
     "local_path",
     "naming",
@@ -69,13 +70,16 @@ def _innermost(store: Any) -> Any:
     return store
 
 
+def is_remote(byte_getter: Any) -> bool:
+    """Whether an object is stored behind a network, as far as is known."""
+    if not isinstance(byte_getter, StorePath):
+        return False
+    return not isinstance(_innermost(byte_getter.store), (LocalStore, MemoryStore, ZipStore))
+
+
 def policy_of(byte_getter: Any) -> ReadPolicy:
     """Return how much to read at a time from where an object is stored."""
-    if isinstance(byte_getter, StorePath):
-        store = _innermost(byte_getter.store)
-        if not isinstance(store, (LocalStore, MemoryStore, ZipStore)):
-            return get_read_policy("remote")
-    return get_read_policy("local")
+    return get_read_policy("remote" if is_remote(byte_getter) else "local")
 
 
 def local_path(byte_getter: Any) -> str | None:

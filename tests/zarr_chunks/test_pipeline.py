@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from zarr.codecs import BytesCodec, TransposeCodec
+from zarr.core import codec_pipeline
 from zarr.storage import MemoryStore
 from zarr_arrays import PIPELINES, create, unstable
 
@@ -152,6 +154,70 @@ def test_few_descriptors_are_enough(tmp_path):
         np.testing.assert_array_equal(array[...], DATA)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Remote(zarr.abc.store.Store):
+    """Has objects behind a network, where each round of requests takes its time."""
+
+    supports_writes = supports_deletes = supports_listing = True
+
+    def __init__(self, data):
+        super().__init__(read_only=True)
+        self.data, self.waiting, self.rounds = data, [], []
+
+    def __eq__(self, other):
+        return self is other
+
+    async def get(self, key, prototype, byte_range=None):
+        if key == "zarr.json":
+            return await self.data.get(key, prototype)
+        answer = asyncio.get_running_loop().create_future()
+        self.waiting.append(answer)
+        if len(self.waiting) == 1:
+            asyncio.get_running_loop().call_later(0.05, self.answer)
+        await answer
+        return await self.data.get(key, prototype, byte_range)
+
+    def answer(self):
+        waiting, self.waiting = self.waiting, []
+        self.rounds.append(len(waiting))
+        for each in waiting:
+            each.set_result(None)
+
+    async def get_partial_values(self, prototype, key_ranges):
+        raise NotImplementedError
+
+    async def exists(self, key):
+        return await self.data.exists(key)
+
+    async def set(self, key, value):
+        raise NotImplementedError
+
+    async def delete(self, key):
+        raise NotImplementedError
+
+    def list(self):
+        return self.data.list()
+
+    def list_prefix(self, prefix):
+        return self.data.list_prefix(prefix)
+
+    def list_dir(self, prefix):
+        return self.data.list_dir(prefix)
+
+
+@pytest.mark.skipif(not hasattr(codec_pipeline, "FusedCodecPipeline"), reason="an earlier zarr")
+def test_chunks_behind_a_network_come_together():
+    memory = MemoryStore()
+    create(DATA, (4, 4), store=memory)
+    store = Remote(memory)
+    array = zarr.open_array(store, mode="r")
+    store.rounds.clear()
+    np.testing.assert_array_equal(array[...], DATA)
+    assert store.rounds == [90]  # each is read whole
+    store.rounds.clear()
+    np.testing.assert_array_equal(array[5, :], DATA[5])
+    assert store.rounds[0] == 9 and len(store.rounds) <= 2
 
 
 def test_all_else_goes_zarrs_way(tmp_path, calls):
