@@ -1,7 +1,8 @@
 """Reading as steps: generators that ask for ranges of bytes, and that anybody can run.
 
-A generator yields ranges, is sent what they hold, and returns what was wanted. Whoever runs it
-reads from memory, from a file or from a store, at once or asynchronously.
+Such a generator yields ranges, is sent their bytes, and returns its result. Whoever runs it reads
+from memory, from a file or from a store, synchronously or asynchronously. So all of them share the
+planning.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ WHOLE: Range = (0, sys.maxsize)
 
 
 Part: TypeAlias = tuple[int, bytes | memoryview]
-"""Where bytes of a chunk begin, and the bytes."""
+"""Some bytes of a chunk: their start in the chunk, and the bytes."""
 
 
 Steps: TypeAlias = Generator[list[Range], Sequence[bytes | memoryview], _T]
-"""Yields ranges and is sent their bytes, of which some lack only where the object ends."""
+"""Yields ranges and is sent their bytes: fewer than asked for only where the object ends."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What steps let others do, best in a thread of its own.
+    """Work that steps leave to whoever runs them, best done in a thread of its own.
 
     Attributes
     ----------
@@ -70,15 +71,15 @@ class Work:
 
 
 Asked: TypeAlias = list[Range] | Work
-"""What steps of reading and decoding ask for: ranges of an object, or the result of work."""
+"""What steps that also decode ask for: ranges of an object, or the result of work."""
 
 
 class MissingError(KeyError):
-    """There is no such object: what the answer to steps raises."""
+    """There is no such object: raised by whoever answers steps."""
 
 
 def run(steps: Generator[_A, Any, _T], answer: Callable[[_A], Any]) -> _T:
-    """Run steps to their result, giving them the answers to what they ask for, or its error."""
+    """Run steps to their result; send them answers, or throw the error of an answer into them."""
     try:
         asked = next(steps)
         while True:
@@ -93,7 +94,7 @@ def run(steps: Generator[_A, Any, _T], answer: Callable[[_A], Any]) -> _T:
 
 
 async def run_async(steps: Generator[_A, Any, _T], answer: Callable[[_A], Awaitable[Any]]) -> _T:
-    """Run steps to their result, awaiting the answers to what they ask for; see `run`."""
+    """Run steps to their result, and await the answers; see `run`."""
     try:
         asked = next(steps)
         while True:
@@ -133,7 +134,7 @@ def together(many: dict[_K, Steps[_T]]) -> Steps[dict[_K, _T]]:
 
 
 def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryview:
-    """Return what a range holds, if that is all of it.
+    """Return the bytes of a range, if there are as many as its length.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Boxes with items in many chunks, of which some thousand are planned and decoded at a time."""
+"""Boxes with items in many chunks: some thousand chunks are planned and decoded at a time."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from caterva_cffi.steps import Range, Steps, exactly
 __all__ = ["Crowd", "crowds"]
 
 _BYTES = 16 << 20
-"""Stored bytes that are read at a time, if they are not those of one chunk."""
+"""Stored bytes that are read at a time; one chunk alone may have more."""
 
 _SMALL = 48 << 10
-"""Bytes of a stored chunk that is always read as a whole."""
+"""A stored chunk of at most this many bytes is always read as a whole."""
 
 _Int: TypeAlias = npt.NDArray[np.int64]
 
 
 def crowds(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[Crowd]:
-    """Cut a box with items in many chunks into boxes with items in some thousand.
+    """Cut a box with items in many chunks into crowds, each with items in some thousand chunks.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def crowds(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[Crowd]:
 
 
 class Crowd:
-    """A box with items in many chunks: a part of a selection, as `Group`.
+    """A box with items in many chunks: a part of a selection, like a `Group`.
 
-    Chunks of one value need no bytes. Others are read whole if they are small.
+    For chunks of one value nothing is read. Other chunks are read whole if they are small.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Crowd:
     dest : ndarray
         Of the box's shape.
     small : bool
-        Whether chunks with bytes of their own are small, and in one file.
+        Whether the chunks that are stored are small, and in one file.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Crowd:
         self._sizes = np.zeros(len(self._offsets), np.int64)
 
     def others(self) -> Iterator[tuple[int, Box, Sequence[int]]]:
-        """Yield the chunks that are to be read by groups: numbers, boxes, and places in the box."""
+        """Yield chunks that groups must read: number, box in the chunk, position in this box."""
         if self._is_read:
             return
         rows = self._rows
@@ -98,7 +98,7 @@ class Crowd:
         return self.dest.nbytes + sum(source.nbytes for source in self._sources)
 
     def steps(self) -> Steps[None]:
-        """Read small chunks, those close to each other together."""
+        """Read small chunks; those that are close to each other are one range."""
         self._point_to_specials()
         if not self._is_read:
             return
@@ -128,7 +128,7 @@ class Crowd:
             self._sources.append(source)
 
     def _point_to_specials(self) -> None:
-        """Let pointers to chunks of one value point to such a chunk."""
+        """Make one chunk for each special value, and let the pointers of its chunks point to it."""
         specials = specials_of_offsets(self._offsets)
         for special in SPECIALS:
             rows = specials == special
@@ -150,7 +150,7 @@ class Crowd:
 
 
 class _Rows(NamedTuple):
-    """The chunks in which a box has items, each a row of all arrays.
+    """The chunks in which a box has items. Row k of each array is about the k-th chunk.
 
     Attributes
     ----------
@@ -159,9 +159,9 @@ class _Rows(NamedTuple):
         In items of the chunk, along each dimension.
     steps : sequence of int
     positions : ndarray of int64
-        Where the first item is among those of the box, along each dimension.
+        Where the chunk's first wanted item is among the items of the box, along each dimension.
     places : ndarray of int64
-        Where it goes, in bytes from where the box does.
+        Where that item goes, in bytes from where the first item of the box goes.
     """
 
     numbers: _Int

@@ -1,6 +1,7 @@
-"""What is read at a time of a selection: chunks whose bytes are asked for together.
+"""Groups: the boxes of a selection that are read together.
 
-A group asks for its bytes by steps, then decodes them by one call straight into their destinations.
+A group asks for its bytes by steps. Then one call decodes all its boxes straight into their
+destinations. A group of local files asks for nothing: that call reads the files as well.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from caterva_cffi.steps import Part, Steps
 __all__ = ["GROUP_BYTES", "Group", "Groups", "groups", "pieces"]
 
 GROUP_BYTES = 16 << 20
-"""Compressed bytes that a group of chunks may need; one chunk alone may need more."""
+"""Compressed bytes that a group may read; one chunk alone may need more."""
 
 
 class Groups(Protocol):
     """A part of a selection: what `groups` yields."""
 
     asks: bool
-    """Whether there are bytes to be read before; otherwise decoding reads what it needs."""
+    """Whether steps must read bytes first; otherwise the kernel reads files while it decodes."""
 
     @property
     def nchunks(self) -> int:
@@ -39,7 +40,7 @@ class Groups(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that decoding reads and writes, once they were read."""
+        """Bytes that decoding reads and writes; known once the steps have run."""
 
     def steps(self) -> Steps[None]:
         """Read what decoding needs."""
@@ -69,7 +70,7 @@ class Group:
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
         self._after: list[Callable[[], None]] = []
         self._parts: dict[int, list[Part]] = {}
-        # By the chunks' numbers; not counted as long as there is only one box.
+        # Bytes by the number of the chunk; not counted while there is only one box.
         self._costs: dict[int, int] = {}
         self._cost = 0
 
@@ -77,7 +78,7 @@ class Group:
         return bool(self._cells or self._after)
 
     def has_room_for(self, number: int, box: Box) -> bool:
-        """Whether a box of a chunk may join those that are there."""
+        """Whether a box of a chunk may join the group."""
         if not self._cells:
             return True
         if len(self._cells) >= AT_ONCE or self._frame.files is not None:
@@ -111,7 +112,7 @@ class Group:
         strides : sequence of int
             Bytes between items of the destination.
         keep : ndarray
-            Owns the destination.
+            The array that owns the destination.
         """
         if self._costs:
             self._count(number, box)
@@ -121,7 +122,7 @@ class Group:
             self._dests.append(keep)
 
     def then(self, action: Callable[[], None]) -> None:
-        """Do something once all is decoded."""
+        """Do something once all boxes are decoded."""
         self._after.append(action)
 
     @property
@@ -159,18 +160,18 @@ class Group:
 
 
 def pieces(parts: Iterable[Part]) -> list[Piece]:
-    """Return parts of a chunk as the kernel takes them, alive as long as they are."""
+    """Return parts of a chunk as the kernel takes them; the pieces keep the bytes alive."""
     return [(at, len(data), pointer(data)) for at, data in parts]
 
 
 def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
-    """Cut batches of boxes into what is read at a time.
+    """Cut batches of boxes into groups and crowds.
 
     Parameters
     ----------
     frame : Frame
     batches : iterable of Batch
-        The next one is begun while the one before is not yet decoded.
+        The next one is taken before the last one is decoded.
 
     Yields
     ------
@@ -205,7 +206,7 @@ _Cells: TypeAlias = Iterable[tuple[int, Box, Sequence[int]]]
 def _cells(
     frame: Frame, box: Box, dest: npt.NDArray[Any]
 ) -> Iterable[tuple[Crowd | None, _Cells, npt.NDArray[Any]]]:
-    """Cut a box at the borders of chunks, with a crowd before them where these are many."""
+    """Cut a box at the borders of chunks; if these are many, yield crowds and what is left."""
     if not dest.size:
         return ()
     grid = frame.layout.grid

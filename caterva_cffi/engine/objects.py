@@ -1,4 +1,4 @@
-"""A selection of a frame in an object that anybody may replace at any time, as a Zarr chunk."""
+"""A selection of a frame in an object that anybody may replace, such as a Zarr chunk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _USUAL_HEADER = 512
 """Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
 
 _MOST_AT_ONCE = 1 << 20
-"""A first read longer than this would often fetch more offsets than are needed."""
+"""The first read is not longer: most of the block offsets in it would often not be needed."""
 
 _BEGINNINGS = 4 << 20
 
@@ -44,10 +44,10 @@ class ObjectRead:
     ----------
     selection : Basic or Fancy
     usual : Grid
-        The partition that the frame probably has, by which the first read is planned.
+        The partition that the frame probably has; the first read is planned by it.
     policy : ReadPolicy
     check : callable
-        Raises where a layout is not what was expected.
+        Raises if a layout is not what was expected.
     """
 
     selection: Basic | Fancy
@@ -62,19 +62,19 @@ class ObjectRead:
         size: int | None = None,
         descriptor: int | None = None,
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
-        """Read header and offsets first, then the blocks; or all at once, where most is wanted.
+        """Read header and offsets first, then the blocks; or the whole object, if most is wanted.
 
         Parameters
         ----------
         key, stamp : hashable
-            The object's name, and what changes once the object does; see `Cache.get`.
+            The object's name, and its stamp; see `Cache.get`.
         size : int, optional
-            Bytes of the object, where they are known and it stays the same one. Otherwise a frame
-            that seems damaged, or a range that cannot be read, makes all be read at once: whatever
-            a store makes of ranges, such as of those behind an object's end, and whatever happens
-            between two requests, cannot spoil that.
+            Bytes of the object, if it is known and cannot be replaced by another one. Without it,
+            the whole object is read at once if its frame seems damaged or a range cannot be read:
+            the object may have been replaced between two requests, and stores differ in what they
+            do with ranges behind an object's end.
         descriptor : int, optional
-            Of a local file, from which decoding reads what it needs.
+            Of a local file, from which the kernel reads what it decodes.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class ObjectRead:
 
     @property
     def _share(self) -> float:
-        """About which share of the frame's blocks has items that are wanted."""
+        """About which share of the frame's blocks has wanted items."""
         shape, blocks = self.usual.shape, self.usual.blocks
         count = math.prod(-(-n // block) for n, block in zip(shape, blocks, strict=True))
         return index_arrays.count_blocks(self.usual, self.selection) / max(count, 1)
@@ -139,7 +139,7 @@ class ObjectRead:
         descriptor: int | None,
         unsure: dict[Range, bytes] | None = None,
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
-        """Read and decode blocks of a frame of which the layout is known."""
+        """Read and decode blocks of a frame whose layout is known."""
         layout = known.layout
         self.check(layout)
         items = memory_pool.empty(self.selection.shape, layout.dtype)
@@ -159,7 +159,7 @@ class ObjectRead:
         stored : bytes
             The frame.
         layout : Layout, optional
-            What it says, where that is known.
+            Its layout, if known.
 
         Raises
         ------

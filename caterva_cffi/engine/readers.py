@@ -1,4 +1,4 @@
-"""Who reads the boxes of an array: C from memory, or the engine from a file or a directory."""
+"""Readers of an array's boxes: from a super-chunk in memory, or from a file or a directory."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ __all__ = [
 
 
 class Reader(Protocol):
-    """Reads boxes of an array from where its chunks are; the caller keeps writers away."""
+    """Reads boxes of an array; meanwhile the caller keeps writers away."""
 
     def check(self, grid: Grid) -> None:
-        """Raise where what is stored now is of another geometry.
+        """Raise if the stored array has another geometry now.
 
         Raises
         ------
@@ -52,12 +52,12 @@ class Reader(Protocol):
         """
 
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
-        """Read boxes of the array; what is read of them all is of one state."""
+        """Read boxes of the array, all of one state."""
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
     ) -> None:
-        """Read a box of a chunk, which may reach beyond the array's shape."""
+        """Read a box of a chunk; the box may reach beyond the array's shape."""
 
 
 class MemoryReader:
@@ -90,7 +90,7 @@ class MemoryReader:
 
     def _read_crowd(self, kernel: Kernel, grid: Grid, box: Box, dest: npt.NDArray[Any]) -> None:
         frame = self._schunk.frame()
-        # C-Blosc2 decodes some offsets anew for each chunk; to decode all takes a while too.
+        # C-Blosc2 decodes some offsets anew for each chunk. For many, decode all of them once.
         if frame is not None and math.prod(box[1]) > grid.nchunks // 1024:
             read_memory(frame, whole_layout(frame), kernel, [Batch([(box, dest)])])
             return
@@ -108,14 +108,14 @@ class MemoryReader:
 
 
 def reader_of(schunk: SChunk, dtype: np.dtype[Any]) -> Reader:
-    """Return the reader for where the super-chunk of an array is stored."""
+    """Return a reader for the super-chunk of an array."""
     return MemoryReader(schunk) if schunk.stored is None else DiskReader(schunk.stored, dtype)
 
 
 class DiskReader:
     """Reads the chunks of a frame in a file, or in a sparse directory.
 
-    What it knows of the frame is checked against the file's time of change before each read, so
+    It keeps the layout of the frame. Before each read it compares the file's time of change, so
     that another handle's changes are seen.
 
     Parameters
@@ -131,28 +131,28 @@ class DiskReader:
         self._known: tuple[Version, Layout] | None = None
 
     def check(self, grid: Grid) -> None:
-        """Raise where what is stored now is of another geometry; see `Reader`."""
+        """Raise if the stored array has another geometry now; see `Reader`."""
         stored = self._stored
-        if not stored.held:  # otherwise the geometry is changing
+        if not stored.held:  # else the geometry is just changing
             status = stored.status()
             self._check(self._layout_of(status, None), grid)
             stored.check_unmarked(status)
 
     def _check(self, layout: Layout, grid: Grid) -> None:
         if self._stored.held and layout.grid != grid:
-            # C-Blosc2 does not look whether its header was written.
+            # C-Blosc2 does not notice if its header could not be written.
             raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
     def _layout_of(self, status: os.stat_result, descriptor: int | None) -> Layout:
-        """Return what is known of the frame, if it is still what it was, or read it anew.
+        """Return the layout that is kept, if the file has not changed, or read it anew.
 
         Parameters
         ----------
         status : os.stat_result
-            Of the file with header and offsets.
+            Of the file that holds header and offsets.
         descriptor : int or None
-            Of that file, where it is open.
+            Of that file, if it is open.
         """
         version, known = stamp_of(status), self._known
         if known is not None and version == known[0]:
@@ -193,12 +193,12 @@ class DiskReader:
         self._use(kernel, grid, read_one)
 
     def _use(self, kernel: Kernel, grid: Grid, action: Callable[[Frame], None]) -> None:
-        """Do something with the frame, whose file is open meanwhile.
+        """Do something with the frame, while its file is open.
 
         Raises
         ------
         StorageError
-            For what somebody else changed meanwhile: what was read may be of several states.
+            If somebody else changed it meanwhile: the items may be of several states.
         """
         stored = self._stored
         if stored.sparse:
@@ -229,8 +229,8 @@ class DiskReader:
             raise
         except OSError as error:
             raise stored.unreadable(error) from error
-        # What is known has a time that no change leaves as it is. But of a sparse array a change
-        # may have written other files than this one so far.
+        # If the layout was kept, the file has a stamp, and any change of it shows in its times. But
+        # a change of a sparse array may so far have written other files only: look for its mark.
         known = before is not None and before is self._known
         stored.check_unchanged(status, is_stamped=known and not stored.sparse)
 
@@ -256,7 +256,7 @@ def _answers(frame: Frame) -> Callable[[list[Range]], list[bytes | memoryview]]:
 def check_geometry(
     stored: Stored, found: tuple[Grid, np.dtype[Any]], expected: tuple[Grid, np.dtype[Any]]
 ) -> None:
-    """Raise where what is stored is of another geometry than an array.
+    """Raise if what is stored has another geometry than expected.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Groups of a selection, read and decoded one after the other or one ahead."""
+"""Groups of a selection, read and decoded one after the other, or the next one read ahead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read(parts: Iterable[Groups], answer: Callable[[list[Range]], Any]) -> None:
     ----------
     parts : iterable of Groups
     answer : callable
-        Gives what ranges hold.
+        Gives the bytes of ranges.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def read(parts: Iterable[Groups], answer: Callable[[list[Range]], Any]) -> None:
 
 
 def read_steps(parts: Iterable[Groups]) -> Generator[Asked, Any, None]:
-    """Ask for the bytes of each part of a selection, then for the work of decoding it."""
+    """Ask for the bytes of each part of a selection, then for the work that decodes it."""
     for part in parts:
         if part.asks:
             yield from part.steps()
@@ -55,8 +55,8 @@ def read_ahead(
     ----------
     parts : iterator of Groups
     answer : callable
-        Gives what ranges hold, of so many chunks; it is called in a thread of its own, which is not
-        waited for if something else fails, nor at the interpreter's end.
+        Gives the bytes of ranges; the second argument says of how many chunks they are. It is
+        called in a thread. If something else fails, or the interpreter ends, nobody waits for it.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_ahead(
 
 
 class _Coming:
-    """What is done in a thread of its own, which nobody waits for at the interpreter's end.
+    """Something that a thread does; nobody waits for it at the interpreter's end.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class _Coming:
             self._error = error
 
     def wait(self) -> None:
-        """Wait until it is done, and raise its error."""
+        """Wait until it is done, and raise its error, if any."""
         ask_often(self._join)
         if self._error is not None:
             raise self._error

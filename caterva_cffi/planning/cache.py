@@ -1,8 +1,9 @@
-"""What the beginnings of stored objects said, kept for the next read of them.
+"""Layouts of stored objects, kept for the next read of the same object.
 
-It is never believed unseen. Where the storage tells whether an object changed (a file's inode, size
-and times), that is compared. Elsewhere the same bytes are asked for again, together with the blocks
-that they point to: one round of requests instead of two, and bytes that differ are read anew.
+They are never used without a check. Where the storage tells whether an object changed (a file's
+inode, size and times), that is compared. Elsewhere the same bytes are asked for again, together
+with the blocks that they point to. That takes one round of requests instead of two. If the bytes
+differ, all is read anew.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
 _T = TypeVar("_T")
 
 _OVERHEAD = 2048
-"""Bytes of the objects of an entry."""
+"""Bytes that the Python objects of an entry take."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Known:
     ----------
     layout : Layout
     evidence : dict of Range to bytes
-        What the layout was read from.
+        The bytes from which the layout was parsed.
     beginnings : Beginnings
-        Of its chunks.
+        The heads of its chunks.
     """
 
     layout: Layout
@@ -57,15 +58,15 @@ class Known:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes to keep it, about."""
+        """About how many bytes it takes to keep this."""
         read = sum(map(len, self.evidence.values())) + self.beginnings.nbytes
         return _OVERHEAD + read + self.layout.offsets.nbytes
 
 
 class Cache:
-    """What is known of objects; those that were used last are kept.
+    """What is known of objects; the ones that were used last are kept.
 
-    A process that was forked begins with nothing: another thread may have been at work.
+    After a fork the child begins with nothing: another thread may have been changing the cache.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ class Cache:
 
     @contextmanager
     def _use(self) -> Iterator[bool]:
-        """Hold off other threads; give False in a handler that interrupts a use by its thread."""
+        """Hold off other threads; give False in a signal's handler that interrupts a use."""
         with self._lock:
             is_free, self._is_used = not self._is_used, True
             try:
@@ -114,7 +115,7 @@ class Cache:
         key : hashable
             The object's name.
         stamp : hashable or None
-            Is another one once the object has changed; None where nothing tells.
+            Differs once the object has changed. None if nothing tells a change.
         """
         with self._use() as is_free:
             entry = self._entries.get(key) if is_free else None
@@ -194,7 +195,7 @@ def set_cache_size(nbytes: int) -> int:
 
 
 def recording(steps: Steps[_T], seen: dict[Range, bytes]) -> Steps[_T]:
-    """Run steps; keep copies of all that they read."""
+    """Run steps, and keep copies of the bytes that they read."""
     try:
         ranges = next(steps)
         while True:
@@ -206,24 +207,24 @@ def recording(steps: Steps[_T], seen: dict[Range, bytes]) -> Steps[_T]:
 
 
 class ChangedError(Exception):
-    """What was known of an object is not so any more."""
+    """What the cache knew of an object is not true any more."""
 
 
 def asking_again(
     steps: Generator[Asked, Any, _T], unsure: dict[Range, bytes]
 ) -> Generator[Asked, Any, _T]:
-    """Run steps; ask beside what they ask for also for what they believed unseen.
+    """Run steps, and read again the cached bytes that they rely on, along with what they ask for.
 
     Parameters
     ----------
     steps : generator
     unsure : dict of Range to bytes
-        What they believe, to which they may add.
+        The cached bytes; the steps may add some.
 
     Raises
     ------
     ChangedError
-        Where something else is there, or something failed before all of it was seen.
+        If other bytes are there, or if anything failed before all of them were read again.
     """
     try:
         asked = next(steps)
@@ -242,7 +243,7 @@ def asking_again(
             _compare(unsure, (yield list(unsure)))
         return stop.value  # type: ignore[no-any-return]
     except Exception as error:
-        # An object that became shorter may lack what is asked for.
+        # If the object became shorter, a range may be gone: that is a change too.
         raise ChangedError from error
 
 

@@ -1,9 +1,4 @@
-"""Which bytes of a frame to read, in which order. Nothing here does input or output.
-
-Reading is a generator of *steps*: it yields ranges of bytes, is sent what they hold, and returns
-what was wanted. Whoever runs it reads from memory, from a file or from a store, at once or
-asynchronously; all of them share the planning.
-"""
+"""Which bytes of a chunk to read, in which order. Nothing here reads: see `steps`."""
 
 from __future__ import annotations
 
@@ -38,18 +33,18 @@ def chunk_steps(
     number : int
         Which chunk it is, for errors.
     where : Range
-        Where the chunk begins, and what its end cannot be behind.
+        Where the chunk begins, and a byte that it does not go beyond.
     head : bytes
         The chunk's first bytes, as many as are known.
     boxes : sequence of Box
         In items of the chunk.
     policy : ReadPolicy
     may_change : bool
-        Whether the chunk may be replaced while it is read. Compressed blocks show that: they end
-        where their streams do. Blocks that are stored as they are show nothing, so that the chunk's
-        beginning is read once more beside them.
+        Whether the chunk may be replaced while it is read. Compressed blocks of another chunk are
+        noticed, because a block must end where its streams do. Blocks that are stored as they are
+        show nothing; so the chunk's head is read once more beside them.
     is_bound : bool
-        Whether the chunk's end is only known to lie there or before, as that of a file.
+        Whether the bytes may end before the end of `where`, as those of a file.
 
     Returns
     -------
@@ -59,7 +54,7 @@ def chunk_steps(
     Raises
     ------
     FormatError
-        For a chunk that is damaged, or that reaches behind its end.
+        For a chunk that is damaged, or that goes beyond its end.
     """
     base, end = where
     what = f"chunk {number}"
@@ -92,7 +87,7 @@ def chunk_steps(
     parts += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
     ranges = [part for part in ranges if part[1] > known]
     if ranges:
-        # Reading a few known bytes again costs less than joining, if it is not more than all.
+        # To read a few known bytes again costs less than to join them with new ones.
         again = known + sum(stop - start for start, stop in ranges) <= cbytes
         asked = [(start if again else max(start, known), stop) for start, stop in ranges]
         unsure = may_change and is_plain(head)

@@ -19,21 +19,20 @@ from caterva_cffi.steps import Part, Range, Steps, exactly, together
 
 __all__ = ["Beginnings", "Files", "Frame"]
 
-_LEAST_COST = 256  # of a chunk of one value, in bytes of a group
+_LEAST_COST = 256  # bytes that a chunk of one value counts in a group
 
 
 Files: TypeAlias = int | str
-"""Where the chunks of a frame are that the kernel reads: the descriptor of the frame's file, or the
-directory of a sparse one."""
+"""Files that the kernel reads: the descriptor of a frame's file, or the path of a directory."""
 
 
 class Beginnings:
-    """The first bytes of chunks, up to their first blocks: what was read to plan with.
+    """The heads of chunks, which planning needs, kept for the next selection.
 
     Parameters
     ----------
     most : int
-        Bytes to keep. Where there would be more, all are forgotten.
+        Bytes to keep. If there would be more, all are forgotten.
     """
 
     def __init__(self, most: int) -> None:
@@ -42,7 +41,7 @@ class Beginnings:
         self.nbytes = 0
 
     def get(self, number: int) -> bytes:
-        """Return what is known of a chunk; nothing where it was not read."""
+        """Return the first bytes of a chunk; none if they are not known."""
         return self._kept.get(number, b"")
 
     def put(self, number: int, head: bytes | memoryview) -> None:
@@ -69,13 +68,14 @@ class Frame:
         Of the layout's grid.
     policy : ReadPolicy
     beginnings : Beginnings, optional
-        Those of its chunks that are known; what is read is added.
+        The heads of chunks that are known; those that are read are added.
     unsure : dict of Range to bytes, optional
-        Gets what is used of the beginnings, where somebody has to look whether it is still so.
+        Gets the bytes of `beginnings` that are used, if the caller must compare them with what is
+        stored now.
     may_change : bool
         Whether the frame may be replaced while it is read; see `chunk_steps`.
     files : Files, optional
-        Local ones, from which decoding reads what it needs.
+        Local files, from which the kernel reads what it decodes.
     """
 
     layout: Layout
@@ -87,7 +87,7 @@ class Frame:
     files: Files | None = None
 
     def in_file(self, number: int) -> list[Part] | Place:
-        """Return where a chunk is in a local file; the chunk itself, where it is of one value.
+        """Return where a chunk is in a local file, or the chunk itself if it is one of one value.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Frame:
         if offset < 0:
             return [(0, layout.special_chunk(special_of_offset(offset)))]
         start, end = layout.place(number)
-        # Of the first chunk of a contiguous frame some bytes came with the frame's header.
+        # The first read of a contiguous frame often brought some bytes of its first chunk.
         head = b"" if layout.header.sparse else layout.head[start:end]
         known = self.beginnings.get(number) if self.beginnings is not None else b""
         is_sure = len(known) <= len(head)
@@ -145,7 +145,7 @@ class Frame:
             head = memoryview(data)
         parts = yield from chunk_steps(
             self.kernel, number, (start, end), head, boxes, policy,
-            # What is unsure is read again beside the blocks.
+            # Bytes in `unsure` are read again anyhow.
             may_change=self.may_change and (is_sure or self.unsure is None),
             is_bound=layout.header.sparse,
         )  # fmt: skip
@@ -154,20 +154,20 @@ class Frame:
         return parts
 
     def _is_read_whole(self, number: int, boxes: Sequence[Box]) -> bool:
-        """Whether all of a chunk of which nothing is known is read at once."""
+        """Whether all of a chunk is read at once, if nothing is known of it."""
         if self.layout.room(number) <= self.policy.gap:
             return True
         return sum(map(self._blocks_in, boxes)) > self.policy.whole * self.layout.grid.nblocks
 
     def _blocks_in(self, box: Box) -> int:
-        """Return how many blocks of a chunk a box has items in, or a few more."""
+        """Return in how many blocks of a chunk a box has items, or a few more."""
         return math.prod(
             (start + (count - 1) * step) // block - start // block + 1
             for start, count, step, block in zip(*box, self.layout.grid.blocks, strict=True)
         )
 
     def cost(self, number: int, box: Box) -> int:
-        """Return how many bytes are read at most for a box of a chunk."""
+        """Return the most bytes that are read for a box of a chunk."""
         most, policy, grid = self.most(number), self.policy, self.layout.grid
         if not policy.whole:
             return most
@@ -175,6 +175,6 @@ class Frame:
         return min(most, HEADER + 4 * grid.nblocks + int(blocks / policy.whole) + _LEAST_COST)
 
     def most(self, number: int) -> int:
-        """Return how many bytes are read at most for boxes of a chunk."""
+        """Return the most bytes that are read of a chunk, for any boxes."""
         is_stored = self.layout.offsets[number] >= 0
         return _LEAST_COST + (self.layout.room(number) if is_stored else 0)

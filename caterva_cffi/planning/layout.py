@@ -24,12 +24,12 @@ __all__ = ["CHUNK_FILE", "Layout", "layout_steps", "slices", "whole_layout"]
 _MANY_EDGES = 4096
 
 CHUNK_FILE = 1 << 40
-"""Addresses for each file of a sparse frame, which is more than a chunk can have bytes."""
+"""Addresses that each file of a sparse frame gets: more than a chunk can have bytes."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a frame's beginning and its offsets say.
+    """What a frame's header and offsets say.
 
     Attributes
     ----------
@@ -37,8 +37,8 @@ class Layout:
     grid : Grid
     dtype : dtype
     offsets : ndarray of int64
-        Where the chunks begin, in bytes of the frame; numbers of files in a sparse one. Negative
-        ones are chunks of one value.
+        Where the chunks begin, in bytes of the frame; in a sparse frame, numbers of files. A
+        negative one stands for a chunk of one value.
     head : bytes
         The frame's first bytes, as many as were read.
     """
@@ -58,13 +58,13 @@ class Layout:
     def _edges(self) -> npt.NDArray[np.int64] | list[int]:
         edges = np.append(self.offsets[self.offsets >= 0], self.chunks_end)
         edges.sort()
-        # A list is faster to look into, and takes five times the memory.
+        # A list is faster to search, but takes five times the memory.
         return edges if len(edges) > _MANY_EDGES else edges.tolist()
 
     def place(self, number: int) -> Range:
-        """Return where a chunk with bytes of its own begins, and which byte it ends before or at.
+        """Return where a chunk that is stored begins, and a byte that it does not go beyond.
 
-        In a sparse frame, `CHUNK_FILE` addresses belong to each file.
+        In a sparse frame, each file has `CHUNK_FILE` addresses of its own.
         """
         offset = int(self.offsets[number])
         if self.header.sparse:
@@ -73,20 +73,20 @@ class Layout:
 
     @property
     def most(self) -> int:
-        """Bytes of a chunk of any writer, and a few more."""
+        """The most bytes of a chunk, whoever wrote it, and a few more."""
         return 2 * (HEADER + self.grid.chunk_nbytes) + 16 * self.grid.nblocks
 
     def ends_of(self, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return what the ends of chunks that begin at offsets cannot be behind."""
+        """Return, for chunks that begin at offsets, bytes that they do not go beyond."""
         edges = np.asarray(self._edges, np.int64)
         return edges[np.searchsorted(edges, offsets, "right")]
 
     def room(self, number: int) -> int:
-        """Return how many bytes are stored of a chunk at most, and a few more."""
+        """Return the most bytes that a chunk may take where it is stored, and a few more."""
         if self.offsets[number] < 0:
             return HEADER
         start, end = self.place(number)
-        # Where a chunk was changed, the next one may be far behind it.
+        # After a chunk was changed, the next one may begin far behind its end.
         return min(end - start, self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks)
 
     def special_chunk(self, special: int) -> bytes:
@@ -95,7 +95,7 @@ class Layout:
         return special_header(grid.chunk_nbytes, grid.blocksize, grid.itemsize, special)
 
     def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
-        """Return the bytes of a chunk of a frame in memory.
+        """Return the bytes of any chunk of a frame in memory.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Layout:
         return [(0, self.stored_chunk(number, frame))]
 
     def stored_chunk(self, number: int, frame: bytes | memoryview) -> bytes | memoryview:
-        """Return the bytes of a chunk of a frame in memory, which has bytes of its own.
+        """Return the bytes of a chunk that is stored in a frame in memory.
 
         Raises
         ------
@@ -125,14 +125,14 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     Parameters
     ----------
     first : int
-        Bytes to read at once. Those of the chunk behind the header are kept for later.
+        Bytes to read at once. Bytes behind the header, of the first chunk, are kept for later.
     size : int, optional
-        Bytes of the frame as it is stored, where that is known.
+        Bytes that are stored, if known.
 
     Raises
     ------
     FormatError
-        For a frame that is damaged, or longer or shorter than it says.
+        For a frame that is damaged, or longer or shorter than its header says.
     UnsupportedError
     """
     first = max(first, HEADER)
@@ -163,7 +163,7 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         return Layout(header, grid, dtype, np.empty(0, np.int64), data)
     if _is_filled(header, data[length:]):
         return Layout(header, grid, dtype, np.array([length], np.int64), data)
-    # The trailer lies behind, and says nothing that is needed.
+    # The trailer behind the offsets is not needed.
     part = header.offsets_range
     if part[1] - part[0] < HEADER:
         raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
@@ -177,7 +177,7 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
 
 
 def slices(frame: bytes | memoryview, ranges: list[Range]) -> list[bytes | memoryview]:
-    """Return ranges of a frame in memory: what steps that read it ask for."""
+    """Return ranges of a frame in memory: the answer to steps."""
     return [frame[start:stop] for start, stop in ranges]
 
 
@@ -187,10 +187,10 @@ def whole_layout(frame: bytes | memoryview) -> Layout:
 
 
 def _is_filled(header: FrameHeader, chunk: bytes | memoryview) -> bool:
-    """Whether the only chunk of a frame is known to begin behind the header.
+    """Whether the only chunk of a frame is known to begin right behind the header.
 
-    That it would fill the frame is not enough: it may have been deleted, or replaced by zeros. But
-    where the frame's length leaves no more room for the offset than a chunk without bytes takes,
+    It is not enough that its bytes would fill the frame: the chunk may have been deleted, or
+    replaced by zeros. But if the frame's length leaves room for the shortest offsets chunk only,
     the offset is 0; see `encode_offsets`.
     """
     return (

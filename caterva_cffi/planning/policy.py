@@ -17,14 +17,13 @@ class ReadPolicy:
     Parameters
     ----------
     first : int
-        Bytes of a frame's beginning to read while nothing is known of it. More are read where the
-        number of blocks can be guessed, so that their offsets arrive at once.
+        Bytes to read of a frame of which nothing is known. More are read if the number of blocks
+        can be guessed, so that their offsets arrive too.
     gap : int
-        Bytes that are rather read than left out between two ranges: about as many as arrive in the
-        time that one more request costs.
+        Two ranges that are at most this many bytes apart are read as one. Good is the number of
+        bytes that arrive in the time of one more request.
     whole : float
-        The share of a chunk, from 0 to 1, above which one read of all of it costs less than several
-        of its parts.
+        If more than this share of a chunk is wanted, from 0 to 1, all of it is read at once.
     concurrency : int
         Requests at a time for each chunk that is read.
 
@@ -51,9 +50,9 @@ Kind = Literal["local", "remote"]
 _policies: dict[Kind, ReadPolicy] = {
     # A positioned read costs about as much as copying 16 KiB from the page cache.
     "local": ReadPolicy(first=4096, gap=16 * 1024, whole=0.5),
-    # At 20 ms of latency, 32 requests at a time and some ms of a processor for each, one more
-    # request costs as much as 256 KiB at 100 MB/s. Zarr's own 10 at a time took half as long again
-    # for the 64 blocks of a plane across the last axis.
+    # With 20 ms of latency, 32 requests at a time and some ms of processor time for each, one more
+    # request costs as much as 256 KiB at 100 MB/s. With 10 at a time, Zarr's own number, the 64
+    # blocks of a plane across the last axis took half as long again.
     "remote": ReadPolicy(first=16 * 1024, gap=256 * 1024, whole=0.5, concurrency=32),
 }
 
