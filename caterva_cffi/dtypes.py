@@ -1,4 +1,4 @@
-"""NumPy's dtypes: which of them items can have, the text that names one in a frame, and casts."""
+"""NumPy's dtypes: which of them items can have, their texts in frames, and casts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def void_dtype(itemsize: int) -> np.dtype[Any]:
-    """Return the dtype of items about which nothing but their size is known."""
+    """Return the dtype of items of which only the size is known."""
     return np.dtype(f"S{itemsize}")
 
 
@@ -36,7 +36,7 @@ def check_items(dtype: npt.DTypeLike) -> np.dtype[Any]:
     Raises
     ------
     TypeError
-        For object, variable-length and zero-size dtypes, and those of several items.
+        For object, variable-length and zero-size dtypes, and for those that are arrays of items.
     """
     checked: np.dtype[Any] = np.dtype(dtype)
     if checked.hasobject or checked.itemsize == 0 or checked.kind in "OT":
@@ -50,22 +50,23 @@ def check_items(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 
 def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """Return a dtype as those find it who open a frame of its items.
+    """Return a dtype as it comes back from a frame.
 
-    It is equal to the one that is given. What NumPy does not compare is not kept: metadata,
-    whether a structure was aligned, and the class of its items (`numpy.record`).
+    It is equal to the given one. Details that NumPy does not compare are lost: metadata, whether a
+    structure was aligned, and the class of its items (`numpy.record`).
 
     Raises
     ------
     TypeError
-        As for `check_items`, and for dtypes that no text gives back, which a frame could not name:
-        those of other packages, as bfloat16 of ml_dtypes, and structures with such fields.
+        As for `check_items`, and for dtypes that NumPy cannot make from a text, so that a frame
+        cannot name them: those of other packages, such as bfloat16 of ml_dtypes, and structures
+        with such fields.
     """
     return _named(check_items(dtype))[1]
 
 
 def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype that a frame names for items whose dtype its reader knows anyway.
+    """Return the dtype to name in a frame whose reader knows the true dtype anyway.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def text_of_dtype(dtype: np.dtype[Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _named(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
-    """Return a dtype's text, and the dtype that is read from it."""
+    """Return a dtype's text, and the dtype that NumPy makes from it."""
     for describe in (_descr, _fields):
         try:
             literal = describe(dtype)
@@ -108,7 +109,7 @@ def _named(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
 
 
 def _shown(dtype: np.dtype[Any]) -> str:
-    """Return a dtype for an error, also one of a thousand fields."""
+    """Return a dtype as text for an error, cut short if it has a thousand fields."""
     try:
         text = str(dtype)
     except RecursionError:
@@ -117,12 +118,12 @@ def _shown(dtype: np.dtype[Any]) -> str:
 
 
 def _descr(dtype: np.dtype[Any]) -> Any:
-    """Return what names a dtype, with padding as fields without names."""
+    """Return a description of a dtype; fields without names are padding."""
     return dtype.str if dtype.names is None else dtype.descr
 
 
 def _fields(dtype: np.dtype[Any]) -> Any:
-    """Return what names a dtype, with the offsets of its fields."""
+    """Return a description of a dtype with the offsets of its fields."""
     if dtype.subdtype is not None:
         return _fields(dtype.base), dtype.shape
     if dtype.names is None:
@@ -141,23 +142,23 @@ def _fields(dtype: np.dtype[Any]) -> Any:
 
 # --- reading texts --------------------------------------------------------------------------------
 
-# Python and NumPy would warn of these, to whoever opens the frame.
+# Python and NumPy would show a warning about these to whoever opens the frame.
 _UNKNOWN_ESCAPE = re.compile(r"""(?<!\\)(?:\\\\)*\\(?![\\'"nrtxuUN])""")
 _OLD_NAMES = re.compile(r"(?:^|,)\s*(?:[<>|=]?a\d*\s*(?:,|$)|\d)")  # "a3", "1i4"
 
 
 def dtype_of_text(text: str) -> np.dtype[Any]:
-    """Return the dtype that a text names: `<f4`, or what makes a structure.
+    """Return the dtype that a text names: `<f4`, or the description of a structure.
 
     Parameters
     ----------
     text : str
-        As this package, or python-blosc2, writes it; from strangers.
+        As this package or python-blosc2 writes it. It is not trusted.
 
     Raises
     ------
     TypeError, ValueError
-        For a text that names none, or one whose items are not plain bytes.
+        For a text that names no dtype, or one whose items are not plain bytes.
     """
     try:
         if not text.startswith(("[", "(", "{", "'")):
@@ -211,18 +212,18 @@ def _subarray(base: np.dtype[Any], shape: Any) -> np.dtype[Any]:
 
 
 def allocate(shape: Sequence[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return an array of undefined items of exactly a dtype.
+    """Return an array of exactly a dtype; its items are undefined.
 
-    `numpy.empty` takes dates without a unit for a class of dtypes, whatever their byte order.
+    `numpy.empty` would lose the byte order of dates without a unit.
     """
     return np.ndarray(shape, dtype)
 
 
 def as_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return items in exactly a dtype; the same array if they have it.
+    """Return items in exactly a dtype; the same array if it has the dtype.
 
-    `astype` leaves dates as they are, byte order and unit, where it is asked for ones without a
-    unit.
+    `astype` alone is not enough: if it is asked for dates without a unit, it leaves unit and byte
+    order as they are.
     """
     if items.dtype == dtype:
         return items
@@ -235,14 +236,14 @@ def as_dtype(items: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def as_items(value: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return a value as an array of exactly a dtype, without a copy where it has it."""
+    """Return a value as an array of exactly a dtype, without a copy if it has the dtype."""
     return as_dtype(np.asarray(value, dtype), dtype)
 
 
 def as_asked(value: Any, dtype: npt.DTypeLike | None) -> npt.NDArray[Any]:
-    """Return a value as `numpy.asarray` does, which finds units and lengths that are left out.
+    """Return a value as `numpy.asarray` does; it finds units and lengths that are left out.
 
-    Byte order is as it is asked for, also that of dates without a unit.
+    The byte order is the one asked for, even of dates without a unit.
     """
     items = np.asarray(value, dtype)
     asked = items.dtype if dtype is None else np.dtype(dtype)

@@ -25,8 +25,8 @@ def cut(grid: Grid, box: Box) -> Iterable[tuple[int, Box, Sequence[int]]]:
     Returns
     -------
     iterable of (int, Box, sequence of int)
-        Which chunk it is; the part of the box, in items of the chunk; and where the part's first
-        item is among those of the box.
+        The number of the chunk; the part of the box in it, in items of the chunk; and the position
+        of the part's first item among the items of the box.
     """
     number, inside = 0, []
     for start, count, step, chunk, length in zip(*box, grid.chunks, grid.chunk_grid, strict=True):
@@ -46,11 +46,11 @@ def _cut_at_chunks(grid: Grid, box: Box) -> Iterator[tuple[int, Box, Sequence[in
 
 
 MANY = 256
-"""Chunks of a box that are read one by one, or all at the same time."""
+"""A box with items in more chunks than this is a crowd."""
 
 
 AT_ONCE = 4096
-"""Chunks that are planned at a time, each of them in about 500 bytes."""
+"""Chunks that are planned at a time; each takes about 500 bytes."""
 
 
 def _count_cells(start: int, count: int, step: int, chunk: int) -> int:
@@ -72,13 +72,13 @@ def _count(grid: Grid, box: Box) -> int:
 
 
 def boxes_of(grid: Grid, box: Box, most: int) -> Iterator[tuple[Box, tuple[int, ...]]]:
-    """Cut a box into boxes with items in a bounded number of chunks, in the order of these.
+    """Cut a box into boxes with items in at most so many chunks, in the order of the chunks.
 
     Yields
     ------
     part : Box
     position : tuple of int
-        Where the part's first item is among those of the box.
+        Where the part's first item is among the items of the box.
     """
     yield from _cut(box, grid.chunks, most, 0, [], [])
 

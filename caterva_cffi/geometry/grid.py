@@ -36,19 +36,19 @@ CATERVA_MAX_DIM = 8
 CATERVA_MAX_ITEMSIZE = 255
 
 MAX_CHUNK_BYTES = 2**31 - 1 - 32
-"""C-Blosc2's limit for the data of one chunk, whole blocks, in bytes."""
+"""C-Blosc2's limit for the items of one chunk, with its padding to whole blocks, in bytes."""
 
 MAX_BLOCK_BYTES = 536866816
 
 _CHECKSUMS = 8
-"""Bytes that checksums add to a chunk of which nothing can be compressed."""
+"""Bytes that checksums add to a chunk that cannot be compressed."""
 
 _CHECKED_BLOCK = 12
-"""Bytes that they add for each block."""
+"""Bytes that checksums add for each block."""
 
 BLOCK_BYTES = 128 * 1024
-"""Bytes of a default block. A block and the two scratches that its filters need stay in an L2
-cache of 512 KiB, and LZ4 and Zstandard have enough to find repetitions in."""
+"""Bytes of a default block. A block and the two scratches that its filters need fit an L2 cache of
+512 KiB, and a block is large enough for LZ4 and Zstandard to find repetitions."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of a default chunk: enough blocks for all cores, few enough bytes to rewrite."""
@@ -57,18 +57,18 @@ Partition: TypeAlias = Callable[[Sequence[int], int], tuple[tuple[int, ...], tup
 """Chooses the chunk and block shapes for a shape and an item size."""
 
 _ANY_LENGTH = 2**40
-"""More than fits a default chunk along a dimension."""
+"""A length that no default chunk reaches along a dimension."""
 
 
 def _balanced(length: int, most: int) -> int:
-    """Return the side that cuts `length` into as few equal parts of at most `most` as can be."""
+    """Return the side that cuts `length` into equal parts of at most `most`, as few as can be."""
     return -(-length // -(-length // most)) if length > most else max(length, 1)
 
 
 def _near_isotropic(shape: Sequence[int], items: int) -> tuple[int, ...]:
     """Return a shape of about `items` items that is as near to a cube as `shape` allows."""
     sides = [max(length, 1) for length in shape]
-    # Short dimensions are taken whole; the longer ones share what is left equally.
+    # Short dimensions are taken whole; the longer ones share the rest equally.
     left, result = float(max(items, 1)), [1] * len(sides)
     for position, axis in enumerate(sorted(range(len(sides)), key=lambda axis: sides[axis])):
         side = left ** (1 / (len(sides) - position))
@@ -90,8 +90,8 @@ def default_blocks(chunks: Sequence[int], itemsize: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        At most `BLOCK_BYTES` where items are not larger than that. Sides divide the chunk's as
-        evenly as they can, so that little is lost in padding.
+        At most `BLOCK_BYTES`, unless one item is larger. Sides divide the chunk's sides as evenly
+        as they can, so that there is little padding.
     """
     return _near_isotropic(chunks, BLOCK_BYTES // itemsize)
 
@@ -116,14 +116,14 @@ def default_partition(
     -------
     chunks, blocks : tuple of int
         A default chunk holds about `CHUNK_BYTES`, a default block about `BLOCK_BYTES`. Both are as
-        near to cubes as the array's shape allows, because nothing is known about the slices to
-        come, and a cube is the worst partition of none.
+        near to cubes as the array's shape allows. Nothing is known about the slices to come, and
+        there is no slice for which a cube is the worst partition.
     """
     shape = _lengths("shape", shape, 0)
     chunks = None if chunks is None else _lengths("chunks", chunks, 0)
     blocks = None if blocks is None else _lengths("blocks", blocks, 0)
     if chunks is None:
-        # In whole blocks, or in items: a chunk has the proportions of the blocks that are given.
+        # If blocks are given, count in blocks: a chunk then has their proportions.
         units = (1,) * len(shape) if blocks is None else blocks
         sides = [-(-length // max(unit, 1)) for length, unit in zip(shape, units, strict=False)]
         wanted = _near_isotropic(sides, CHUNK_BYTES // max(math.prod(units) * itemsize, 1))
@@ -134,7 +134,7 @@ def default_partition(
 
 
 def growing(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return a shape to choose chunks for: dimensions of length 0 are there to grow."""
+    """Return the shape to choose chunks for: a dimension of length 0 counts as a very long one."""
     return tuple(length or _ANY_LENGTH for length in shape)
 
 
@@ -159,7 +159,7 @@ class Grid:
     itemsize : int
         Bytes.
     checksums : bool, default False
-        Whether blocks have checksums, which lie in their chunks.
+        Whether each chunk holds checksums of its blocks.
 
     Raises
     ------
@@ -196,7 +196,7 @@ class Grid:
                 raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
             if max(length, chunk) >= 2**63 or chunk >= 2**31:
                 raise CapacityError(f"shape {shape} or chunks {chunks} are too long")
-        # NumPy takes no array whose other lengths are too long either, even if one is zero.
+        # NumPy refuses an array whose other lengths are too long, even if one length is zero.
         if math.prod(max(n, 1) for n in shape) * self.itemsize >= 2**63 or self.nchunks >= 2**31:
             raise CapacityError(f"shape {shape} in chunks {chunks} is too large")
         if self.blocksize > MAX_BLOCK_BYTES:
@@ -233,7 +233,7 @@ class Grid:
 
     @cached_property
     def chunk_nbytes(self) -> int:
-        """Bytes of a chunk as it is compressed: whole blocks."""
+        """Bytes of a chunk's items as they are compressed: padded to whole blocks."""
         return self.itemsize * math.prod(
             -(-chunk // block) * block if block else 0
             for chunk, block in zip(self.chunks, self.blocks, strict=True)

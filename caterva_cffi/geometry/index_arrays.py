@@ -25,7 +25,7 @@ ReadBoxes: TypeAlias = Callable[[Sequence[tuple[Box, npt.NDArray[Any]]]], None]
 _WriteBox: TypeAlias = Callable[[Box, npt.NDArray[Any]], None]
 
 _BYTES = 32 << 20
-"""Of items that are read at a time, from which the wanted ones are taken."""
+"""Bytes of items that are read at a time; the wanted ones are taken from them."""
 
 
 def _cells(positions: IndexArray, chunk: int, block: int) -> IndexArray:
@@ -58,14 +58,14 @@ def _reversal(axes: Sequence[Axis], dims: Sequence[int]) -> tuple[Any, ...]:
 Cells: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
 _Cell: TypeAlias = tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]
-_OVERHEAD = 1024  # bytes that a cell's objects take
+_OVERHEAD = 1024  # bytes that the Python objects of a cell take
 
 
 def _boxes(selection: Fancy, cells: Cells) -> Iterator[_Cell]:
-    """Cut a selection into boxes of which each holds the points of one cell.
+    """Cut a selection into boxes, one for each cell that has points of the selection.
 
-    Yields the box, the index of its points in the box, whose dimensions with index arrays come
-    first, and their index in the points.
+    Yields the box, the index of the cell's points in the box, and their index among all points.
+    Dimensions with index arrays come first in both.
     """
     axes = selection.basic.axes
     if selection.orthogonal:
@@ -96,7 +96,7 @@ def _boxes(selection: Fancy, cells: Cells) -> Iterator[_Cell]:
 
 
 def _point_shape(selection: Fancy) -> tuple[int, ...]:
-    """Return the shape of all points: what index arrays select, then the other dimensions."""
+    """Return the shape of all points: first what index arrays select, then the other dimensions."""
     if selection.orthogonal:
         return tuple(map(len, selection.arrays))
     return (selection.arrays[0].size,)
@@ -108,7 +108,7 @@ def _others(selection: Fancy) -> list[int]:
 
 
 def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return points, other dimensions last, as a view in the shape of the result."""
+    """Return points (see `_point_shape`) as a view with the dimensions of the result."""
     axes, others = selection.basic.axes, _others(selection)
     if selection.orthogonal:
         order = [*selection.dims, *others]
@@ -116,7 +116,7 @@ def _to_result(selection: Fancy, points: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return view[tuple(slice(None) if axis.kept else 0 for axis in axes)]
     lead = selection.arrays[0].ndim
     view = points.reshape(*selection.arrays[0].shape, *points.shape[1:])
-    # New axes between the other dimensions, then the index arrays' dimensions in their place.
+    # Insert new axes between the other dimensions, then move those of the index arrays.
     view = view[(*(slice(None),) * lead, *(None if d < 0 else slice(None) for d in selection.rest))]
     return np.moveaxis(view, range(lead), range(selection.at, selection.at + lead))
 
@@ -144,14 +144,14 @@ def count_blocks(grid: Grid, selection: Basic | Fancy) -> int:
 
 
 class Batch(NamedTuple):
-    """What is read at a time of a selection.
+    """Boxes of a selection that are read before `place` is called.
 
     Attributes
     ----------
     boxes : list of (Box, ndarray)
-        Each is read into an array of its shape.
+        Each box is read into its array, which has its shape.
     place : callable or None
-        Puts what was read into the result.
+        Copies the items that were read into the result; None if they are there already.
     """
 
     boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
@@ -161,7 +161,7 @@ class Batch(NamedTuple):
 def batches(
     grid: Grid, selection: Basic | Fancy, dtype: np.dtype[Any], out: npt.NDArray[Any]
 ) -> Iterator[Batch]:
-    """Cut a selection into boxes of which each block is wanted.
+    """Cut a selection into boxes; each block that a box touches holds a wanted item.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def batches(
 
 
 def _batches(cells: Iterable[_Cell], itemsize: int) -> Iterator[list[_Cell]]:
-    """Yield cells together whose boxes have few items, or one that has many."""
+    """Yield lists of cells: several whose boxes have few items, or one whose box has many."""
     batch: list[_Cell] = []
     left = _BYTES
     for cell in cells:
@@ -222,7 +222,7 @@ def write(
     selection: Fancy,
     values: npt.NDArray[Any],
 ) -> None:
-    """Scatter items, rewriting each chunk that holds one of them once."""
+    """Scatter items; each chunk that holds some of them is rewritten once."""
     if not selection.dims or values.size == 0:
         return
     axes, others = selection.basic.axes, _others(selection)

@@ -1,8 +1,9 @@
 """NumPy's ways to name items, normalised to boxes and index arrays. Pure.
 
 A *box* is what the kernel understands: along each dimension a start, a count and a positive step.
-Everything else (reversed slices, new axes, index arrays and masks) is a way to lay boxes into a
-result. The rules are NumPy's: https://numpy.org/doc/stable/user/basics.indexing.html
+Everything else (reversed slices, new axes, index arrays and masks) says how the items of boxes are
+arranged in the result. The rules are NumPy's:
+https://numpy.org/doc/stable/user/basics.indexing.html
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ Box: TypeAlias = tuple[Sequence[int], Sequence[int], Sequence[int]]
 """Start, count and positive step along each dimension, in items."""
 
 
-# Not frozen: to make one would take three times as long, and every read makes several.
+# Not frozen: a frozen one takes three times as long to make, and every read makes several.
 @dataclass(slots=True)
 class Axis:
     """The wanted items along one dimension: `count` from `start` on, every `step`-th.
 
-    A negative step counts down from `start`. `kept` is false for an integer index, whose dimension
-    the result does not have.
+    A negative step counts down from `start`. `kept` is false for an integer index: the result does
+    not have that dimension.
     """
 
     start: int
@@ -57,7 +58,7 @@ class Axis:
 
 
 def box_of(axes: Sequence[Axis]) -> Box:
-    """Return the items of axes in ascending order."""
+    """Return the box with the items of axes, in ascending order."""
     return (
         [axis.start if axis.step > 0 else axis.first for axis in axes],
         [axis.count for axis in axes],
@@ -88,7 +89,7 @@ class Basic:
 
     @property
     def box(self) -> Box:
-        """The same items in ascending order."""
+        """The box with the selected items, in ascending order."""
         return box_of(self.axes)
 
 
@@ -108,14 +109,14 @@ class Fancy:
     Attributes
     ----------
     basic : Basic
-        The selection without its index arrays, whose dimensions are taken whole.
+        The selection with all positions of those dimensions that have index arrays.
     dims : tuple of int
         The dimensions that have index arrays.
     arrays : tuple of ndarray of intp
         Non-negative positions, broadcast to one shape; for an orthogonal selection, 1-d arrays of
         any lengths.
     at : int
-        Where in the result the dimensions of the index arrays stand.
+        At which dimension of the result the dimensions of the index arrays begin.
     orthogonal : bool
         Whether each array selects along its own dimension, as `numpy.ix_` does.
     """
@@ -158,7 +159,7 @@ def _slice(key: slice, length: int) -> Axis:
     count = stop - start if step == 1 else len(range(start, stop, step))
     if count > 1:
         return Axis(start, count, step)
-    return Axis(start, 1) if count == 1 else Axis(0, 0)  # C has no room for any step
+    return Axis(start, 1) if count == 1 else Axis(0, 0)  # a step may be too large for C
 
 
 def _as_array(key: Any) -> npt.NDArray[Any]:
@@ -174,7 +175,7 @@ def _as_array(key: Any) -> npt.NDArray[Any]:
 
 
 def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
-    """Return an integer index array with its negative positions counted from the end."""
+    """Return an integer index array; negative positions are turned into those from the start."""
     if array.size:
         least, most = int(array.min()), int(array.max())
         if least < -length or most >= length:
@@ -186,12 +187,12 @@ def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
     return np.where(positions < 0, positions + length, positions) if array.size else positions
 
 
-# NumPy's booleans pass for integers in older versions of it.
+# Older versions of NumPy take its booleans for integers.
 _NO_INTEGERS = (slice, int, np.bool_)
 
 
 def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
-    """Return the keys with slices behind the ellipsis for what it stands for; masks as arrays."""
+    """Return keys with the slices that the ellipsis stands for behind it, and masks as arrays."""
     expanded: list[Any] = []
     used = 0
     for key in keys:
@@ -228,7 +229,7 @@ _EACH_OF_A_DIMENSION = {int, slice}
 
 
 def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int], kinds: set[type]) -> Basic:
-    """Return a selection without arrays, of which most reads consist, in little time."""
+    """Return a selection without arrays; most are such, so this is fast."""
     if len(keys) != len(shape) or not kinds <= _EACH_OF_A_DIMENSION:
         keys = _with_rest(keys, len(shape))
     axes: list[Axis] = []
@@ -248,7 +249,7 @@ def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int], kinds: set[typ
 
 
 def _with_rest(keys: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
-    """Return keys without arrays with slices for the dimensions that they do not name."""
+    """Return keys without arrays, and slices for the dimensions that they do not name."""
     used = len(keys) - keys.count(None)
     dots = keys.count(Ellipsis)
     if dots > 1:
@@ -281,7 +282,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     layout: list[int] = []
     dims: list[int] = []
     arrays: list[npt.NDArray[Any]] = []
-    runs: list[int] = []  # where in the layout index arrays stand
+    runs: list[int] = []  # places of index arrays in the layout
     scalars: list[tuple[int, int]] = []  # dimension and layout place of integers
     ran = False  # whether the previous key was an index array or integer
     groups = 0
@@ -289,7 +290,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         dim = len(axes)
         advanced = isinstance(item, np.ndarray)
         if item is Ellipsis:
-            pass  # index arrays on its two sides are apart, even where it stands for nothing
+            pass  # it separates index arrays on its two sides, even if it stands for no dimension
         elif item is None:
             layout.append(-1)
         elif isinstance(item, slice):
@@ -303,7 +304,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
             if item.dtype == bool and item.ndim:
                 positions = _mask_positions(item, shape[dim : dim + item.ndim], dim)
             elif item.dtype == bool:
-                # A 0-d mask adds a dimension of length 0 or 1 and selects along none.
+                # A 0-d mask adds a dimension of length 0 or 1, and selects along no dimension.
                 positions = []
                 arrays.append(np.zeros(int(item), np.intp))
                 dims.append(-1)
@@ -319,7 +320,7 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         ran = advanced
     if not arrays:
         return Basic(tuple(axes), tuple(layout))
-    # Beside index arrays an integer is an index array too, broadcast with them.
+    # Beside index arrays, an integer is an index array too, and is broadcast with them.
     for dim, place in scalars:
         dims.append(dim)
         arrays.append(np.asarray(axes[dim].start, np.intp))
@@ -397,7 +398,7 @@ def spans(start: int, count: int, step: int, chunk: int) -> list[tuple[int, int,
 
     Returns
     -------
-    list of (chunk, start in it, count, how many positions lie before)
+    list of (chunk, start in the chunk, count, number of positions before these)
     """
     cut, k = [], 0
     while k < count:
