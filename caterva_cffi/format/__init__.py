@@ -1,1 +1,1 @@
-"""The bytes of frames, read and written; nothing in them is trusted."""
+"""The bytes of frames, read and written; everything that is read is checked."""

@@ -1,4 +1,4 @@
-"""Chunks that are no array's: offsets of a frame's chunks, and variable-length metalayers."""
+"""Chunks that hold bytes instead of items: offsets of chunks, and variable-length metalayers."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from caterva_cffi.format.chunk_header import HEADER, is_simple, sizes_of
 __all__ = ["UNQUESTIONED", "check_byte_chunk", "decode_byte_chunk", "is_possible"]
 
 UNQUESTIONED = 16 << 20
-"""Bytes that offsets or a metalayer may decode to, however few are stored."""
+"""Offsets or a metalayer may always decode to this many bytes, however few are stored."""
 
 _BEST_RATIO = 1024
-"""Of what is larger. C-Blosc2 compresses the offsets of chunks of zeros 183 times."""
+"""The most that anything larger may be compressed. C-Blosc2 compresses offsets of chunks of zeros
+183 times."""
 
 
 def is_possible(nbytes: int, stored: int) -> bool:
-    """Whether so many bytes may be what so many stored ones decode to."""
+    """Whether `stored` bytes may decode to `nbytes`."""
     return nbytes <= UNQUESTIONED + _BEST_RATIO * stored
 
 
 def check_byte_chunk(chunk: bytes | memoryview, what: str, size: int | None = None) -> None:
-    """Refuse a chunk that is no array's, and that C-Blosc2 must not be given.
+    """Refuse a chunk of bytes that C-Blosc2 must not be given.
 
-    It would look for a plugin by the number of a codec or filter, in a library or with a process,
-    would believe that a lazy chunk is all there, and would take any amount of memory.
+    For an unknown codec or filter, C-Blosc2 would load a library or start a process. It would
+    believe that all of a lazy chunk is there, and would take any amount of memory.
 
     Parameters
     ----------
     chunk : bytes
-        Of offsets, or of a variable-length metalayer; its header at least.
+        Offsets, or a variable-length metalayer; at least the chunk's header.
     what : str
         For the error.
     size : int, optional
-        Bytes that the chunk may have; by default those that are given.
+        The most bytes that the chunk may have; by default the number of given ones.
 
     Raises
     ------
@@ -53,13 +54,13 @@ def check_byte_chunk(chunk: bytes | memoryview, what: str, size: int | None = No
 
 
 def decode_byte_chunk(chunk: bytes, nbytes: int | None, what: str) -> npt.NDArray[np.uint8]:
-    """Decode a chunk that is no array's, from bytes that may go on behind it.
+    """Decode a chunk of bytes; more bytes may follow behind it.
 
     Parameters
     ----------
     chunk : bytes
     nbytes : int or None
-        How many bytes it has to decode to; None for as many as it says.
+        How many bytes it must decode to; None for as many as it says.
     what : str
         What it holds, for errors.
 

@@ -27,7 +27,7 @@ HEADER = 32
 """Bytes of a chunk's header."""
 
 SPECIALS = (1, 2, 4)
-"""What items a chunk without bytes of its own repeats: zeros, NaN, or what was never written."""
+"""Numbers of the special values: zeros, NaN, and "never written"."""
 
 _VERSION, _CODEC_VERSION = 5, 1
 _FLAGS, _ITEMSIZE, _SIZES, _FILTERS, _CODEC_NUMBER, _FLAGS2 = 2, 3, 4, slice(16, 22), 30, 31
@@ -37,30 +37,30 @@ _LAZY, _INSTRUMENTED = 0x08, 0x80
 
 
 def sizes_of(chunk: Any) -> tuple[int, int, int]:
-    """Return how many bytes a chunk decodes to, those of a block, and those that it has.
+    """Return how many bytes a chunk decodes to, how many a block has, and how many the chunk has.
 
     Parameters
     ----------
     chunk : buffer
-        Its header at least.
+        At least its header.
     """
     nbytes, blocksize, cbytes = struct.unpack_from("<iii", chunk, _SIZES)
     return nbytes, blocksize, cbytes
 
 
 def cbytes_of(chunk: bytes | memoryview) -> int:
-    """Return how many bytes a chunk says that it has."""
+    """Return how many bytes a chunk has, as its header says."""
     return int.from_bytes(chunk[_CBYTES], "little", signed=True)
 
 
 def many_cbytes_of(source: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Any:
-    """Return how many bytes chunks say that they have, from where they begin in a buffer."""
+    """Return how many bytes chunks have, as their headers say; `starts` is where they begin."""
     fields = source[starts[:, None] + np.arange(_CBYTES.start, _CBYTES.stop)]
     return fields.view("<i4")[:, 0].astype(np.int64)
 
 
 def special_of(chunk: Any) -> int:
-    """Return which items a chunk repeats; 0 where it has blocks."""
+    """Return the number of the value that a chunk repeats; 0 if it has blocks."""
     return int(chunk[_FLAGS2]) >> 4 & 7
 
 
@@ -82,12 +82,12 @@ def is_simple(chunk: bytes | memoryview) -> bool:
 
 
 def check_size(chunk: bytes | memoryview, number: int) -> int:
-    """Return how many bytes a chunk has, of which at most those that are given can be there.
+    """Return how many bytes a chunk has; all of them must be among the given ones.
 
     Raises
     ------
     FormatError
-        For a chunk that reaches behind them.
+        For a chunk that goes beyond the given bytes.
     """
     size = cbytes_of(chunk) if len(chunk) >= HEADER else -1
     if not HEADER <= size <= len(chunk):
@@ -96,12 +96,12 @@ def check_size(chunk: bytes | memoryview, number: int) -> int:
 
 
 def special_header(nbytes: int, blocksize: int, itemsize: int, special: int) -> bytes:
-    """Return a chunk in which every item is the same, which is a header and nothing else.
+    """Return a chunk in which every item is the same; it is only a header.
 
     Parameters
     ----------
     nbytes, blocksize, itemsize : int
-        Bytes that it decodes to, of a block and of an item.
+        Bytes that it decodes to, bytes of a block, and bytes of an item.
     special : int
         One of `SPECIALS`.
     """

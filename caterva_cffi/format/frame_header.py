@@ -1,6 +1,6 @@
 """The header of a frame, parsed and written. Format: C-Blosc2's README_CFRAME_FORMAT.
 
-The fields are msgpack with fixed widths, so that each has its place.
+The fields are msgpack with fixed widths. So each has a fixed position.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 HEADER_MIN = 87
 """Bytes of a header without metalayers."""
 
-# Where the fields are, behind the byte that says of which type each is.
+# Positions of the fields, each behind the byte that names its type.
 _HEADER_LEN, _FRAME_LEN, _FLAGS, _KIND, _CODEC, _SPLIT = 11, 16, 25, 26, 27, 28
 _NBYTES, _CBYTES, _ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE = 30, 39, 48, 53, 58
 _HAS_VARIABLE, _FILTERS, _CODEC_NUMBER, _CODEC_META, _FILTER_METAS = 68, 71, 77, 78, 79
 _USES_DICTIONARY = 85
 
-# The types of the fields; between them what a new frame has.
+# The bytes that name types, and between them the values of a new frame.
 _EMPTY = bytes.fromhex(
     "9e a8 6232 6672 616d 6500 d2 00000000 cf 0000000000000000 a4 12000000"
     "d3 0000000000000000 d3 0000000000000000 d2 00000000 d2 00000000 d2 ffffffff"
@@ -69,12 +69,12 @@ class FrameHeader:
     itemsize, blocksize, chunksize : int
         Bytes.
     sparse : bool
-        Whether chunks are files of their own.
+        Whether each chunk is a file.
     metalayers : dict of str to bytes
     variable : bool
         Whether the trailer holds metalayers of variable length.
     seal : Seal or None
-        The checksums of the frame, where it has them.
+        The checksums of the frame, if it has them.
     """
 
     header_len: int
@@ -91,7 +91,7 @@ class FrameHeader:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether the frame has checksums of its own that are up to date."""
+        """Whether the frame has a seal, and that is closed."""
         return self.seal is not None and self.seal.closed
 
     @property
@@ -101,18 +101,18 @@ class FrameHeader:
 
     @property
     def offsets_at(self) -> int:
-        """Where the chunk of offsets begins, or the trailer of a frame without items."""
-        # What is left of chunks that were deleted counts as compressed bytes.
+        """Where the offsets chunk begins; in a frame without items, where the trailer begins."""
+        # `cbytes` counts what is left of deleted chunks, too.
         inside = 0 if self.sparse or not self.nbytes else self.cbytes
         return self.header_len + inside
 
     def trailer_length(self, end: bytes) -> int:
-        """Return how long the trailer is, which ends where the frame does.
+        """Return the length of the trailer, which is the end of the frame.
 
         Parameters
         ----------
         end : bytes
-            The frame's last bytes, `TRAILER_MIN` at least.
+            The frame's last bytes, at least `TRAILER_MIN`.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class FrameHeader:
             struct.unpack_from(">i", data, at)[0] for at in (_ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE)
         )
         if not nbytes:
-            chunksize = max(chunksize, 0)  # -1 while no chunk was appended
+            chunksize = max(chunksize, 0)  # -1 before a chunk was appended
         places = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)
         layers = {name: data[start:stop] for name, (start, stop) in places.items()}
         seal = Seal.parse(layers[LAYER]) if LAYER in layers else None
@@ -180,7 +180,7 @@ class FrameHeader:
 
     @property
     def offsets_range(self) -> tuple[int, int]:
-        """Where the chunk of offsets begins, and which byte it ends before or at."""
+        """Where the offsets chunk begins, and a byte that it does not go beyond."""
         at = self.offsets_at
         return at, min(at + most_bytes_of_offsets(self.nchunks), self.frame_len)
 
@@ -190,18 +190,18 @@ class FrameHeader:
         Parameters
         ----------
         chunk : bytes
-            The chunk of offsets, and perhaps what is behind it.
+            The offsets chunk, and perhaps bytes behind it.
 
         Returns
         -------
         ndarray of int64
-            In a contiguous frame, bytes from the frame's start; in a sparse one the numbers of
-            files. Negative ones are chunks of one value; see `special_of_offset`.
+            In a contiguous frame, bytes from the frame's start; in a sparse one, numbers of files.
+            A negative one stands for a chunk of one value; see `special_of_offset`.
 
         Raises
         ------
         FormatError
-            For a chunk that lies outside the frame's chunks, or where another one does.
+            If a chunk begins outside the chunks' part of the frame, or where another one begins.
         """
         if self.seal is not None and len(chunk) >= CHUNK_HEADER:
             self.seal.check_offsets(chunk[: cbytes_of(chunk)])
@@ -267,18 +267,18 @@ def set_sizes(
     chunksize: int | None = None,
     nchunks: int | None = None,
 ) -> None:
-    """Write into a header how many bytes there are.
+    """Write the sizes of a frame into its header.
 
     Parameters
     ----------
     header : buffer
-        Its bytes, to be written.
+        The header's bytes, which are changed.
     frame_len : int
         Of the whole frame.
     cbytes : int
         Of all chunks.
     chunksize, nchunks : int, optional
-        Bytes to which each chunk decodes, and how many chunks there are; by default what it was.
+        Bytes to which each chunk decodes, and the number of chunks; by default as before.
     """
     struct.pack_into(">q", header, _FRAME_LEN, frame_len)
     struct.pack_into(">q", header, _CBYTES, cbytes)
@@ -288,14 +288,14 @@ def set_sizes(
 
 
 def check_header_room(start: bytes, status: os.stat_result) -> None:
-    """Refuse a header that is longer than what is stored of a file with holes.
+    """Refuse a header that is longer than what a file with holes really stores.
 
     Parameters
     ----------
     start : bytes
         The frame's first 16 bytes.
     status : os.stat_result
-        Of the file. Some systems do not say what is stored.
+        Of the file. Some systems do not say how much is stored.
 
     Raises
     ------
@@ -307,7 +307,7 @@ def check_header_room(start: bytes, status: os.stat_result) -> None:
 
 
 def find_seal(header: bytes) -> int | None:
-    """Return where in a frame's header its seal is, if it has one.
+    """Return the position of the seal in a frame's header; None without a seal.
 
     Raises
     ------
@@ -318,14 +318,14 @@ def find_seal(header: bytes) -> int | None:
 
 
 def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
-    """Write a frame's checksums into its header, if it is one that has them.
+    """Write a frame's checksums into its header, if it has a seal.
 
     Parameters
     ----------
     header : memoryview
-        The header's bytes, to be written.
+        The header's bytes, which are changed.
     offsets, trailer : buffer
-        The bytes of the offsets chunk, if there is one, and of the trailer.
+        The bytes of the offsets chunk (none without one), and of the trailer.
     """
     at = find_seal(bytes(header))
     if at is not None:
@@ -334,12 +334,12 @@ def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
 
 
 def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
-    """Refuse a frame whose offsets chunk C-Blosc2 must not be given; see `check_byte_chunk`.
+    """Refuse a frame if C-Blosc2 must not be given its offsets chunk; see `check_byte_chunk`.
 
     Parameters
     ----------
     read : callable
-        Returns the frame's bytes from a position to another.
+        Returns the frame's bytes between two positions.
     size : int
         Bytes of the frame.
 
@@ -349,14 +349,14 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     """
     start = read(0, min(HEADER_MIN, size))
     if len(start) < HEADER_MIN or start[2:10] != MAGIC:
-        return  # C-Blosc2 gets no further either
+        return  # C-Blosc2 does not read further either
     header_len, chunksize = (
         struct.unpack_from(">i", start, at)[0] for at in (_HEADER_LEN, _CHUNKSIZE)
     )
     nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (_NBYTES, _CBYTES))
     if nbytes <= 0:
         return
-    if chunksize < 1:  # by which C-Blosc2 divides
+    if chunksize < 1:  # C-Blosc2 divides by it
         raise FormatError(f"{nbytes} bytes in chunks of {chunksize}")
     at = header_len if start[_KIND] & 0x0F == 1 else header_len + cbytes
     if not HEADER_MIN <= at <= size - CHUNK_HEADER:

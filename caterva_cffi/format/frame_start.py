@@ -7,22 +7,22 @@ import struct
 __all__ = ["MAGIC", "START", "begins_as_frame", "find_frame", "frame_length", "length_error"]
 
 MAGIC = b"b2frame\0"
-"""What every frame has from its third byte on."""
+"""Every frame has these bytes from its third byte on."""
 
 START = 24
-"""Bytes of a frame that say that it is one, and how many bytes it has."""
+"""The number of first bytes that show that it is a frame, and how long it is."""
 
 _BEGINNING = b"\x9e\xa8" + MAGIC + b"\xd2"  # msgpack: 14 fields, a string of 8, an int32
 _LEAST = 87  # bytes of a frame
 
 
 def begins_as_frame(start: bytes) -> bool:
-    """Whether bytes are those with which a frame begins, or would be but for some that are damaged.
+    """Whether bytes are the beginning of a frame, though some may be damaged.
 
     Parameters
     ----------
     start : bytes
-        The first `START` bytes; fewer where there are no more.
+        The first `START` bytes, or all if there are fewer.
     """
     expected = _BEGINNING[: len(start)]
     wrong = sum(found != right for found, right in zip(start, expected, strict=False))
@@ -30,7 +30,7 @@ def begins_as_frame(start: bytes) -> bool:
 
 
 def frame_length(start: bytes) -> int | None:
-    """Return how many bytes a frame says that it has; None for what is no frame.
+    """Return the length that a frame's header names; None for what is no frame.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def frame_length(start: bytes) -> int | None:
 
 
 def length_error(start: bytes, size: int) -> str | None:
-    """Return what is wrong with a frame's length; None where nothing is, or it is no frame.
+    """Return what is wrong with a frame's length; None if nothing is, or if it is no frame.
 
     Parameters
     ----------
     start : bytes
         See `begins_as_frame`.
     size : int
-        Bytes that there are.
+        How many bytes there are.
     """
     if begins_as_frame(start) and len(start) < START:
         return f"{size} bytes of a frame, which is cut off"
@@ -64,6 +64,6 @@ def length_error(start: bytes, size: int) -> str | None:
 
 
 def find_frame(data: bytes) -> int | None:
-    """Return where the first frame may begin that there is in bytes."""
+    """Return where in some bytes a frame may begin, the first such position."""
     at = data.find(_BEGINNING)
     return None if at < 0 else at

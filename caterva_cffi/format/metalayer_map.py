@@ -14,15 +14,15 @@ from caterva_cffi.errors import ArgumentError, FormatError
 __all__ = ["MOST_LAYERS", "find_metalayers", "pack_metalayers"]
 
 MOST_LAYERS = 16
-"""Metalayers of a header."""
+"""The most metalayers of a header."""
 
 _ARRAY_OF_3, _UINT16, _MAP16, _INT32, _ARRAY16, _BIN32 = 0x93, 0xCD, 0xDE, 0xD2, 0xDC, 0xC6
-_STR = 0xA0  # and the length, at most 31
+_STR = 0xA0  # plus the length, at most 31
 _INDEX = 3 + 1  # bytes from the start to the map
 
 
 def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, tuple[int, int]]:
-    """Return where the metalayers behind the fixed part of a header or trailer are.
+    """Return where in a header or trailer each metalayer's bytes are.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, t
     end : int
         Where the header or trailer ends.
     most : int
-        How many there may be.
+        The most metalayers that there may be.
 
     Raises
     ------
@@ -74,9 +74,9 @@ def pack_metalayers(layers: Mapping[str, bytes], begin: int, *, in_header: bool)
     layers : mapping of str to bytes
         Of names of at most 31 bytes.
     begin : int
-        Where they begin.
+        Where they begin in it.
     in_header : bool
-        Where the size of the map counts one byte more than in a trailer.
+        Whether it is a header: its map's size counts one byte more than a trailer's.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def pack_metalayers(layers: Mapping[str, bytes], begin: int, *, in_header: bool)
     for name, content in zip(names, layers.values(), strict=True):
         index += bytes([_STR + len(name)]) + name + struct.pack(">Bi", _INT32, at)
         at += 5 + len(content)
-    # The size counts the bytes that say it, and in a header the one before.
+    # The size counts its own bytes, and in a header the byte before them.
     start = bytes([_ARRAY_OF_3]) + struct.pack(">BH", _UINT16, in_header + 3 + len(index))
     contents = [struct.pack(">BI", _BIN32, len(each)) + each for each in layers.values()]
     return start + index + struct.pack(">BH", _ARRAY16, len(names)) + b"".join(contents)

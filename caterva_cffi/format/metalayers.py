@@ -1,8 +1,8 @@
 """The metalayers that hold an array's geometry.
 
 Formats: C-Blosc2's README_B2ND_METALAYER; Caterva's is its first five entries. Both are msgpack
-with fixed widths, except that 16 dimensions do not fit msgpack's short arrays: C-Blosc2 writes the
-byte that follows their range, so that a msgpack library cannot read it.
+with fixed widths. One thing is not msgpack: 16 dimensions do not fit its short arrays, and C-Blosc2
+writes the next byte after their range. A msgpack library cannot read that.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _NUMPY_FORMAT = 0
 def encode_geometry(
     grid: Grid, dtype: np.dtype[Any], *, for_caterva: bool = True
 ) -> dict[str, bytes]:
-    """Return the metalayers of an array: `b2nd`, `caterva` where it can read the array, `crc32`.
+    """Return the metalayers of an array: `b2nd`, `caterva` if Caterva can read it, `crc32`.
 
     Parameters
     ----------
     grid : Grid
     dtype : dtype
     for_caterva : bool
-        Whether Caterva is to read the array, which knows no `b2nd`.
+        Whether to write `caterva`, because Caterva does not know `b2nd`.
 
     Raises
     ------
     TypeError
-        For a dtype that no text gives back.
+        For a dtype that NumPy cannot make from a text.
     """
     body = bytes([0, grid.ndim]) + _array(_INT64, "q", grid.shape)
     body += _array(_INT32, "i", grid.chunks) + _array(_INT32, "i", grid.blocks)
@@ -69,7 +69,8 @@ def encode_geometry(
 def with_shape(layer: bytes, shape: Sequence[int]) -> bytes:
     """Return `b2nd` or `caterva` with another shape of as many dimensions, and all else as it is.
 
-    Others name the same dtype by texts of other lengths, and a metalayer cannot change its length.
+    The metalayer cannot change its length, so the text of its dtype is kept: other writers have
+    longer or shorter texts for the same dtype.
     """
     encoded = _array(_INT64, "q", shape)
     return layer[:3] + encoded + layer[3 + len(encoded) :]
@@ -81,7 +82,7 @@ def _array(code: int, letter: str, values: Sequence[int]) -> bytes:
 
 
 class _Reader:
-    """The fields of a metalayer, each checked before it is believed."""
+    """Reads the fields of a metalayer, and checks each."""
 
     def __init__(self, name: str, data: bytes) -> None:
         self.name, self.data, self.at = name, data, 0
@@ -139,22 +140,23 @@ def decode_geometry(
     ----------
     layers : mapping of str to bytes
     itemsize : int
-        Bytes, as the frame says; some writers say 1 for items of more than 255.
+        Bytes, as the frame says. For items of more than 255 bytes some writers say 1.
     nchunks : int, optional
         How many chunks the frame has.
 
     Returns
     -------
     grid : Grid
-        Where both metalayers are present, `b2nd`'s, since C-Blosc2's resize updates only that one;
-        `caterva`'s, if the number of chunks says that Caterva did the last resize.
+        If both metalayers are there, that of `b2nd`, since C-Blosc2's resize updates only `b2nd`.
+        But if only `caterva` fits the number of chunks, Caterva did the last resize, and its grid
+        is returned.
     dtype : dtype
-        `S{itemsize}`, as python-caterva has it, where no metalayer names one.
+        `S{itemsize}`, as in python-caterva, if no metalayer names one.
 
     Raises
     ------
     FormatError
-        For a frame without these metalayers, or with one that makes no sense.
+        For a frame without these metalayers, or with a damaged one.
     """
     names = [name for name in (B2ND, CATERVA) if name in layers]
     if not names:

@@ -1,4 +1,4 @@
-"""Where the chunks of a frame begin: the chunk of offsets behind them.
+"""Where the chunks of a frame begin: the offsets chunk behind them.
 
 Format: C-Blosc2's README_CFRAME_FORMAT. An offset is a little-endian int64. In a contiguous frame
 it counts bytes from the end of the frame's header; in a sparse one it is the number of a file. A
@@ -39,12 +39,12 @@ def chunk_file(offset: int) -> str:
 
 
 def special_of_offset(offset: int) -> int:
-    """Return which items a chunk with a negative offset repeats, as a chunk header has it.
+    """Return the special value (`SPECIALS`) for which a negative offset stands.
 
     Raises
     ------
     FormatError
-        For what no offset stands for.
+        For a number that stands for none.
     """
     special = offset >> 56 & 0x7F
     if special not in SPECIALS:
@@ -53,7 +53,7 @@ def special_of_offset(offset: int) -> int:
 
 
 def specials_of_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return which items chunks repeat, by their offsets; 0 for chunks with bytes of their own.
+    """Return the special values for which offsets stand; 0 for chunks that are stored.
 
     Raises
     ------
@@ -68,23 +68,23 @@ def specials_of_offsets(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]
 
 
 def offset_of_special(special: int) -> int:
-    """Return the offset of a chunk in which every item is the same; see `special_of_offset`."""
+    """Return the negative offset that stands for a special value; see `special_of_offset`."""
     return (special << 56) - (1 << 63)
 
 
 def most_bytes_of_offsets(nchunks: int) -> int:
-    """Return how many bytes the chunk of so many offsets has at most."""
+    """Return the most bytes of the chunk of `nchunks` offsets."""
     return HEADER + 8 * nchunks + int(lib.BLOSC2_MAX_OVERHEAD)
 
 
 def encode_offsets(offsets: Sequence[int]) -> npt.NDArray[np.uint8]:
-    """Return the chunk of offsets."""
+    """Return the offsets chunk."""
     if not any(offsets):
-        # C-Blosc2 would store the 0. Without it a frame's length says that there is no other one.
+        # C-Blosc2 would store the 0. If it is not stored, the frame's length proves that it is 0.
         return _only_offset()
     source = np.array(offsets, "<i8")
     chunk = np.empty(source.nbytes + lib.BLOSC2_MAX_OVERHEAD, np.uint8)
-    # Larger blocks than C-Blosc2's would make less of many chunks of zeros than readers believe.
+    # With larger blocks, many chunks of zeros would be compressed more than readers accept.
     cparams = _COMPRESSION.to_cparams(8, 16 * 1024 if source.nbytes > UNQUESTIONED else 0)
     context = ffi.gc(lib.blosc2_create_cctx(cparams[0]), lib.blosc2_free_ctx)
     size = lib.blosc2_compress_ctx(

@@ -1,10 +1,10 @@
-"""The metalayer that says that a frame has checksums, and holds those of all but its blocks.
+"""The seal: a metalayer with the checksums of a frame's header, offsets and trailer.
 
-Blocks have theirs in their chunk, where `_native/checksums.h` describes them. The metalayer has 16
-bytes: the version (1), whether what follows is valid (1) or the frame is being changed (0), two
-zeros, and the little-endian CRC-32s of the header, with these twelve bytes as zeros, of the chunk
-of offsets, and of the trailer. Other programs pass over it; one that changes such a frame leaves it
-as it was, and the frame is then refused.
+Checksums of blocks are in their chunks; see `_native/checksums.h`. The metalayer has 16 bytes: the
+version (1), whether the rest is valid (1) or the frame is being changed (0), two zeros, and three
+little-endian CRC-32s: of the header (these twelve bytes count as zeros), of the offsets chunk, and
+of the trailer. Other programs pass over it. If one changes such a frame, the seal stays as it was,
+and the frame is refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _VERSION = 1
 _FIXED = 4  # bytes of the metalayer before the checksums
 
 OPEN_SEAL = _FORMAT.pack(_VERSION, 0, 0, 0, 0)
-"""The metalayer of a frame that is being made or changed."""
+"""The metalayer while a frame is being made or changed."""
 
 
 class Seal(NamedTuple):
-    """The checksums of a frame; those of an open one are not looked at.
+    """The checksums of a frame; while the seal is not closed, they are not compared.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class Seal(NamedTuple):
         Parameters
         ----------
         header, offsets, trailer : buffer
-            The bytes of each; none for a frame without an offsets chunk.
+            The bytes of each; no bytes if a frame has no offsets chunk.
         at : int
-            Where in the header the metalayer is.
+            Position of the metalayer in the header.
         """
         closed = bytearray(header)
         closed[at : at + _FIXED] = _FORMAT.pack(_VERSION, 1, 0, 0, 0)[:_FIXED]
@@ -79,7 +79,7 @@ class Seal(NamedTuple):
         return _FORMAT.pack(_VERSION, *self)
 
     def check_header(self, header: bytes, at: int) -> None:
-        """Compare a frame's header.
+        """Compare a frame's header with its checksum.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Seal(NamedTuple):
             _compare("the frame's header", self.header, _crc_of_header(header, at))
 
     def check_offsets(self, chunk: Any) -> None:
-        """Compare the chunk of the offsets.
+        """Compare the offsets chunk with its checksum.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Seal(NamedTuple):
             _compare("the offsets of the chunks", self.offsets, zlib.crc32(chunk))
 
     def check_trailer(self, trailer: Any) -> None:
-        """Compare a frame's trailer.
+        """Compare a frame's trailer with its checksum.
 
         Raises
         ------

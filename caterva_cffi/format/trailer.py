@@ -1,4 +1,4 @@
-"""What a frame ends with: metalayers of variable length, each of them a chunk.
+"""The end of a frame: metalayers of variable length, each of them stored as a chunk.
 
 Format: C-Blosc2's README_CFRAME_FORMAT.
 """
@@ -17,17 +17,17 @@ TRAILER_MIN = 35
 _BEGINNING = b"\x94\x01"  # msgpack: 4 fields, the version
 _LAYERS_AT = len(_BEGINNING)
 _MOST_LAYERS = 8 * 1024
-_UINT32, _FINGERPRINT = 0xCE, b"\xd8" + bytes(17)  # of the kind that there is none
+_UINT32, _FINGERPRINT = 0xCE, b"\xd8" + bytes(17)  # of the kind "none"
 _LENGTH_AT = 22  # bytes before the trailer's end
 
 
 def trailer_length(end: bytes) -> int:
-    """Return how long the trailer is, which ends where the frame does; 0 where nothing says it.
+    """Return the length of the trailer, which is the end of the frame; 0 if it is damaged.
 
     Parameters
     ----------
     end : bytes
-        The frame's last bytes, `TRAILER_MIN` at least.
+        The frame's last bytes, at least `TRAILER_MIN`.
     """
     if len(end) < TRAILER_MIN:
         return 0
@@ -35,7 +35,7 @@ def trailer_length(end: bytes) -> int:
 
 
 def parse_trailer(data: bytes) -> dict[str, bytes]:
-    """Return the variable-length metalayers in a frame's trailer, each of them a chunk.
+    """Return the variable-length metalayers in a frame's trailer, each as its chunk.
 
     Raises
     ------
