@@ -1,1 +1,1 @@
-"""Files and directories, without a format."""
+"""Files and directories, whatever is in them."""

@@ -1,8 +1,8 @@
 """Files and directories of arrays that are written as a whole.
 
-They are written beside their place and then renamed, so that a crash leaves the old or the new.
+They are written beside their place and then renamed: a crash leaves the old array or the new one.
 
-Modules that take long to import, and that few calls need, are imported by those.
+Modules that take long to import are imported by the few calls that need them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
 
 INDEX_FILE = "chunks.b2frame"  # what a sparse directory must have
 
-_AT_ONCE = 16  # files that are waited for
-_FOR_A_FILE = 3  # descriptors
+_AT_ONCE = 16  # files that are synchronized at the same time
+_FOR_A_FILE = 3  # descriptors that C-Blosc2 takes
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
@@ -58,7 +58,7 @@ def fs_path(urlpath: Any) -> str:
 
 @contextmanager
 def disk_errors(path: str, what: str) -> Iterator[None]:
-    """Raise errors of the system that Python has no class for as errors of this package.
+    """Turn errors of the system into `StorageError`, if Python has no class for them.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
     Raises
     ------
     IsADirectoryError
-        For a directory that holds other things than an array.
+        For a directory that holds something that is not an array's.
     StorageError
         For an array that is being changed.
     """
@@ -95,15 +95,15 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def _alone(path: str) -> Iterator[None]:
-    """Keep others from changing an array, while something else takes its place.
+    """Keep others from changing an array while another one takes its place.
 
     Raises
     ------
     StorageError
-        For an array that is being changed; a change that was cut off is no error.
+        For an array that is being changed. If a change was cut off, that is no error.
     """
     index = _index_of(path)
-    # Of a link only the name is replaced; others may be no files, or may not be read.
+    # Only the name of a link is replaced. Other things may be no files, or not readable.
     if os.path.islink(path) or not os.path.isfile(index) or not os.access(index, os.R_OK):
         yield
         return
@@ -118,7 +118,7 @@ def _index_of(path: str) -> str:
 
 
 def discard(path: str, nchunks: int) -> None:
-    """Remove an array that was not completed, even where no descriptor is left to list it.
+    """Remove an array that was not completed, even if no descriptor is left to list its directory.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def discard(path: str, nchunks: int) -> None:
 
 
 def check_descriptors(path: str, what: str) -> None:
-    """Raise where there are fewer descriptors than C-Blosc2 takes for a file.
+    """Raise if there are fewer descriptors than C-Blosc2 takes for a file.
 
-    Failing in the middle of a new one, it would leave those open that it has.
+    If it ran out of them in the middle of a new file, it would leave the others open.
 
     Raises
     ------
@@ -191,33 +191,33 @@ def check_free(path: str, mode: str) -> None:
 
 
 def beside(path: str) -> str:
-    """Return a path for something that is written before it takes the given one."""
+    """Return a path beside the given one, for an array that takes the given one when complete."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(folder, f".{name[:32]}.{os.urandom(8).hex()}")
 
 
 def move(temporary: str, path: str, mode: str, *, mine: bool = False) -> None:
-    """Let what was written beside a path take it, once it is on the disk.
+    """Wait until a file or directory is on the disk; then move it to a path.
 
     Parameters
     ----------
     temporary : str
-        File or directory, closed; gone afterwards, but for an error.
+        File or directory, closed. Afterwards it is gone, unless there was an error.
     path : str
     mode : {"x", "w"}
         Whether something that exists is an error or is replaced.
     mine : bool
-        Whether it is the caller who is changing what exists.
+        Whether the caller itself is changing the old array.
 
     Raises
     ------
     FileExistsError, FileNotFoundError
     StorageError
-        Where another handle is changing what exists.
+        If another handle is changing the old array.
     """
     _synchronize(temporary)
     check_free(path, mode)
-    path = os.path.abspath(path)  # of a directory, without the slash behind it
+    path = os.path.abspath(path)  # without a slash at the end
     marks = [] if os.path.islink(path) else [mark_of(path)]
     with nullcontext() if mine else _alone(path), locked(_index_of(temporary)):
         if os.path.isdir(temporary) or (os.path.isdir(path) and not os.path.islink(path)):
@@ -229,7 +229,7 @@ def move(temporary: str, path: str, mode: str, *, mine: bool = False) -> None:
         if not mine:
             for mark in (*marks, mark_of(path)):
                 remove_mark(mark)
-    with suppress(OSError):  # directories that cannot be opened; the rename is complete without it
+    with suppress(OSError):  # some directories cannot be opened; the rename is complete anyhow
         _synchronize_one(os.path.dirname(path))
 
 
@@ -259,7 +259,7 @@ def _move_directory(temporary: str, path: str) -> None:
 
 
 def _exchange(first: str, second: str) -> bool:
-    """Let two paths change places in one step, where the system can."""
+    """Exchange two paths in one step, if the system can; return whether it did."""
     import ctypes
 
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
@@ -276,7 +276,7 @@ def _synchronize(path: str) -> None:
     if os.path.isdir(path):
         from concurrent.futures import ThreadPoolExecutor
 
-        # File systems write what is waited for at the same time in one go.
+        # File systems write files together that are synchronized at the same time.
         names = [os.path.join(path, name) for name in os.listdir(path)]
         try:
             with ThreadPoolExecutor(_AT_ONCE) as pool:

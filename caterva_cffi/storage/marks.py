@@ -1,12 +1,12 @@
-"""Marks: what stands by an array while it is changed in place.
+"""Marks: what stands beside an array while it is changed in place.
 
-A mark that is left behind says that a change was cut off. It belongs to the file, not to a name:
-it stands beside the name to which symbolic links lead, and a file of several names (hard links) has
-it among its extended attributes too.
+A mark that is left over says that a change was cut off. It belongs to the file, not to a name. It
+stands beside the name to which symbolic links lead. A file of several names (hard links) is also
+marked by an extended attribute.
 
-Whoever changes a file has it locked, and so has whoever lets another one take its place, that one
-too: of two, one is refused. Locks end with the process, so that whoever has one knows that a mark
-was left behind.
+Whoever changes a file locks it. Whoever puts another file in its place locks both. So of two who do
+this at the same time, one is refused. Locks end with the process: whoever has the lock and finds a
+mark knows that the mark is left over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from caterva_cffi.errors import StorageError
 
 try:
     import fcntl
-except ImportError:  # of systems where a file that is open is not removed
+except ImportError:  # Windows, which does not remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
@@ -39,7 +39,7 @@ ATTRIBUTE = "user.caterva_cffi.changing"
 
 
 def mark_of(path: str) -> str:
-    """Return the path of an array's mark, which a directory takes with it where it is moved."""
+    """Return the path of an array's mark; that of a directory is inside, and moves with it."""
     real = os.path.realpath(path)
     return os.path.join(real, "changing") if os.path.isdir(real) else f"{real}.changing"
 
@@ -62,7 +62,7 @@ def remove_mark(mark: str) -> None:
 
 
 def lock(descriptor: int) -> bool:
-    """Lock a file until the descriptor is closed; return whether nobody else has."""
+    """Lock a file until the descriptor is closed; return False if somebody else has locked it."""
     if fcntl is not None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,13 +75,13 @@ def lock(descriptor: int) -> bool:
 
 @contextmanager
 def locked(path: str) -> Iterator[bool]:
-    """Lock a file at a path; give whether nobody else has, and whether it is still there.
+    """Lock the file at a path; yield whether it is locked here, and still at the path.
 
     Raises
     ------
     OSError
     """
-    if fcntl is None:  # a file that is open is not renamed there
+    if fcntl is None:  # on Windows a file that is open is not renamed
         yield True
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -93,7 +93,7 @@ def locked(path: str) -> Iterator[bool]:
 
 
 def has_attribute(path: str) -> bool:
-    """Whether a file of several names is marked, by whatever name it is changed."""
+    """Whether a file is marked for all its names."""
     with suppress(OSError, AttributeError):
         os.getxattr(path, ATTRIBUTE)
         return True
@@ -106,9 +106,9 @@ def set_attribute(path: str) -> None:
     Raises
     ------
     FileExistsError
-        For a file that is marked.
+        For a file that is marked already.
     StorageError
-        Where a file has no extended attributes.
+        If files have no extended attributes there.
     """
     try:
         os.setxattr(path, ATTRIBUTE, b"", os.XATTR_CREATE)
@@ -122,7 +122,7 @@ def set_attribute(path: str) -> None:
 
 
 def remove_attribute(path: str) -> None:
-    """Remove what `set_attribute` set."""
+    """Remove the mark that `set_attribute` made."""
     try:
         os.removexattr(path, ATTRIBUTE)
     except OSError as error:

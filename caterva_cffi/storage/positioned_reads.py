@@ -16,9 +16,10 @@ _FLAGS: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_to_read(path: str) -> int:
-    """Return a descriptor of a file, which the caller closes.
+    """Return a descriptor of a file; the caller closes it.
 
-    It may be of something else than a regular file: to open a pipe does not wait for its writer.
+    The path may lead to something that is no regular file. A pipe is opened without waiting for its
+    writer.
 
     Raises
     ------
@@ -28,12 +29,12 @@ def open_to_read(path: str) -> int:
 
 
 def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes | memoryview]:
-    """Read ranges of a file; one that is cut off lacks bytes."""
+    """Read ranges of a file; where the file ends, a range lacks bytes."""
     return [_read_at(descriptor, start, stop - start) for start, stop in ranges]
 
 
 def _read_at(descriptor: int, position: int, size: int) -> bytes | memoryview:
-    """Return bytes of a file; fewer only where it ends."""
+    """Return bytes of a file; fewer only where the file ends."""
     if size >= memory_pool.LEAST and hasattr(os, "preadv"):
         return _read_into(memory_pool.empty((size,), np.uint8).data, descriptor, position)
     data = os.pread(descriptor, size, position)
@@ -46,7 +47,7 @@ def _read_at(descriptor: int, position: int, size: int) -> bytes | memoryview:
 
 
 def _read_into(dest: memoryview, descriptor: int, position: int) -> memoryview:
-    """Fill memory with bytes of a file; return what of it was filled."""
+    """Fill memory with bytes of a file; return the part that was filled."""
     done = 0
     while done < len(dest):
         count = os.preadv(descriptor, [dest[done:]], position + done)

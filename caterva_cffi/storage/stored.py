@@ -1,7 +1,7 @@
 """An array's file or directory: whether it is still as it was, and who changes it.
 
-Nothing here knows what is in it. What was read of it is of one state if neither its time of change
-nor its mark says otherwise before and after.
+Nothing here knows what is in it. Bytes that were read are of one state if the file's time of change
+is the same before and after, and there is no mark before or after.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from caterva_cffi.storage.marks import (
 __all__ = ["Stored", "Version", "stamp_of", "version_of"]
 
 Version: TypeAlias = tuple[int, ...]
-"""What differs once a file was changed or replaced, unless both happened in the same moment."""
+"""Differs once a file was changed or replaced, unless its times stood still meanwhile."""
 
-_RACY = 50_000_000  # nanoseconds in which a file's time of change may stand still
+_RACY = 50_000_000  # nanoseconds for which a file's time of change may stand still
 
 
 def version_of(status: os.stat_result) -> Version:
-    """Return what differs once a file was changed."""
+    """Return a file's version: what differs once the file was changed."""
     return (
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
     )  # fmt: skip
 
 
 def stamp_of(status: os.stat_result) -> Version | None:
-    """Return what differs once a file was changed; None while its times may stand still."""
+    """Return a file's version; None while its times may stand still, so that no change shows."""
     if _is_racy(status):
         return None
     return version_of(status)
@@ -52,7 +52,7 @@ def stamp_of(status: os.stat_result) -> Version | None:
 def _is_racy(status: os.stat_result) -> bool:
     apart = abs(status.st_mtime_ns - status.st_ctime_ns)
     if os.name == "posix" and 0 < apart < _RACY:
-        return False  # `Stored.stamp` did this; whoever writes makes them equal
+        return False  # `Stored.stamp` set them apart; any other write makes them equal
     return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY
 
 
@@ -66,18 +66,18 @@ class Stored:
     Attributes
     ----------
     path : str
-        As it was given, for errors.
+        The path as it was given, for errors.
     sparse : bool
     place : str
-        The path, wherever the process goes meanwhile.
+        The absolute path, in case the process changes its directory.
     index : str
         The file that every change writes.
     held : bool
         Whether a change by this object is going on.
     broken : bool
-        Whether such a change failed on its way; the mark then stays.
+        Whether such a change failed in the middle; then the mark stays.
     superseded : bool
-        Whether something else took its place in such a change.
+        Whether another array took its place in such a change.
     """
 
     def __init__(self, path: str) -> None:
@@ -116,23 +116,23 @@ class Stored:
         return status
 
     def no_file(self) -> StorageError:
-        """Return the error for what is no regular file any more."""
+        """Return the error for a path that is no regular file any more."""
         return StorageError(f"{self.path!r} is no file now: something else changed it")
 
     def unreadable(self, error: OSError) -> StorageError:
-        """Return an error of the system as one that names the array."""
+        """Return a `StorageError` that names the array, for an error of the system."""
         path = error.filename or self.path
         return StorageError(f"{path!r} cannot be read: {error.strerror or error}")
 
     def _mark_of(self, status: os.stat_result) -> str:
-        """Return the mark's path, which is looked for once as long as the file is the same."""
+        """Return the mark's path; it is found out once for each file."""
         file = (status.st_dev, status.st_ino)
         if self._mark is None or self._mark[0] != file:
             self._mark = file, mark_of(self.place)
         return self._mark[1]
 
     def check_unmarked(self, status: os.stat_result) -> None:
-        """Raise where somebody else changes the array, or a change of it was cut off.
+        """Raise if somebody else changes the array, or if a change of it was cut off.
 
         Raises
         ------
@@ -153,13 +153,13 @@ class Stored:
         )
 
     def check_unchanged(self, status: os.stat_result, *, is_stamped: bool = False) -> None:
-        """Raise where somebody has changed the array since it had a status, or does now.
+        """Raise if somebody changed the array after a status was taken, or changes it now.
 
         Parameters
         ----------
         status : os.stat_result
         is_stamped : bool
-            Whether every change of the file changes its times, so that no mark is looked for.
+            Whether any change would show in the file's times; then no mark is looked for.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class Stored:
 
     @contextmanager
     def unchanged(self) -> Iterator[os.stat_result]:
-        """Give the status; raise where what was read meanwhile may be of several states.
+        """Yield the status; raise if what was read meanwhile may be of several states.
 
         Raises
         ------
@@ -194,12 +194,12 @@ class Stored:
 
     @contextmanager
     def changing(self) -> Iterator[FileIO]:
-        """Mark the array for the time of a change; give its file.
+        """Mark the array while it is changed; yield its file.
 
         Raises
         ------
         StorageError
-            For a mark of another change, or an array that is gone.
+            If another change has marked it, or if it is gone.
         """
         with self._locked() as file, ExitStack() as stack:
             status = os.fstat(file.fileno())
@@ -221,7 +221,7 @@ class Stored:
 
     @contextmanager
     def _locked(self) -> Iterator[FileIO]:
-        """Give the file, locked so that nothing else changes it or takes its place."""
+        """Yield the file; it is locked, so that nobody else changes or replaces it."""
         try:
             file = open(self.index, "rb+", buffering=0)  # noqa: SIM115, closed below
         except OSError as error:
@@ -232,17 +232,17 @@ class Stored:
             yield file
 
     def is_of(self, file: FileIO) -> bool:
-        """Whether a file is still at its place."""
+        """Whether an open file is still the one at the array's place."""
         with suppress(OSError):
             return os.path.samestat(os.fstat(file.fileno()), os.stat(self.index))
         return False
 
     def _leave(self, mark: str) -> None:
-        """Remove the mark behind a change, or leave it if that was cut off."""
+        """Remove the mark after a change, or leave it if the change was cut off."""
         if self.broken:
-            with suppress(OSError):  # it is there, unless something else took the array's place
+            with suppress(OSError):  # it may exist already, unless another array took the place
                 make_mark(mark_of(self.place))
-        elif not (self.superseded and self.sparse):  # with an old directory its mark is gone
+        elif not (self.superseded and self.sparse):  # a replaced directory took its mark along
             remove_mark(mark)
 
     @contextmanager
@@ -262,7 +262,7 @@ class Stored:
                 remove_attribute(self.index)
 
     def stamp(self, before: os.stat_result) -> Version | None:
-        """Give the file a time of change that it never had; return its version.
+        """Set the file's time of change to one that it never had; return its version.
 
         Parameters
         ----------
@@ -272,10 +272,10 @@ class Stored:
         Returns
         -------
         Version or None
-            None where the time cannot be set, so that it may stand still.
+            None if the time cannot be set; then it may stand still.
         """
         now = max(time.time_ns(), before.st_mtime_ns + 1)
-        with suppress(OSError):  # of files that are somebody else's
+        with suppress(OSError):  # the file may belong to somebody else
             os.utime(self.index, ns=(before.st_atime_ns, now))
         status = self.status()
         return version_of(status) if status.st_mtime_ns == now else stamp_of(status)

@@ -1,6 +1,7 @@
-"""What people may see of URLs: no users, passwords, queries (signatures stand in them), fragments.
+"""URLs as people may see them: without users, passwords, queries and fragments.
 
-Errors of other libraries hold URLs too, that of the object and those that a server redirected to.
+Queries may hold signatures. Errors of other libraries hold URLs too: that of the object, and those
+to which a server redirected.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ __all__ = ["hide", "without_secrets"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"]*", re.IGNORECASE)
 _BEHIND_PATH = re.compile(r"(?<=[\w/])([?#])[^\s\"]+")
-_LEAST = 4  # letters; shorter parts of a query are in any text
+_LEAST = 4  # letters of a secret; shorter parts of a query occur in any text
 
 
 def without_secrets(url: str) -> str:
@@ -21,19 +22,19 @@ def without_secrets(url: str) -> str:
     Parameters
     ----------
     url : str
-        May be a chain, as fsspec has them: `zip://a::https://...`.
+        May be a chain of fsspec's: `zip://a::https://...`.
     """
     return _split(url)[0]
 
 
 def hide(text: str, url: str) -> str:
-    """Return what another library or a server told about a URL, without secrets of any URL.
+    """Return a text of another library or a server, without the secrets of any URL.
 
     Parameters
     ----------
     text : str
     url : str
-        Where the text holds secret parts of it, however they are quoted, nothing is shown.
+        If the text holds secret parts of this URL, however quoted, nothing of it is shown.
     """
     shown = _BEHIND_PATH.sub(r"\1...", _URL.sub(lambda found: without_secrets(found[0]), text))
     plain = _plain(shown)
@@ -49,7 +50,7 @@ def _plain(text: str) -> str:
 
 
 def _split(url: str) -> tuple[str, list[str]]:
-    """Return what of a URL is shown, and the parts that are not."""
+    """Return the part of a URL that is shown, and the parts that are not."""
     links: list[str] = []
     secrets: list[str] = []
     for link in url.split("::"):
@@ -75,7 +76,7 @@ def _split_link(url: str) -> tuple[str, list[str]]:
     authority = base.partition("/")[0]
     port = authority.rpartition(":")[2] if ":" in authority else ""
     secrets = [behind[1:]] if behind else []
-    # A password may hold what ends a user, a host or a path. Then too much is hidden.
+    # A password may hold a letter that ends a user, a host or a path. Then hide too much.
     if "@" in behind and (
         "@" in authority or (port and not port.isdigit()) or (port and base == authority)
     ):
