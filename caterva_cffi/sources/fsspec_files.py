@@ -1,7 +1,7 @@
 """Ranges of bytes of an object in one of fsspec's file systems.
 
-Some tell with each answer which version of the object it is of; of the others the object's size,
-time and checksums are compared with those from before the first read.
+Some file systems tell with each answer of which version of the object it is. For others, the
+object's size, time and checksums are compared with those from before the first read.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _T = TypeVar("_T")
 __all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system"]
 
 MOST_WHOLE = 64 << 20
-"""Bytes of the longest object that is read whole from a server that ignores ranges."""
+"""If a server ignores ranges, an object of at most this many bytes is read whole."""
 
 _CONNECTIONS = 100
-"""As many as aiohttp opens by itself. More requests would wait for one, and run out of time."""
+"""Connections that aiohttp opens. More requests would wait for one, and run out of time."""
 
 
 class Stored(Source):
@@ -53,9 +53,9 @@ class Stored(Source):
 
     @property
     def fs(self) -> Any:
-        """The file system; after a fork a new one, since connections cannot be shared."""
+        """The file system; a new one after a fork, since processes cannot share connections."""
         if self._pid != os.getpid():
-            self._connect()  # perhaps in two threads; a lock could be held while one forks again
+            self._connect()  # perhaps in two threads; a lock might be held at another fork
         return self._fs
 
     def to_arguments(self) -> tuple[Any, ...]:
@@ -64,7 +64,7 @@ class Stored(Source):
         Raises
         ------
         UnsupportedError
-            For a URL with a user, a query or a fragment, which a pickle would show.
+            For a URL with a user, a query or a fragment: a pickle would show them.
         """
         if without_secrets(self._url) != self._url:
             raise UnsupportedError(
@@ -75,14 +75,14 @@ class Stored(Source):
         return self._url, self._options
 
     def _told(self, action: Callable[[], Any]) -> Any:
-        """Do something with the file system, and tell what went wrong as errors of this package."""
+        """Do something with the file system; turn its errors into those of this package."""
         try:
             return action()
         except CatervaError as error:
             told: Exception = error
         except Exception as error:  # each file system has exceptions of its own
             told = self._tell(error)
-        # What it came from may hold the URL; tracebacks and logs show that too.
+        # The original error may hold the URL; tracebacks and logs would show it.
         told.__cause__ = told.__context__ = None
         raise told
 
@@ -99,13 +99,13 @@ class Stored(Source):
         return StorageError(f"{self.name} cannot be read: {type(error).__name__}: {reason}")
 
     def _shown(self, text: str) -> str:
-        """Return what another library or the server told, without secrets."""
+        """Return a text of another library or the server, without secrets."""
         return hide(text, self._url)
 
     def _is_directory(self) -> bool:
         try:
             return bool(self.fs.isdir(self._path))
-        except Exception:  # it is not there anyhow
+        except Exception:  # then it is not there either
             return False
 
     def _directory(self) -> UnsupportedError:
@@ -116,7 +116,7 @@ class Stored(Source):
 
 
 class Files(Stored):
-    """An object in a file system that tells its properties apart from its bytes."""
+    """An object whose file system is asked for its properties, apart from its bytes."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         super().__init__(url, options)
@@ -141,7 +141,7 @@ class Files(Stored):
         return got  # type: ignore[no-any-return]
 
     def verify(self) -> None:
-        """Compare the object's properties with those that it had."""
+        """Compare the object's properties with those at its opening."""
         self.fs.invalidate_cache(self._path)
         now = _identity(self._told(lambda: self.fs.info(self._path)))
         if now != self._identity:
@@ -157,23 +157,23 @@ _VOLATILE = {"name", "url", "mode", "uid", "gid", "nlink", "islink", "atime", "a
 
 
 def _identity(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those properties of an object that change with its bytes."""
+    """Return the properties of an object that change with its bytes."""
     known = {key: value for key, value in info.items() if key not in _VOLATILE | {"type"}}
     return {key: value for key, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an answer to a request for a range says before its bytes come.
+    """The beginning of an answer to a request for a range; its bytes come later.
 
     Attributes
     ----------
     content_range : str
-        As in HTTP; empty where the range was ignored.
+        As in HTTP; empty if the range was ignored.
     version : tuple
-        What differs in another version of the object.
+        Differs for another version of the object.
     read : callable
-        Gives the bytes, of which there may be more than `limit`.
+        Gives the bytes; there may be more than `limit`.
     """
 
     content_range: str
@@ -182,7 +182,7 @@ class Answer:
 
 
 class Versioned(Stored):
-    """An object of which each answer says what version it is of."""
+    """An object whose answers say of which version they are."""
 
     _version: tuple[str, ...] = ()
     _whole: bytes | None = None
@@ -190,7 +190,7 @@ class Versioned(Stored):
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         if self._whole is None:
             fs = self.fs
-            # What a handler raises meanwhile is no error of the file system.
+            # An exception of a signal's handler is no error of the file system.
             answer = _run(fs.loop, self._fetch_together(fs, ranges, concurrency))
             got: Sequence[Buffer] = self._told(answer.result)
             self._opened = True
@@ -200,12 +200,12 @@ class Versioned(Stored):
         return [whole[start:stop] for start, stop in ranges]
 
     def verify(self) -> None:
-        """Do nothing: each answer was looked at."""
+        """Do nothing: the version of each answer was compared."""
 
     async def _fetch_together(
         self, fs: Any, ranges: Sequence[Range], concurrency: int
     ) -> list[bytes]:
-        import asyncio  # takes a tenth of the time in which NumPy and all of this are imported
+        import asyncio  # it takes a tenth of the time of importing NumPy and this package
 
         limit = asyncio.Semaphore(min(concurrency, _CONNECTIONS))
 
@@ -249,7 +249,7 @@ class Versioned(Stored):
         return data
 
     async def _accept_whole(self, answer: Answer) -> bytes:
-        """Keep a short object whole if its server ignores ranges."""
+        """Keep all of a short object whose server ignores ranges."""
         if self._opened:
             raise StorageError(f"{self.name}: the server ignored the range that was asked for")
         data = await answer.read(MOST_WHOLE)
@@ -271,11 +271,11 @@ class Versioned(Stored):
 
 
 def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T]) -> Future[_T]:
-    """Wait until fsspec's loop has done something; give it up where a signal's handler raises."""
+    """Let fsspec's loop do something, and wait; give up if a signal's handler raises."""
     import asyncio
     from concurrent.futures import wait
 
-    # Of the loop itself this would wait for ever.
+    # Called in the loop itself, this would wait for ever.
     if asyncio._get_running_loop() is loop:
         work.close()
         raise RuntimeError("arrays cannot be read in the event loop of fsspec")
@@ -303,12 +303,12 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         told = ImportError(f"to open {name!r}: {hide(str(error), url)}")
     except ValueError as error:
         told = ArgumentError(f"{name!r} cannot be opened: {hide(str(error), url)}")
-    except TypeError:  # options that the file system does not have
+    except TypeError:  # the file system does not have such options
         raise
-    except Exception as error:  # some connect at once
+    except Exception as error:  # some file systems connect here
         told = StorageError(
             f"{name!r} cannot be opened: {type(error).__name__}: {hide(str(error), url)}"
         )
     else:
         return fs, path
-    raise told  # not from the other error, which may hold the URL
+    raise told  # not "from" the other error, which may hold the URL

@@ -14,10 +14,10 @@ from caterva_cffi.steps import Range
 __all__ = ["WAITS", "Http"]
 
 WAITS = (0.1, 0.2, 0.4, 0.8)
-"""Seconds before a request that failed is repeated, each time; s3fs takes about as many."""
+"""Seconds to wait before each repetition of a request that failed; about as in s3fs."""
 
 _UNAVAILABLE = {408, 425, 429, 500, 502, 503, 504}
-"""Statuses of servers that may answer later."""
+"""Statuses after which the server may answer later."""
 
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -27,7 +27,7 @@ _FOR_ANY_HOST = {
     *("ssl", "verify_ssl", "ssl_context", "proxy", "proxy_auth", "proxy_headers", "timeout"),
     *("raise_for_status", "read_bufsize", "max_line_size", "max_field_size", "max_headers"),
 }
-"""Options of requests that tell a server nothing of the user."""
+"""Options of requests that tell a server nothing about the user."""
 
 
 class _UnavailableError(StorageError):
@@ -56,7 +56,7 @@ class Http(Versioned):
             if response.status in (401, 403):
                 raise PermissionError(f"HTTP status {response.status} {response.reason}")
             if response.status == 416 and not self._opened:
-                return b""  # nothing is there
+                return b""  # the object is empty
             if response.status not in (200, 206):
                 kind = _UnavailableError if response.status in _UNAVAILABLE else StorageError
                 reason = self._shown(str(response.reason))
@@ -75,7 +75,7 @@ class Http(Versioned):
                 return bytes(data)
 
             tag = response.headers.get("ETag", "")
-            # A weak tag is the same for versions that mean the same.
+            # A weak tag may be the same for two versions with different bytes.
             strong = tag and not tag.startswith("W/")
             version = (tag, "" if strong else response.headers.get("Last-Modified", ""))
             content_range = response.headers.get("Content-Range", "")
@@ -87,7 +87,7 @@ class Http(Versioned):
     async def _get(self, fs: Any, part: Range) -> AsyncIterator[Any]:
         """Ask for a range, and follow redirects.
 
-        aiohttp would send a user's headers and cookies to whatever host it is redirected to.
+        aiohttp would send the user's headers and cookies to any host that it is redirected to.
         """
         session = await fs.set_session()
         options = dict(fs.kwargs)
@@ -127,11 +127,11 @@ class Http(Versioned):
         raise StorageError(f"{self.name} cannot be read: a redirect to what is no HTTP URL")
 
     def _is_directory(self) -> bool:
-        return False  # to ask means to get the same page again
+        return False  # to ask would get the same page again
 
 
 def _is_same_host(first: Any, other: Any) -> bool:
-    """Whether what was meant for the first URL's server may be sent to the other's."""
+    """Whether headers for the first URL's server may be sent to the server of the other."""
     origins = [(url.scheme, url.host, url.port) for url in (first, other)]
     becomes_secure = [("http", first.host, 80), ("https", first.host, 443)]
     return origins[0] == origins[1] or origins == becomes_secure
@@ -139,7 +139,7 @@ def _is_same_host(first: Any, other: Any) -> bool:
 
 @asynccontextmanager
 async def _with_session(session: Any, is_first: bool) -> AsyncIterator[Any]:
-    """Give a session, for another host than the first one without the user's headers."""
+    """Yield a session; for another host than the first one it has none of the user's headers."""
     if is_first:
         yield session
         return
@@ -156,6 +156,6 @@ def _may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later."""
     aiohttp = sys.modules["aiohttp"]
     broken = aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
-    # Certificates stay wrong; timeouts have taken minutes already.
+    # A wrong certificate stays wrong, and a timeout has already taken minutes.
     lasting = aiohttp.ClientSSLError, TimeoutError
     return isinstance(error, (_UnavailableError, *broken)) and not isinstance(error, lasting)

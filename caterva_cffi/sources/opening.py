@@ -1,4 +1,4 @@
-"""Where the bytes behind a URL, or of a user's reader, come from."""
+"""The source of the bytes behind a URL, or of a user's reader."""
 
 from __future__ import annotations
 

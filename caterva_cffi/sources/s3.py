@@ -42,7 +42,7 @@ class S3(Versioned):
                 return await self._accept(part, Answer(content_range, version, read))
 
         try:
-            # Its own reads are repeated in this way as well.
+            # s3fs repeats its own reads in this way, too.
             return await sys.modules["s3fs.core"]._error_wrapper(  # type: ignore[no-any-return]
                 fetch, retries=fs.retries
             )
@@ -51,7 +51,7 @@ class S3(Versioned):
             if status == 412:
                 raise self._changed() from error
             if status == 416 and not self._opened:
-                return b""  # nothing is there
+                return b""  # the object is empty
             raise
 
 

@@ -22,11 +22,11 @@ __all__ = ["Given", "RangeReader", "Source"]
 class RangeReader(Protocol):
     """What `open` takes instead of a URL: an object that reads ranges of the bytes of a frame.
 
-    The bytes must not change while the array is in use. An attribute `size`, the number of all
-    bytes, is used where there is one: a frame of another length is refused, and so are reads after
-    it changed. Several threads read at once if they share the array; a large selection is read in
-    several calls, also from a thread of this package, one at a time; but one that an error or a
-    signal has made useless is not waited for.
+    The bytes must not change while the array is in use. If there is an attribute `size`, the number
+    of all bytes, a frame of another length is refused, and so are reads after the size changed.
+    Threads that share the array may read at the same time. A large selection is read in several
+    calls, one after the other, some of them from a thread of this package. If an error or a signal
+    ends the selection, a call that goes on is not waited for.
     """
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
@@ -35,25 +35,25 @@ class RangeReader(Protocol):
         Parameters
         ----------
         ranges : sequence of (int, int)
-            First byte, and the first one behind. The first range of all may reach behind the end.
+            First byte, and the first one behind. The very first range may go beyond the end.
 
         Returns
         -------
         sequence of bytes-like
-            What each range holds; less than it only where the bytes end.
+            The bytes of each range; fewer only where the object ends.
         """
         ...
 
 
 class Source(ABC):
-    """One object, of which ranges are read.
+    """One object whose ranges are read.
 
     Attributes
     ----------
     name : str
         What it is called, for people: without passwords and signatures.
     size : int or None
-        Its bytes, where they are known.
+        Its bytes, if known.
     identified : bool
         Whether another version of the object would be noticed even if it has the same size.
     """
@@ -63,20 +63,20 @@ class Source(ABC):
     identified = False
 
     def read(self, ranges: Sequence[Range], concurrency: int) -> list[memoryview]:
-        """Read ranges; one that reaches behind the object's end lacks bytes.
+        """Read ranges; a range that goes beyond the object's end lacks bytes.
 
         Parameters
         ----------
         ranges : sequence of Range
         concurrency : int
-            How many to ask for at a time, if the client allows so many.
+            The most ranges to ask for at a time; the client may allow fewer.
 
         Raises
         ------
         StorageError
             For a request that fails, an answer of another length, or an object that has changed.
         FileNotFoundError, PermissionError
-            For an object that was never there, or is not for the user.
+            For an object that was never there, or that the user may not read.
         """
         asked = [self._clip(part) for part in ranges]
         full = [part for part in asked if part[1] > part[0]]
@@ -96,15 +96,15 @@ class Source(ABC):
     def read_merged(
         self, ranges: Sequence[Range], gap: int, most: int, concurrency: int
     ) -> list[memoryview]:
-        """Read ranges, those close to each other by one request.
+        """Read ranges; one request reads several that are close to each other.
 
         Parameters
         ----------
         ranges : sequence of Range
         gap : int
-            Bytes between two ranges that are rather read than left out.
+            Two ranges that are at most this many bytes apart are read by one request.
         most : int
-            Bytes of a request, if it is not for one range.
+            The most bytes of a request for several ranges.
         concurrency : int
             See `read`.
 
@@ -132,16 +132,16 @@ class Source(ABC):
         ]
 
     def _clip(self, part: Range) -> Range:
-        """Return what of a range can be there."""
+        """Return the part of a range that lies inside the object."""
         return part if self.size is None else (min(part[0], self.size), min(part[1], self.size))
 
     @abstractmethod
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
-        """Read ranges that hold something."""
+        """Read ranges that are not empty."""
 
     @abstractmethod
     def verify(self) -> None:
-        """Look whether all that was read so far is of one version of the object.
+        """Check that all that was read so far is of one version of the object.
 
         Raises
         ------
@@ -163,7 +163,7 @@ def _view(data: Buffer) -> memoryview:
 
 
 class Given(Source):
-    """A reader of the user's, whose bytes do not change."""
+    """A user's reader; its bytes must not change."""
 
     identified = True
 
@@ -185,7 +185,7 @@ class Given(Source):
         return got
 
     def verify(self) -> None:
-        """Compare the size with the one that it had."""
+        """Compare the size with the one at its opening."""
         size = self._present_size()
         if size != self.size:
             raise self._changed(f"it has {size} bytes instead of {self.size}")
