@@ -1,6 +1,6 @@
-"""Frames made of all their chunks at once, in time that grows with the number of chunks.
+"""Frames made of all their chunks at once, in linear time.
 
-C-Blosc2 writes the offsets of all chunks anew with each chunk that it appends.
+C-Blosc2 takes longer for many chunks: with each one that it appends, it writes all offsets anew.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def frame_of(empty: bytes, chunks: Iterable[Any]) -> memoryview:
 
 
 def write_file_frame(path: str, chunks: Iterable[Any]) -> None:
-    """Give a frame without chunks, in a file, the chunks; see `frame_of`."""
+    """Put chunks into a frame in a file that has none yet; see `frame_of`."""
     with open(path, "rb+") as file:
         _write(file, _empty(file), chunks)
 
 
 def write_directory(path: str, chunks: Iterable[Any]) -> None:
-    """Give a sparse frame without chunks, in a directory, the chunks; see `frame_of`."""
+    """Put chunks into a sparse frame in a directory that has none yet; see `frame_of`."""
 
     def store(number: int, chunk: Any) -> None:
         with open(os.path.join(path, chunk_file(number)), "wb") as file:
@@ -65,7 +65,7 @@ def _write(
 ) -> None:
     start = FrameHeader.length_of(empty[:16])
     header = bytearray(empty[:start])
-    file.write(header)  # its place; what it says is known when all chunks are
+    file.write(header)  # it is written again once all sizes are known
     offsets, cbytes, nbytes = array("q"), 0, 0
     for number, chunk in enumerate(chunks):
         special = special_of(chunk)

@@ -18,11 +18,11 @@ __all__ = ["ReadWriteLock"]
 
 
 class _Reading:
-    """The context in which a lock is read; a generator would take as long as a small read does.
+    """The context in which a lock is read. A generator would take as long as a small read does.
 
-    A reader first says that it reads and then looks for writers, a writer first says that it waits
-    and then looks for readers: of two that come at once, at least one sees the other. So readers
-    need no mutex, as long as the interpreter's own lock orders what threads do.
+    A reader first says that it reads, and then looks for writers. A writer first says that it
+    waits, and then looks for readers. So if both come at once, at least one sees the other. Readers
+    need no mutex for this, as long as the interpreter's lock puts the steps of threads in an order.
     """
 
     __slots__ = ("_lock",)
@@ -40,8 +40,8 @@ class _Reading:
     def __exit__(self, *exc: object) -> None:
         lock, me = self._lock, threading.get_ident()
         readers = lock._readers
-        if readers.get(me, 1) > 1:  # a fork forgets readers
-            readers[me] -= 1  # never gone meanwhile: a writer would come in
+        if readers.get(me, 1) > 1:  # 1: after a fork no reader is known
+            readers[me] -= 1  # it must never be missing in between, or a writer would come in
             return
         readers.pop(me, None)
         if lock._queue:
@@ -50,10 +50,10 @@ class _Reading:
 
 
 class _OrderedReading(_Reading):
-    """The same where the interpreter has no such lock.
+    """The same for an interpreter without such a lock.
 
-    Writers look for readers inside the mutex: who passes through it between the two has been seen,
-    or sees them.
+    Writers look for readers while they hold the mutex. A reader passes through the mutex after it
+    said that it reads: either the writer has seen it by then, or it sees the writer.
     """
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class _OrderedReading(_Reading):
 
 
 def _is_ordered() -> bool:
-    """Whether the interpreter lets one thread run at a time."""
+    """Whether the interpreter lets only one thread run at a time."""
     is_gil_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
     return is_gil_enabled()
 
@@ -88,11 +88,11 @@ def _is_ordered() -> bool:
 class ReadWriteLock:
     """Many readers or one writer, in the order in which they came, so that none waits for ever.
 
-    A thread that reads may read again inside, one that writes may do both. A fork waits for
-    other threads to end what they do, and the lock is free in the child.
+    A thread that reads may read again inside. A thread that writes may read and write inside. A
+    fork waits until other threads are done; in the child, the lock is free.
 
-    A signal's handler, or the end of an object, may come between any two steps of its thread, also
-    of this lock. What it may not do without harm to these raises `BusyError`.
+    A signal's handler, or the finalizer of an object, may run between any two steps of its thread,
+    even inside this lock. If what it asks for would do harm, it gets `BusyError`.
     """
 
     def __init__(self) -> None:
@@ -108,16 +108,16 @@ class ReadWriteLock:
         self._waiting: set[int] = set()
         self._writer: int | None = None
         self._depth = 0
-        self._entered: FrameType | None = None  # from where the writer came
+        self._entered: FrameType | None = None  # the user's frame that called the writer
 
     def _wait(self, me: int, free: Callable[[], bool], enter: Callable[[], None]) -> None:
-        """Enter when it is this thread's turn and the lock is free; an interrupt gives up both."""
-        if me in self._waiting:  # for a turn that comes before this one
+        """Wait for this thread's turn and a free lock, then enter; an interrupt gives it up."""
+        if me in self._waiting:  # a handler: its thread's own turn comes first
             raise BusyError(_BUSY)
         turn = object()
         self._waiting.add(me)
         self._queue.append(turn)
-        self._condition.notify_all()  # what this came into may have been just about to do so
+        self._condition.notify_all()  # a handler may have interrupted its thread just before this
         try:
             while self._queue[0] is not turn or not free():
                 self._condition.wait()
@@ -128,7 +128,7 @@ class ReadWriteLock:
             self._condition.notify_all()
 
     def _read_in_turn(self, me: int) -> None:
-        """Step back from reading, for those that came before."""
+        """Stop reading, and read when all who came before are done."""
         if self._writer == me:
             if self._is_inside_a_step(sys._getframe(2)):
                 del self._readers[me]
@@ -140,9 +140,10 @@ class ReadWriteLock:
             self._wait(me, lambda: self._writer is None, lambda: self._readers.update({me: 1}))
 
     def _is_inside_a_step(self, frame: FrameType | None) -> bool:
-        """Whether a step of the package called others, that call it: none of its steps does that.
+        """Whether the package called foreign code that now calls the package.
 
-        Frames are looked at as far as the one from which the lock was entered.
+        Inside a change it never does so by itself: then this is a handler. Frames are looked at as
+        far as the one from which the lock was entered.
         """
         left = False
         while frame is not None and frame is not self._entered:
@@ -180,7 +181,7 @@ class ReadWriteLock:
         Raises
         ------
         BusyError
-            Where this thread reads, or what it does in a handler comes into its own change.
+            If this thread reads, or if a handler interrupts a change by this thread.
         """
         frame = sys._getframe(2)
         if self._writer == threading.get_ident() and self._is_inside_a_step(frame):
@@ -232,7 +233,7 @@ def _all_locks() -> list[ReadWriteLock]:
     while True:
         try:
             return list(_locks)
-        except RuntimeError:  # another thread made one meanwhile
+        except RuntimeError:  # another thread made a lock meanwhile
             continue
 
 
@@ -240,7 +241,7 @@ def _before_fork() -> None:
     me = threading.get_ident()
     _forking.held = ExitStack()
     for lock in _all_locks():
-        if me not in lock._waiting:  # it is a handler that forks
+        if me not in lock._waiting:  # else a handler forks while its thread waits
             reads = me in lock._readers and lock._writer != me
             _forking.held.enter_context(lock.reading() if reads else lock._held(None))
 

@@ -1,8 +1,8 @@
 """The super-chunk: C-Blosc2's list of compressed chunks, with an owner in Python.
 
-A super-chunk lives in memory or on disk, contiguous (one frame) or sparse (separate chunks). This
-module owns the C object, keeps what it points to alive, and turns its errors into exceptions. It
-knows nothing of shapes.
+A super-chunk is in memory or on disk. It is contiguous (one frame) or sparse (separate chunks).
+This module owns the C object, keeps alive the memory that it points to, and turns its errors into
+exceptions. It does not know shapes.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ __all__ = ["Chunk", "SChunk"]
 _NBYTES, _CBYTES = slice(30, 38), 39  # in a frame's header
 
 _FEW = 64
-"""Chunks that are appended one by one; more make a new frame."""
+"""At most this many chunks are appended one by one; for more, a new frame is made."""
 
 
 class Chunk:
-    """The bytes of one compressed chunk in C memory, with whatever keeps them valid.
+    """The bytes of one compressed chunk in C memory, and the object that keeps them valid.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Chunk:
     size : int
         Bytes.
     in_place : bool
-        Whether this is where the super-chunk has the chunk: what is written here changes it.
+        Whether this memory is the super-chunk's own, so that a write here changes the chunk.
     """
 
     __slots__ = ("_owner", "in_place", "pointer", "size")
@@ -87,29 +87,29 @@ class Chunk:
 class SChunk:
     """Owner of a `blosc2_schunk`.
 
-    Of a stored one C-Blosc2 has header, metalayers and offsets in memory. They are read anew where
-    something else has changed the file, before they are used.
+    If it is stored, C-Blosc2 keeps header, metalayers and offsets in memory. They are read anew
+    before they are used, if something else has changed the file.
 
     Parameters
     ----------
     owner : cdata
-        The `blosc2_schunk *`, which is freed with it.
+        The `blosc2_schunk *`; it is freed together with this object.
     read_only : bool
     path : str, optional
-        Where it is stored, or going to be.
+        Where it is stored, or will be.
     stored : Stored, optional
-        What is at its place.
+        The file or directory at its place.
     version : Version, optional
-        Of the file that was read; None where that may be another one now.
+        Of the file that was read; None if it may have changed since.
     keep : object, optional
-        What keeps its memory alive.
+        An object that keeps its memory alive.
 
     Attributes
     ----------
     path : str or None
         Where it is stored; None in memory.
     stored : Stored or None
-        What is at that place.
+        The file or directory at that place.
     contiguous : bool
         Whether it is one frame.
     read_only : bool
@@ -129,8 +129,8 @@ class SChunk:
     ) -> None:
         self._own(owner)
         self._keep = keep
-        self._exports: set[object] = set()  # of views; they die in any thread
-        self._spoilt: CatervaError | None = None  # what says why it cannot be used
+        self._exports: set[object] = set()  # one for each view; views may die in any thread
+        self._spoilt: CatervaError | None = None  # says why it cannot be used any more
         self._writes = 0
         self._known_offsets: tuple[tuple[int, int], Any] | None = None
         self.lock = ReadWriteLock()
@@ -157,7 +157,7 @@ class SChunk:
     ) -> SChunk:
         """Return a new super-chunk without chunks.
 
-        On disk it is beside its place, which it takes when it is complete: see `complete`.
+        On disk it is written beside its place, and moved there by `complete`.
 
         Parameters
         ----------
@@ -177,7 +177,7 @@ class SChunk:
         ArgumentError
             For metalayers that do not fit.
         """
-        # Before anything is created that an error would leave behind.
+        # Check names before anything is created: an error would leave it behind.
         names = {name: check_name(name) for name in meta}
         contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
         if len(meta) > lib.BLOSC2_MAX_METALAYERS:
@@ -217,7 +217,7 @@ class SChunk:
 
     @contextmanager
     def discarded_on_error(self) -> Iterator[None]:
-        """Remove a new super-chunk's files where what is done meanwhile fails."""
+        """Remove a new super-chunk's files if what is done meanwhile fails."""
         try:
             yield
         except BaseException:
@@ -228,9 +228,9 @@ class SChunk:
             raise
 
     def complete(self) -> SChunk:
-        """Return a new super-chunk that has all its chunks, at its place.
+        """Move a new super-chunk with all its chunks to its place; return it opened there.
 
-        What is at the place before is there until the new one is.
+        What was at the place stays there until then.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class SChunk:
         return SChunk._opened(stored, read_only=False)
 
     def supersede(self, old: SChunk) -> None:
-        """Let a new super-chunk take the place of one that is being changed.
+        """Let a new super-chunk take the place of an old one that is being changed.
 
         Raises
         ------
@@ -262,7 +262,7 @@ class SChunk:
         old.stored.superseded = True
 
     def successor(self, old: SChunk) -> SChunk:
-        """Return what has superseded a super-chunk, after the change of that."""
+        """Return the super-chunk that has superseded an old one, once the change is over."""
         if old.stored is None:
             return self
         return SChunk._opened(old.stored, read_only=False)
@@ -288,13 +288,13 @@ class SChunk:
         FormatError
             For a file that is no frame.
         StorageError
-            Where it is being changed, or a change was cut off.
+            If it is being changed, or a change was cut off.
         """
         path = fs_path(urlpath)
         index = os.path.join(path, INDEX_FILE) if os.path.isdir(path) else path
         if index != path and not os.path.exists(index):
             raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
-        if not stat.S_ISREG(os.stat(index).st_mode):  # to open others may take for ever
+        if not stat.S_ISREG(os.stat(index).st_mode):  # to open something else may take for ever
             raise FormatError(f"{path!r} is no Blosc2 frame: it is no regular file")
         with disk_errors(path, "opened"), open(index, "rb" if read_only else "rb+"):
             return cls._opened(Stored(path), read_only=read_only)
@@ -337,15 +337,15 @@ class SChunk:
 
     @property
     def ptr(self) -> Any:
-        """The `blosc2_schunk *`, for use with `lib`; of a stored one as it was when it was read.
+        """The `blosc2_schunk *`, for use with `lib`; if it is stored, as it was when it was read.
 
         Raises
         ------
         ClosedError
         FormatError
-            For chunks of several sizes, by which C-Blosc2 divides.
+            For chunks of several sizes: C-Blosc2 divides by the size.
         StorageError
-            Where a change was cut off.
+            If a change was cut off.
         """
         if self._owner is None or self._ended:
             raise ClosedError("the array is closed")
@@ -355,13 +355,13 @@ class SChunk:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """Hold off writers; give the pointer to what is stored now.
+        """Hold off writers; yield the pointer to what is stored now.
 
         Raises
         ------
         ClosedError
         StorageError
-            Where something else changes it, or a change was cut off.
+            If something else changes it, or a change was cut off.
         FormatError
         """
         with self.lock.reading():
@@ -385,12 +385,12 @@ class SChunk:
 
     @contextmanager
     def _alone(self) -> Iterator[Any]:
-        """Hold off everybody while C-Blosc2 reads what is stored now; give the pointer.
+        """Hold off everybody while C-Blosc2 reads what is stored now; yield the pointer.
 
         Raises
         ------
         StorageError
-            Where something else has changed it meanwhile.
+            If something else has changed it meanwhile.
         """
         with self.lock.writing():
             ptr, stored = self.ptr, self.stored
@@ -403,11 +403,11 @@ class SChunk:
                         self._load(stored)
                     yield self.ptr
             except BaseException:
-                self._version = None  # C-Blosc2 may have seen some of it
+                self._version = None  # C-Blosc2 may have read a part of a new state
                 raise
 
     def _load(self, stored: Stored) -> None:
-        """Read header, metalayers and offsets anew; the caller has the lock alone."""
+        """Read header, metalayers and offsets anew; the caller holds the lock for writing."""
         self._version = None
         owner, self._version = _open_stored(stored)
         self._own(owner)
@@ -420,13 +420,14 @@ class SChunk:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called, or the interpreter ended it."""
+        """Whether `close` was called, or the garbage collection freed the C object."""
         return self._owner is None or bool(self._ended)
 
     def _own(self, owner: Any) -> None:
-        """Take a C object, and learn when it is freed.
+        """Take a C object, and notice when it is freed.
 
-        Of a cycle that it collects, Python ends the objects in any order: some would still use it.
+        When Python collects a cycle, it ends the objects in any order. Some of them might use the C
+        object after it was freed.
         """
         ended: list[bool] = []
         ffi.gc(owner, None)
@@ -450,7 +451,7 @@ class SChunk:
         return int(self.ptr.typesize)
 
     def close(self) -> None:
-        """Free the super-chunk; what it exported stays valid.
+        """Free the super-chunk; memory that it exported stays valid.
 
         Raises
         ------
@@ -478,7 +479,7 @@ class SChunk:
 
     @contextmanager
     def changing(self) -> Iterator[Any]:
-        """Hold off readers; give the pointer, if the super-chunk may be changed.
+        """Hold off readers; yield the pointer, if the super-chunk may be changed.
 
         Raises
         ------
@@ -486,7 +487,7 @@ class SChunk:
         BufferError
             While a view of the frame is alive.
         StorageError
-            Where another handle changes it, or a change was cut off.
+            If another handle changes it, or a change was cut off.
         """
         with self.lock.writing():
             self.ptr  # noqa: B018, raises
@@ -503,11 +504,11 @@ class SChunk:
                         self._spoilt = FormatError(
                             "chunks differ in size: the array was damaged before it was changed"
                         )
-            self.ptr  # noqa: B018, raises where that happened
+            self.ptr  # noqa: B018, raises if a change was cut off
 
     @contextmanager
     def _marked(self) -> Iterator[None]:
-        """Mark a stored array for the time of a change, and seal it afterwards."""
+        """Mark a stored array during a change, and seal it afterwards."""
         stored = self.stored
         if stored is None or stored.held:
             yield
@@ -533,7 +534,7 @@ class SChunk:
         Raises
         ------
         StorageError
-            Where it was not written; the file stays marked.
+            If that was not written; the file stays marked.
         """
         self._version = None
         ptr, frame = self._owner, FileFrame(file)
@@ -545,7 +546,7 @@ class SChunk:
                 if (written.frame_len, written.nbytes, written.cbytes, written.metalayers) != (
                     frame.size, ptr.nbytes, ptr.cbytes, _contents(ptr)
                 ):  # fmt: skip
-                    # C-Blosc2 does not look whether its header was written.
+                    # C-Blosc2 does not notice if its header could not be written.
                     raise StorageError(f"{self.path!r}: what was changed could not be written")
                 if self._sealed:
                     seal(frame)
@@ -555,8 +556,8 @@ class SChunk:
             raise
 
     def write(self, what: str, function: Any, *arguments: Any) -> None:
-        """Call a C function that writes; raise and leave the file marked where it fails."""
-        self._writes += 1  # first: an interrupt may come behind the call
+        """Call a C function that writes; if it fails, raise and leave the file marked."""
+        self._writes += 1  # before the call: an interrupt may come right after it
         code = function(*arguments)
         if code < 0 and self.stored is not None:
             self.stored.broken = True
@@ -564,7 +565,7 @@ class SChunk:
 
     @contextmanager
     def whole_change(self) -> Iterator[None]:
-        """Refuse the array where several writes that belong together are cut off."""
+        """Make the array unusable if several writes that belong together are cut off."""
         before = self._writes
         try:
             yield
@@ -579,7 +580,7 @@ class SChunk:
 
     @contextmanager
     def change_without_errors(self) -> Iterator[None]:
-        """Leave the file marked where an error comes between writes; an interrupt may come."""
+        """Leave the file marked if an error comes between writes; an interrupt does no harm."""
         before = self._writes
         try:
             yield
@@ -589,13 +590,13 @@ class SChunk:
             raise
 
     def check(self, code: int, what: str) -> int:
-        """Return a C function's result, or raise; a file that is gone explains any error."""
+        """Return a C function's result, or raise; if the file is gone, the error says so."""
         if code < 0 and self.stored is not None:
             self.stored.status()
             try:
                 check(code, what)
             except CatervaError as error:
-                # What C-Blosc2 tells of files is seldom more than that it failed.
+                # For files, C-Blosc2 seldom tells more than that it failed.
                 known = type(error) is not CatervaError
                 kind = type(error) if known else StorageError
                 raise kind(f"{self.path!r}: {error}", code) from None
@@ -604,9 +605,9 @@ class SChunk:
     # --- chunks -------------------------------------------------------------------------------
 
     def chunk(self, number: int) -> Chunk:
-        """Return a chunk's bytes, without a copy where they are in memory.
+        """Return a chunk's bytes; if they are in memory, without a copy.
 
-        The caller then holds the lock for as long as it uses them.
+        The caller holds the lock for as long as it uses them.
         """
         if self.stored is None or self.stored.held:
             return self._chunk(self.ptr, number)
@@ -627,7 +628,7 @@ class SChunk:
         return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
 
     def _offsets(self, ptr: Any) -> Any:
-        """Return the offsets of all chunks of a frame, which are decoded once for each state."""
+        """Return the offsets of all chunks of a frame; they are decoded once for each state."""
         state = self.generation, self._writes
         if self._known_offsets is None or self._known_offsets[0] != state:
             pointer = lib.blosc2_frame_get_offsets(ptr)
@@ -639,7 +640,7 @@ class SChunk:
         return self._known_offsets[1]
 
     def _chunk_of_file(self, stored: Stored, ptr: Any, number: int, offset: int) -> Chunk:
-        """Read a chunk's file; C-Blosc2 would believe the length that the chunk says.
+        """Read a chunk's file. C-Blosc2 would believe the length in the chunk's header.
 
         Raises
         ------
@@ -662,7 +663,7 @@ class SChunk:
         return Chunk(ffi.from_buffer("uint8_t[]", data), cbytes, data, False)
 
     def append_chunk(self, chunk: Any) -> None:
-        """Append a compressed chunk, which is copied."""
+        """Append a copy of a compressed chunk."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             self.write("appending a chunk", lib.blosc2_schunk_append_chunk, ptr, data, True)
@@ -673,7 +674,7 @@ class SChunk:
         Parameters
         ----------
         chunks : iterable of buffer
-            Compressed chunks, each made when it is asked for.
+            Compressed chunks; each may be made when it is asked for.
         nchunks : int
         """
         if nchunks <= _FEW or (self.path is None and not self.contiguous):
@@ -692,7 +693,7 @@ class SChunk:
         self._replace(lib.blosc2_schunk_open(os.fsencode(self.path)))
 
     def _replace(self, new: Any) -> None:
-        """Take another C object for the same array, which knows what frames do not say."""
+        """Take another C object for the same array, and pass on parameters that no frame holds."""
         if new == ffi.NULL:
             raise StorageError("the chunks that were written cannot be opened")
         old = self._owner
@@ -701,14 +702,14 @@ class SChunk:
         ffi.release(old)
 
     def insert_chunk(self, number: int, chunk: Any) -> None:
-        """Insert a compressed chunk, which is copied, before another."""
+        """Insert a copy of a compressed chunk before another chunk."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             insert = lib.blosc2_schunk_insert_chunk
             self.write(f"inserting chunk {number}", insert, ptr, number, data, True)
 
     def update_chunk(self, number: int, chunk: Any) -> None:
-        """Replace a compressed chunk by another, which is copied."""
+        """Replace a compressed chunk by a copy of another."""
         with self.changing() as ptr:
             data = as_bytes(chunk, "the chunk")
             update = lib.blosc2_schunk_update_chunk
@@ -720,7 +721,7 @@ class SChunk:
             what = f"deleting chunk {number}"
             self.write(what, lib.blosc2_schunk_delete_chunk, ptr, number)
             if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
-                # Otherwise the next chunk would come behind as many bytes of anything.
+                # Otherwise the next chunk would be placed behind that many meaningless bytes.
                 ptr.cbytes = 0
                 layer = ptr.metalayers[0]
                 same = content_of(layer)
@@ -729,14 +730,14 @@ class SChunk:
     # --- the frame ----------------------------------------------------------------------------
 
     def to_buffer(self) -> memoryview:
-        """Return the contiguous frame: a view where it is in memory, otherwise a copy.
+        """Return the contiguous frame: a view if it is in memory, else a copy.
 
         While a view is alive the super-chunk cannot be changed.
 
         Raises
         ------
         StorageError
-            Where something else has changed what is stored meanwhile.
+            If something else has changed what is stored meanwhile.
         """
         if self.stored is not None and self.contiguous:
             with self.lock.reading():
@@ -760,7 +761,7 @@ class SChunk:
         return export(pointer[0], size, partial(self._unexport, view))
 
     def frame(self) -> memoryview | None:
-        """Return the frame in memory, as long as the caller holds the lock; None where is none."""
+        """Return the frame in memory, valid while the caller holds the lock; None without one."""
         if self.path is not None or not self.contiguous:
             return None
         pointer, needs_free = ffi.new("uint8_t **"), ffi.new("bool *")
@@ -792,7 +793,7 @@ def _free(ended: list[bool], owner: Any) -> None:
 
 
 def _from_frame(data: Any, size: int, *, copy: bool) -> Any:
-    """Return the `blosc2_schunk *` in a frame; NULL where it is none."""
+    """Return the `blosc2_schunk *` for a frame; NULL if it is none."""
     pointer = data
     if copy:
         memory = lib.malloc(max(size, 1))
@@ -801,11 +802,11 @@ def _from_frame(data: Any, size: int, *, copy: bool) -> Any:
         ffi.memmove(memory, data, size)
         pointer = ffi.cast("uint8_t *", memory)
         if size >= HEADER_MIN and not any(ffi.buffer(pointer, size)[_NBYTES]):
-            # What chunks had that are gone would be left free before the next one.
+            # Without items, `cbytes` only counts deleted chunks: a new one would leave them free.
             ffi.memmove(pointer + _CBYTES, bytes(8), 8)
     ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
     if ptr != ffi.NULL:
-        # A frame in memory of our own may grow; one in the user's memory must be left alone.
+        # A frame in our own memory may grow; the user's memory must not be freed or moved.
         lib.blosc2_schunk_avoid_cframe_free(ptr, not copy)
     elif copy:
         lib.free(pointer)
@@ -835,7 +836,7 @@ def _open_stored(stored: Stored) -> tuple[Any, Version | None]:
     FormatError
         For a file that is no frame.
     StorageError
-        For one that cannot be read, or was changed meanwhile.
+        For a file that cannot be read, or was changed meanwhile.
     """
     with stored.unchanged() as status, open(stored.index, "rb", buffering=0) as file:
         frame, path = FileFrame(file), stored.real
@@ -854,9 +855,9 @@ def _open_stored(stored: Stored) -> tuple[Any, Version | None]:
 
 
 def _unseal(ptr: Any, frame: FileFrame | MemoryFrame) -> None:
-    """Compare a frame that was opened with its checksums, and open them in C-Blosc2's copy.
+    """Compare a frame that was opened with its checksums, and open the seal in C-Blosc2's memory.
 
-    It writes that copy with each change, which makes the checksums wrong that it has read.
+    With each change, C-Blosc2 writes the metalayers that it read: an old seal would be wrong then.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Frames that C-Blosc2 wrote, sealed: their checksums are filled in, or said to be open."""
+"""Seals of frames that C-Blosc2 wrote: opened before a change, and closed after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FileFrame", "MemoryFrame", "check_seal", "open_seal", "read_header",
 
 
 class _Frame(Protocol):
-    """A frame's bytes, from position to position."""
+    """A frame's bytes, read and written by position."""
 
     @property
     def size(self) -> int: ...
@@ -28,7 +28,7 @@ class _Frame(Protocol):
 
 
 class MemoryFrame:
-    """A frame in memory that may be written.
+    """A frame in memory, which may be written to.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class MemoryFrame:
         self.size = len(self._view)
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from a position to another."""
+        """Return the bytes between two positions."""
         return bytes(self._view[start:stop])
 
     def write(self, at: int, data: bytes) -> None:
@@ -49,7 +49,7 @@ class MemoryFrame:
 
 
 class FileFrame:
-    """A frame in a file, or the index of a sparse one.
+    """A frame in a file, or the index file of a sparse one.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class FileFrame:
         return os.fstat(self._file.fileno()).st_size
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from a position to another; fewer where the file ends."""
+        """Return the bytes between two positions; fewer where the file ends."""
         self._file.seek(start)
         data = b""
         while len(data) < stop - start:
@@ -98,7 +98,7 @@ def read_header(frame: _Frame) -> FrameHeader:
 
 
 def _header(frame: _Frame) -> tuple[bytearray, int | None]:
-    """Return a frame's header as it is while the seal is open, and where that is."""
+    """Return a frame's header with the seal open, and the position of the seal."""
     header = bytearray(_header_bytes(frame))
     at = find_seal(bytes(header))
     if at is not None:
@@ -107,7 +107,7 @@ def _header(frame: _Frame) -> tuple[bytearray, int | None]:
 
 
 def open_seal(frame: _Frame) -> None:
-    """Let readers not look at a frame's own checksums, which a change makes wrong.
+    """Open a frame's seal: readers do not compare checksums that a change makes wrong.
 
     Raises
     ------
@@ -119,12 +119,12 @@ def open_seal(frame: _Frame) -> None:
 
 
 def seal(frame: _Frame) -> None:
-    """Write the checksums of a frame as it is now.
+    """Write the checksums of a frame as it is now: close its seal.
 
     Raises
     ------
     FormatError
-        For a frame that makes no sense.
+        For a damaged frame.
     """
     start, at = _header(frame)
     if at is not None:
@@ -133,7 +133,7 @@ def seal(frame: _Frame) -> None:
 
 
 def check_seal(frame: _Frame) -> None:
-    """Compare a frame with its checksums, blocks excepted.
+    """Compare a frame with its checksums, except those of blocks.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Frames on disk that C-Blosc2 may open."""
+"""Checks of frames on disk before C-Blosc2 opens them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["check_stored"]
 def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
     """Refuse a frame on disk that C-Blosc2 must not open.
 
-    It decodes the offsets, and looks at each block of the first chunk: as many as that says.
+    It decodes the offsets, and visits as many blocks of the first chunk as that chunk claims.
 
     Parameters
     ----------
     read : callable
-        Returns the frame's bytes from a position to another; fewer where it ends.
+        Returns the frame's bytes between two positions; fewer where it ends.
     size : int
         Bytes of the frame.
     path : str
-        Of the directory, if the frame is sparse.
+        The directory, if the frame is sparse.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The metalayers of a super-chunk, as mappings of their names to bytes.
 
-They are read from C-Blosc2's memory. Its own functions for those of variable length look into the
-file first, and read all of them anew where it seems to be another one.
+They are read from C-Blosc2's memory. Its own functions for variable-length metalayers are not used:
+they look into the file first, and read all metalayers anew if it seems to be another one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "layers_of"]
 
 MOST = 2**31 - 1 - (1 << 16)
-"""Bytes of metalayers: C-Blosc2 counts those of a header in 32 bits, with their names."""
+"""The most bytes of metalayers: C-Blosc2 counts those of a header, with names, in 32 bits."""
 
 
 def layers_of(ptr: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def content_of(layer: Any) -> bytes:
 
 
 def _key_of(name: object) -> str:
-    """Return a name as the mappings have it; an empty one for what cannot be one."""
+    """Return a name as the mappings have it; an empty one if it cannot be a name."""
     try:
         encoded = name.encode(errors="surrogateescape") if isinstance(name, str) else name
     except UnicodeEncodeError:
@@ -103,7 +103,7 @@ class _Layers(Mapping[str, bytes]):
         return f"{type(self).__name__}({self.to_dict()!r})"
 
     def to_dict(self) -> dict[str, bytes]:
-        """Return all of them, as they are at one moment."""
+        """Return all metalayers as they are at one moment."""
         with self._schunk.reading() as ptr:
             return {
                 name: self._content(layer, f"metalayer {name!r}")
@@ -163,13 +163,13 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         key = check_name(name)
         if len(data) > MOST:
             raise ArgumentError(f"metalayer {name!r}: {len(data)} bytes; at most {MOST} fit")
-        # Much that is stored in little would be refused where it is read.
+        # Readers refuse many bytes that are stored in few.
         large = len(data) > UNQUESTIONED
         compression = Compression(clevel=0) if large else Compression()
         cparams = compression.to_cparams(1, 0)
         with self._schunk.changing() as ptr:
             write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
-            # C-Blosc2 takes thousands, but writes at most these to a frame.
+            # C-Blosc2 accepts thousands, but writes at most this many to a frame.
             most = lib.BLOSC2_MAX_METALAYERS
             if name not in self and ptr.nvlmetalayers >= most:
                 raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
