@@ -1,1 +1,1 @@
-"""Arrays that users hold."""
+"""Arrays: the objects that users hold."""

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _LOOKED_THROUGH = 1 << 20
-"""Bytes in which a frame is looked for, to say where it is."""
+"""If a buffer is no frame, one is looked for in this many bytes, to help with the error."""
 
 
 def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
@@ -76,28 +76,28 @@ def empty(
     dtype: npt.DTypeLike | None = None,
     **kwargs: Any,
 ) -> NDArray:
-    """Return an array that is still to be written; until then its items are zeros.
+    """Return an array whose items are zeros until something is written.
 
     Parameters
     ----------
     shape : sequence of int
         In items.
     itemsize : int, optional
-        Bytes of an item; may be left out where there is a dtype.
+        Bytes of an item; may be left out if a dtype is given.
     dtype : dtype, optional
         Without one items are `S{itemsize}`, as in python-caterva.
     chunks, blocks : sequence of int, optional
-        Shapes of the two levels of partition, in items; see `grid.default_partition`.
+        Chunk and block shapes, in items; for the defaults see `grid.default_partition`.
     checksum : bool, default False
         Store a CRC-32 with each block, which is compared when the block is read.
     urlpath : str or path-like, optional
-        Where to store it; without one it is in memory.
+        Where to store it; by default it is in memory.
     contiguous : bool, default False
         Store one frame (a file) instead of separate chunks (a directory).
     memframe : bool, default False
         In memory, the same as `contiguous`.
     meta : mapping of str to bytes, optional
-        Metalayers of the user's own; their lengths cannot change later.
+        Your own metalayers; their lengths cannot change later.
     mode : {"x", "w"}, default "x"
         Whether something at `urlpath` is an error or is overwritten.
     codec, clevel, filters, filtersmeta, usedict, splitmode, codec_meta, nthreads
@@ -110,7 +110,7 @@ def empty(
     Raises
     ------
     ArgumentError, CapacityError
-        For shapes and parameters that make no sense or do not fit the format.
+        For shapes and parameters that contradict each other or do not fit the format.
     FileExistsError, FileNotFoundError, StorageError
     TypeError
         For dtypes whose items are not plain bytes.
@@ -125,7 +125,7 @@ def zeros(
     dtype: npt.DTypeLike | None = None,
     **kwargs: Any,
 ) -> NDArray:
-    """Return an array of zeros, which takes a few bytes per chunk.
+    """Return an array of zeros; it takes a few bytes for each chunk.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def full(
             if item.ndim:
                 raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
     if any(value) and (item_dtype.itemsize > 255 or kwargs.get("checksum")):
-        # A chunk of one value has no room for such an item size, nor for a checksum of the value.
+        # A chunk of one value cannot hold an item of this size, or a checksum of the value.
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         one = np.frombuffer(value, item_dtype).reshape(())
         return encode_array(NDArray, np.broadcast_to(one, lengths), item_dtype, kwargs)
@@ -227,7 +227,7 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     Parameters
     ----------
     ndarray : array_like
-        Of any strides; its items are compressed without a copy of the whole.
+        With any strides; its items are compressed without a copy of all of them.
     dtype : dtype, optional
         Cast to it.
     **kwargs
@@ -250,7 +250,7 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     ----------
     array : NDArray
     **kwargs
-        As for `empty`. Partition, checksums and metalayers are inherited where they are not
+        As for `empty`. Partition, checksums and metalayers are inherited if they are not
         given; compression and storage are the defaults, as in python-caterva.
 
     Returns
@@ -287,15 +287,15 @@ def open(
         A path; a URL with `://` in it, which fsspec opens ("s3://...", "https://..."); or any
         object with a method `read_ranges`, see `RangeReader`.
     mode : {"a", "r"}, optional
-        Whether it may be changed: by default "a" for a path, and "r", the only one possible, for a
-        URL or a reader.
+        Whether it may be changed ("a") or only read ("r"). The default is "a" for a path. A URL or
+        a reader can only be read.
     storage_options : mapping, optional
         For fsspec's file system: credentials, endpoints, ...
 
     Returns
     -------
     NDArray or RemoteArray
-        The latter, which reads what a selection needs when it is asked for, for a URL or a reader.
+        A `RemoteArray` for a URL or a reader: it reads what each selection needs.
 
     Raises
     ------
@@ -307,7 +307,7 @@ def open(
     UnsupportedError
         For a sparse directory behind a URL.
     ImportError
-        For a URL, where fsspec or what it needs for the scheme is not installed.
+        For a URL, if fsspec or what it needs for the scheme is not installed.
     """
     if isinstance(urlpath, RangeReader) or (isinstance(urlpath, str) and "://" in urlpath):
         if mode not in ("r", None):
@@ -330,8 +330,8 @@ def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -
     copy : bool, default False
         Without a copy the array is read-only, and keeps the buffer alive.
     offset : int, optional
-        The byte at which the frame begins. It ends where its header says, whatever is behind it.
-        By default the frame is the whole buffer, and bytes behind it are an error.
+        The byte at which the frame begins. It ends where its header says, and more bytes may
+        follow. By default the frame must be the whole buffer.
 
     Returns
     -------
@@ -355,7 +355,7 @@ def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -
 
 
 def _frame_at(buffer: Any, offset: int) -> npt.NDArray[np.uint8]:
-    """Return the bytes of the frame that begins at an offset, as far as there are so many."""
+    """Return the bytes of the frame that begins at an offset; fewer if the buffer ends before."""
     at, data = index(offset), np.frombuffer(ffi.buffer(as_bytes(buffer, "the buffer")), np.uint8)
     if not 0 <= at <= data.size:
         raise ArgumentError(f"offset is {at}; the buffer has {data.size} bytes")
@@ -364,7 +364,7 @@ def _frame_at(buffer: Any, offset: int) -> npt.NDArray[np.uint8]:
 
 
 def _no_frame(buffer: Any, offset: int | None, error: str) -> str:
-    """Return why there is no frame where one was looked for, and where there may be one."""
+    """Return a text that says why there is no frame here, and where there may be one."""
     view, at = ffi.buffer(as_bytes(buffer, "the frame")), offset or 0
     start, size = view[at : at + START], len(view) - at
     place = "" if offset is None else f"byte {at}: "

@@ -1,4 +1,4 @@
-"""New arrays, made with their chunks: what all constructors share."""
+"""New arrays and their chunks: what all constructors share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KNOWN = _COMPRESSION | _STORAGE
 def new_array(
     cls: type[NDArray], shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
 ) -> tuple[NDArray, Compression]:
-    """Return a new array of a class, whose chunks are yet to be appended."""
+    """Return a new array of a class; its chunks must be appended yet."""
     if not kwargs.keys() <= _KNOWN:
         kwargs = without_ignored(kwargs)
         check_keywords(kwargs, _KNOWN | {"dtype"})
@@ -74,7 +74,7 @@ def new_array(
 
 
 def filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
-    """Return the array with its chunks, at its place on the disk."""
+    """Append chunks to a new array; return it at its place on the disk."""
     with array.schunk.discarded_on_error():
         array.vlmeta.update(vlmeta)
         array.schunk.fill(chunks, array._grid.nchunks)

@@ -1,4 +1,4 @@
-"""What an array tells people: a line per fact, and in notebooks a drawing of its partition."""
+"""Reports of an array for people: lines of text, and in notebooks a drawing of its partition."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _table(array: ReadableArray) -> str:
 
 
 _SIDE = 160.0  # pixels of the longer side
-_MOST_LINES = 40  # closer lines are a grey field
+_MOST_LINES = 40  # more lines would be a grey field
 
 
 def _lines(length: int, part: int, scale: float) -> list[float]:
-    """Return where the borders of the parts are, or nothing where they are too close."""
+    """Return the positions of the borders between parts; none if they are too close."""
     if not part or length / part > _MOST_LINES:
         return []
     return [border * scale for border in range(part, length, part)]

@@ -1,4 +1,4 @@
-"""N-d compressed arrays: slices in and out, frames as buffers, changes of shape."""
+"""N-d compressed arrays: slices read and written, frames as buffers, changes of shape."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from caterva_cffi.superchunk.user_metalayers import Meta, VLMeta
 
 __all__ = ["NDArray", "OIndex"]
 
-_INTEGERS = {int}  # no others: bool is a mask
+_INTEGERS = {int}  # no subclasses: bool is a mask
 
 
 class OIndex(OrthogonalReads):
-    """Orthogonal selection, of which items can be read and written.
+    """Orthogonal selection, to read and to write items.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class OIndex(OrthogonalReads):
 
 
 def _geometry_of(schunk: SChunk) -> tuple[Grid, np.dtype[Any]]:
-    """Return the geometry of a super-chunk as it was when it was read."""
+    """Return the geometry of a super-chunk, as it was when it was read."""
     ptr = schunk.ptr
     grid, dtype = decode_geometry(schunk.metalayers(), schunk.itemsize, ptr.nchunks)
     # C-Blosc2 divides by the size of a chunk.
@@ -74,17 +74,18 @@ def _geometry_of(schunk: SChunk) -> tuple[Grid, np.dtype[Any]]:
 
 
 class NDArray(ReadableArray):
-    """An N-d array of compressed chunks, each of them in blocks that decode on their own.
+    """An N-d array of compressed chunks; each chunk has blocks that decode on their own.
 
     Made by the constructors (`asarray`, `empty`, `open`, `from_cframe`, ...), not by this class.
-    Many threads may read one array; a thread that changes it waits for them and has it alone.
+    Many threads may read one array. A thread that changes it waits for them; then no other thread
+    uses the array.
 
     Parameters
     ----------
     schunk : SChunk
         The array's chunks, with a `b2nd` or a `caterva` metalayer.
     nthreads : int, optional
-        Threads of the array's calls; by default those that are free of the ones that all share.
+        Threads of the array's calls; by default the free ones of those that all calls share.
 
     Raises
     ------
@@ -101,14 +102,14 @@ class NDArray(ReadableArray):
         self._nthreads = nthreads or 0
         self._reader = reader_of(schunk, self._dtype)
         self._generation = schunk.generation
-        self._partition: Partition | None = None  # of growing arrays, where it may be chosen
+        self._partition: Partition | None = None  # chooses chunks anew if the array grows
         self._set_grid(grid)
 
     @classmethod
     def _new(
         cls, schunk: SChunk, grid: Grid, dtype: np.dtype[Any], nthreads: int | None
     ) -> NDArray:
-        """Return an array whose chunks the caller appends."""
+        """Return an array without chunks; the caller appends them."""
         array = cls.__new__(cls)
         array._init(schunk, grid, dtype, nthreads)
         return array
@@ -119,7 +120,7 @@ class NDArray(ReadableArray):
 
     def _set_schunk(self, schunk: SChunk) -> None:
         """Take another super-chunk, of any geometry but the same dtype."""
-        schunk.lock = self.schunk.lock  # threads that wait for it then see the new one
+        schunk.lock = self.schunk.lock  # threads that wait for the lock will use the new one
         self.schunk = schunk
         self._reader = reader_of(schunk, self._dtype)
         self._generation = schunk.generation
@@ -142,7 +143,7 @@ class NDArray(ReadableArray):
                     self._reader.check(self._grid)
 
     def _changing(self) -> AbstractContextManager[Any]:
-        """Hold off readers and other writers, if what is stored is of this geometry."""
+        """Hold off readers and other writers, if what is stored has this geometry."""
         return self.schunk.changing() if self.schunk.stored is None else self._changing_stored()
 
     @contextmanager
@@ -158,7 +159,7 @@ class NDArray(ReadableArray):
 
     @contextmanager
     def _one_state(self) -> Iterator[None]:
-        """Hold off writers; raise where something else changes what is stored meanwhile."""
+        """Hold off writers; raise if something else changes what is stored meanwhile."""
         with self.schunk.reading():
             if self.schunk.stored is None:
                 yield
@@ -184,7 +185,7 @@ class NDArray(ReadableArray):
 
     @property
     def codec(self) -> Codec | int:
-        """Codec of new chunks; a number where the user registered it."""
+        """Codec of new chunks; a number if the user registered it."""
         with self.schunk.reading() as ptr:
             code = int(ptr.compcode)
         return Codec(code) if code in Codec._value2member_map_ else code
@@ -253,7 +254,7 @@ class NDArray(ReadableArray):
             return "<caterva_cffi.NDArray, closed>"
         try:
             return text_of(self)
-        except CatervaError as error:  # something else has changed it
+        except CatervaError as error:  # something else has changed the array
             return f"<caterva_cffi.NDArray, {error}>"
 
     def __reduce__(self) -> Any:
@@ -278,7 +279,7 @@ class NDArray(ReadableArray):
     # --- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        """Return items, as NumPy does; see `ReadableArray`. One item takes a shorter way."""
+        """Return items, as NumPy does; see `ReadableArray`. A single item takes a shorter way."""
         if type(key) is tuple and _INTEGERS.issuperset(map(type, key)):
             with self.schunk.lock.reading():
                 if len(key) == self._grid.ndim:
@@ -331,8 +332,8 @@ class NDArray(ReadableArray):
         ----------
         key : integers, slices, `...`, None, integer arrays or masks
         value : array_like
-            Cast to the array's dtype and broadcast to the selection's shape. Where no dtype was
-            named, items of the same size are taken as bytes.
+            Cast to the array's dtype and broadcast to the selection's shape. If the array has no
+            named dtype, items of the same size are taken as bytes.
 
         Raises
         ------
@@ -347,7 +348,7 @@ class NDArray(ReadableArray):
             self._set(normalize(key, self._grid.shape), items)
 
     def _set(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
-        """Write items; the caller holds the lock, under which it looked at the shape."""
+        """Write items; the caller holds the lock since it looked at the shape."""
         while items.ndim > len(selection.shape) and items.shape[0] == 1:
             items = items.reshape(items.shape[1:])
         try:
@@ -421,7 +422,7 @@ class NDArray(ReadableArray):
     def _decode_chunk(
         self, number: int, dest: npt.NDArray[Any], start: Sequence[int] | None = None
     ) -> None:
-        """Decode items of a chunk, as many as the destination holds, from the first one on."""
+        """Decode items of a chunk, from `start` or the first one on, as many as `dest` holds."""
         box = (
             (0,) * self._grid.ndim if start is None else start,
             dest.shape,
@@ -437,7 +438,7 @@ class NDArray(ReadableArray):
         Parameters
         ----------
         newshape : sequence of int
-            As many dimensions as the array has.
+            Of as many dimensions as the array has.
 
         Returns
         -------
@@ -518,8 +519,8 @@ class NDArray(ReadableArray):
         ----------
         key : integers, slices, `...`, None, integer arrays or masks
         **kwargs
-            As for `empty`. Chunks and blocks may have an entry for each dimension of the source,
-            as in python-caterva; those of integer indices are dropped.
+            As for `empty`. As in python-caterva, chunks and blocks may have an entry for each
+            dimension of the source; those of integer indices are dropped.
 
         Returns
         -------
@@ -542,7 +543,7 @@ class NDArray(ReadableArray):
         Parameters
         ----------
         **kwargs
-            As for `empty`. Partition, checksums and metalayers are inherited where they are not
+            As for `empty`. Partition, checksums and metalayers are inherited if they are not
             given; compression and storage are the defaults, as in python-caterva.
 
         Returns
@@ -573,8 +574,8 @@ class NDArray(ReadableArray):
         Returns
         -------
         memoryview
-            Read-only. A view that keeps the memory alive where the array is contiguous in memory;
-            until it is deleted the array refuses changes. Otherwise a copy.
+            Read-only. If the array is contiguous in memory, a view that keeps the memory alive; the
+            array refuses changes until the view is deleted. Otherwise a copy.
         """
         return self.schunk.to_buffer()
 
@@ -595,7 +596,7 @@ class NDArray(ReadableArray):
         write_file(urlpath, self.to_cframe(), mode)
 
     def close(self) -> None:
-        """Free the array's memory and its file; a closed array raises `ClosedError`."""
+        """Free the array's memory and close its file; a closed array raises `ClosedError`."""
         self.schunk.close()
 
     def __enter__(self) -> NDArray:

@@ -1,4 +1,4 @@
-"""What arrays have in common that are read by selections, wherever their chunks are."""
+"""What all arrays have in common that are read by selections, wherever their chunks are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from caterva_cffi.geometry.selection import Basic, Fancy, normalize, normalize_o
 __all__ = ["OrthogonalReads", "ReadableArray"]
 
 _SLAB_BYTES = 16 << 20
-"""Of items that are read at once where all are looked at one after the other."""
+"""Bytes of items that are read at once when a call looks at all items in turn."""
 
 
 class OrthogonalReads:
@@ -51,7 +51,7 @@ class ReadableArray(ABC):
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[None]:
-        """Hold off whoever would change the array."""
+        """Hold off everybody who would change the array."""
 
     @abstractmethod
     def _check_open(self) -> None:
@@ -59,11 +59,11 @@ class ReadableArray(ABC):
 
     @abstractmethod
     def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
-        """Read items into an array that fits while nobody changes this one."""
+        """Read items into an array of the right shape and dtype, while nobody changes this one."""
 
     @abstractmethod
     def _check_current(self) -> None:
-        """Raise where it is noticed that what is stored is of another geometry now."""
+        """Raise if what is stored has another geometry now, as far as that is noticed."""
 
     @property
     @abstractmethod
@@ -109,7 +109,7 @@ class ReadableArray(ABC):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the items; `S{itemsize}` where nothing named one."""
+        """Type of the items; `S{itemsize}` if none was named."""
         self._check_current()
         return self._dtype
 
@@ -155,7 +155,7 @@ class ReadableArray(ABC):
 
     @property
     def cratio(self) -> float:
-        """Compression ratio: bytes of the items by those of the chunks and their headers."""
+        """Compression ratio: bytes of the items, by bytes of the chunks and their headers."""
         stored = self.cbytes + lib.BLOSC2_MAX_OVERHEAD * self.nchunks
         return self.size / stored if stored else 1.0
 
@@ -173,14 +173,14 @@ class ReadableArray(ABC):
             raise TypeError("len() of a 0-d array")
         return shape[0]
 
-    # --- as Python's own objects, which NumPy decides -----------------------------------------
+    # --- conversions and comparisons, by NumPy's rules ----------------------------------------
 
     def _at_most_one(self) -> npt.NDArray[Any]:
-        """Return the items for a conversion to one value: instead of many two, which fail too."""
+        """Return items to convert to one value; for many items only two, which fail as well."""
         return self.read() if self.nitems <= 1 else np.empty(2, self._dtype)
 
     def __bool__(self) -> bool:
-        """Return the truth of the only item; a ValueError for another number of items."""
+        """Return the truth of the only item; raise a ValueError if there are more or none."""
         return bool(self._at_most_one())
 
     def __int__(self) -> int:
@@ -196,17 +196,17 @@ class ReadableArray(ABC):
         return index(self._at_most_one())
 
     def __iter__(self) -> Iterator[Any]:
-        """Return an iterator over the first dimension, which reads many rows at a time."""
+        """Return an iterator over the first dimension; it reads many rows at a time."""
         if not self.ndim:
             raise TypeError("iteration over a 0-d array")
         return chain.from_iterable(self._slabs())
 
     def _slabs(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield the items, some rows of them after others."""
+        """Yield all items, some rows at a time."""
         start, grid = 0, self._grid
         row = max(grid.nbytes // max(grid.shape[0], 1), 1)
         rows = max(_SLAB_BYTES // row, 1)
-        # Whole chunks, or whole blocks of them, so that none is decoded twice.
+        # Read whole chunks, or whole blocks, so that none is decoded twice.
         for part in (max(grid.blocks[0], 1), max(grid.chunks[0], 1)):
             rows -= rows % part if rows > part else 0
         while start < len(self):
@@ -214,7 +214,7 @@ class ReadableArray(ABC):
             start += rows
 
     def __contains__(self, item: Any) -> bool:
-        """Whether any item is equal to a value, to which it is broadcast."""
+        """Whether any item equals a value, which is broadcast to the items."""
         if not self.nitems or np.ndim(item) >= self.ndim:
             return bool((self.read() == item).any())
         return any(bool((slab == item).any()) for slab in self._slabs())
@@ -227,7 +227,7 @@ class ReadableArray(ABC):
         """Return which items differ, as a NumPy array."""
         return self.read() != other
 
-    # Of the object: dictionaries and sets find it again without a comparison of items.
+    # By identity: dictionaries and sets find the object without a comparison of items.
     __hash__ = object.__hash__
 
     # --- reading ------------------------------------------------------------------------------
@@ -263,14 +263,14 @@ class ReadableArray(ABC):
         return result
 
     def read(self, selection: Any = ..., out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        """Read items, into a destination of any strides if one is given.
+        """Read items; into a destination, of any strides, if one is given.
 
         Parameters
         ----------
         selection : integers, slices, `...`, None, integer arrays or masks
         out : ndarray, optional
-            Writable, of the selection's shape and the array's dtype. Integers and slices decode
-            straight into it; index arrays and masks go through a copy.
+            Writable, of the selection's shape and the array's dtype. With integers and slices,
+            blocks are decoded straight into it; with index arrays and masks, through a copy.
 
         Returns
         -------
@@ -295,13 +295,13 @@ class ReadableArray(ABC):
         try:
             return normalized(key, self._grid.shape)
         except Exception:
-            self._check_current()  # which would explain it
+            self._check_current()  # a change by others would explain it
             raise
 
     def _get(
         self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
-        """Read items; the caller holds off writers, and did so when it looked at the shape."""
+        """Read items; the caller holds off writers since it looked at the shape."""
         self._check_open()
         if out is None:
             out = allocate(selection.shape, self._dtype)

@@ -1,7 +1,7 @@
-"""Arrays behind a network: of a contiguous frame only what a selection needs is read.
+"""Arrays behind a network: of a contiguous frame, only what a selection needs is read.
 
-A selection is read in groups of chunks. For all chunks of a group, what they need is asked for at
-once: first where their blocks are, then the blocks. While a group is decoded the next one comes.
+A selection is read in groups of chunks. First the heads of all chunks of a group are asked for at
+once, then their blocks. While a group is decoded, the next one is fetched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from caterva_cffi.steps import Range, Steps, exactly, run
 
 __all__ = ["RemoteArray"]
 
-_MERGED_BYTES = 8 << 20  # longer reads are asked for apart, so that they arrive at the same time
+_MERGED_BYTES = 8 << 20  # longer requests are split, so that the parts arrive at the same time
 _KNOWN_BYTES = 4 << 20
 _TRAILER = 1024
 
@@ -40,20 +40,20 @@ _TRAILER = 1024
 class RemoteArray(ReadableArray):
     """A read-only array in a contiguous frame that is read by ranges of bytes.
 
-    Made by `open`. Opening reads the frame's beginning and where its chunks are: two requests, and
-    a few kilobytes whatever the array's size. A selection costs two rounds of requests (one if it
-    was near an earlier one), and the compressed blocks that it touches. Many threads may read one
-    array. A process that was forked connects anew, as does a pickled array where it is loaded;
-    one whose URL has a user, a query or a fragment is not pickled.
+    Made by `open`. To open reads the frame's beginning and the offsets of its chunks: two requests,
+    and a few kilobytes whatever the array's size. A selection costs two rounds of requests (one if
+    an earlier one was nearby), and the compressed blocks that it touches. Many threads may read one
+    array. It connects anew after a fork, and where it is unpickled. An array whose URL has a user,
+    a query or a fragment is not pickled.
 
-    All items that a selection returns are of the version of the object that was opened; if the
+    All items that a selection returns are of the version of the object that was opened. If the
     object has changed, reading raises `StorageError`. Answers of HTTP servers and S3 are checked
     one by one, by ETag, time of change and length. Other file systems are asked, after the bytes
-    came, whether the object's properties are the same. Where there is only a length to compare, a
-    change that keeps it is not noticed.
+    came, whether the object's properties are the same. If there is only a length to compare, a
+    change that keeps the length is not noticed.
 
-    Memory: beside the result, the compressed bytes of two groups of chunks, each at most 16 MiB or
-    those of one chunk, and 4 MiB in which the block offsets of chunks are kept.
+    Memory: beside the result, the compressed bytes of two groups of chunks, and 4 MiB in which the
+    block offsets of chunks are kept. A group has at most 16 MiB, or one chunk.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class RemoteArray(ReadableArray):
     Raises
     ------
     FormatError
-        For something that is no frame, or a frame that is no N-d array.
+        For bytes that are no frame, or a frame that is no N-d array.
     UnsupportedError
         For a sparse frame.
     StorageError, FileNotFoundError, PermissionError
@@ -95,7 +95,7 @@ class RemoteArray(ReadableArray):
         return nullcontext()
 
     def _check_current(self) -> None:
-        """Notice nothing: the object is asked where it is read."""
+        """Do nothing: each read notices a change."""
 
     @property
     def _closed(self) -> bool:
@@ -123,7 +123,7 @@ class RemoteArray(ReadableArray):
 
     @property
     def vlmeta(self) -> Mapping[str, bytes]:
-        """Variable-length metalayers: bytes by name; read when they are first asked for."""
+        """Variable-length metalayers: bytes by name; read at the first use."""
         return MappingProxyType(self._vlmeta)
 
     @cached_property
@@ -141,7 +141,7 @@ class RemoteArray(ReadableArray):
             }
 
     def _trailer_steps(self) -> Steps[bytes]:
-        """Read what is behind the offsets of the chunks."""
+        """Read the trailer, behind the offsets of the chunks."""
         end = self._layout.header.frame_len
         part = (max(end - _TRAILER, 0), end)
         [data] = yield [part]
@@ -229,7 +229,7 @@ class RemoteArray(ReadableArray):
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """Say in errors which object they are about, and whether it is still the same."""
+        """Name the object in errors; raise another one if the object has changed."""
         try:
             yield
         except (FormatError, UnsupportedError) as error:

@@ -1,7 +1,7 @@
-"""Changes of an array's shape, in place: by whole chunks where possible, otherwise by moving items.
+"""Changes of an array's shape, in place: by whole chunks if possible, else by moving items.
 
-A chunk's position in the super-chunk follows from the chunk grid, so a dimension other than the
-first grows and shrinks by inserting and deleting chunks between others.
+Chunks are stored in the order of the chunk grid. So when a dimension other than the first grows or
+shrinks, chunks are inserted or deleted between others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["delete", "insert", "resize", "squeeze"]
 
 _MANY_CHUNKS = 4
-"""So many times as many as there would be by default are too many."""
+"""More than this many times the default number of chunks are too many."""
 
 
 def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
@@ -46,9 +46,10 @@ def resize(array: NDArray, newshape: Sequence[int]) -> None:
 
 
 def _suit(array: NDArray, newshape: Sequence[int]) -> None:
-    """Give a small array whose partition was not given that of the shape that it gets.
+    """If a small array was made without `chunks`, choose its partition anew for its new shape.
 
-    The caller holds the lock. Otherwise what grows from a few items would be in chunks of as many.
+    Otherwise an array that grows from a few items would keep chunks of a few items. The caller
+    holds the lock.
     """
     if array._partition is not None and array._grid.nbytes <= CHUNK_BYTES:
         old = array.schunk
@@ -58,7 +59,7 @@ def _suit(array: NDArray, newshape: Sequence[int]) -> None:
 
 
 def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SChunk | None:
-    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
     with array._changing() as ptr:
         old = array._grid
         if len(newshape) != old.ndim:
@@ -105,7 +106,7 @@ def _resize(array: NDArray, newshape: Sequence[int]) -> None:
 
 
 def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
-    """Zero what will appear of the edge chunks: shrinking leaves items in their padding."""
+    """Zero the padding that will become visible: an earlier shrinking left items in it."""
     old = array._grid
     parameters = compression.to_kernel()
     for at in old.all_chunks():
@@ -135,7 +136,7 @@ def _along(axis: int, start: int, stop: int) -> tuple[Any, ...]:
     return (*(slice(None),) * axis, slice(start, stop))
 
 
-# Not by what subclasses may replace: inside a change it would be taken for a handler.
+# These call nothing that a subclass may replace: its code would be taken for a signal's handler.
 
 
 def _read(array: NDArray, axis: int, start: int, stop: int) -> npt.NDArray[Any]:
@@ -147,7 +148,7 @@ def _write(array: NDArray, axis: int, start: int, stop: int, items: npt.NDArray[
 
 
 def _slabs(array: NDArray, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of at most a chunk's length, so that moving items needs little memory."""
+    """Yield runs of at most a chunk's length; so it takes little memory to move items."""
     step = max(array.chunks[axis], 1)
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
@@ -158,7 +159,7 @@ def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
 
 
 def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
-    """Insert items before a position of a dimension, or at its end for None."""
+    """Insert items before a position of a dimension; None is its end."""
     axis = _check_axis(array, axis)
     with array.schunk.lock.writing():
         length = array.shape[axis]
@@ -199,16 +200,16 @@ def delete(array: NDArray, start: int, count: int, axis: int) -> None:
 
 def squeeze(array: NDArray) -> None:
     """Remove dimensions of length 1."""
-    with array.schunk.lock.writing():  # until the new super-chunk is there
+    with array.schunk.lock.writing():  # hold it until the new super-chunk is there
         old = array.schunk
         new = _squeezed(array)
         if new is not None:
             array._set_schunk(new.successor(old))
-            array._partition = None  # was for as many dimensions as there were
+            array._partition = None  # it was for the old number of dimensions
 
 
 def _squeezed(array: NDArray) -> SChunk | None:
-    """Return a super-chunk that has superseded the array's; None where nothing is to be done."""
+    """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
     with array._changing() as ptr:
         old = array._grid
         kept = [d for d, length in enumerate(old.shape) if length != 1]
@@ -221,7 +222,7 @@ def _squeezed(array: NDArray) -> SChunk | None:
         new = replace(old, shape=pick(old.shape), chunks=pick(old.chunks), blocks=pick(old.blocks))
         if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
             return _rebuilt(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
-        # A chunk with more places than the array has items along a dimension that goes.
+        # Along a dropped dimension, a chunk is longer than the array: decode and encode it.
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
 
         def encoded() -> Iterator[npt.NDArray[np.uint8]]:
@@ -235,7 +236,7 @@ def _squeezed(array: NDArray) -> SChunk | None:
 
 
 def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
-    """Return a super-chunk of another geometry, whose metalayers have other lengths."""
+    """Return a new super-chunk for another geometry: its metalayers have other lengths."""
     old = array.schunk
     user_meta = {n: content for n, content in old.metalayers().items() if n not in OWN}
     schunk = SChunk.create(
