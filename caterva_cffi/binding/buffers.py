@@ -1,4 +1,4 @@
-"""Where NumPy arrays and buffers enter: addresses, writability and capacity are checked here."""
+"""NumPy arrays and buffers as C memory: addresses, and checks before C uses them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def address(array: npt.NDArray[Any]) -> int:
     """Return the address of an array's first item; the caller keeps the array alive."""
     try:
         return int(ffi.cast("uintptr_t", ffi.from_buffer(array)))
-    except (BufferError, ValueError):  # slower, but for any strides and dtypes
+    except (BufferError, ValueError):  # the slower way takes any strides and dtypes
         return int(array.__array_interface__["data"][0])
 
 
 def as_bytes(buffer: Any, what: str) -> Any:
-    """Return a buffer as a `uint8_t[]` that keeps it alive and unresized.
+    """Return a buffer as a `uint8_t[]`; it keeps the buffer alive, and from being resized.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def as_bytes(buffer: Any, what: str) -> Any:
     if isinstance(buffer, np.ndarray):
         if not buffer.flags.c_contiguous:
             raise ArgumentError(f"{what} is not C-contiguous: strides {buffer.strides}")
-        # The buffer protocol has no format for dates and some structures; bytes always pass.
+        # The buffer protocol has no format for dates and some structures, but bytes always work.
         buffer = byte_view(buffer)
     try:
         return pointer(buffer)
@@ -54,10 +54,10 @@ def as_bytes(buffer: Any, what: str) -> Any:
 
 
 def pointer(data: Any) -> Any:
-    """Return contiguous bytes as a `uint8_t[]` that keeps them alive."""
+    """Return contiguous bytes as a `uint8_t[]`; it keeps them alive."""
     if isinstance(data, memoryview):
-        # Where Python collects a cycle with a memoryview in it, it clears that first and then
-        # crashes in the release of cffi's pointer to it. It cannot look through an ndarray.
+        # When Python collects a cycle that holds a memoryview and cffi's pointer to it, it clears
+        # the memoryview first, and crashes when the pointer is released. An ndarray hides it.
         data = np.frombuffer(data, np.uint8)
     return ffi.from_buffer("uint8_t[]", data)
 
@@ -76,7 +76,7 @@ def export(pointer: Any, size: int, release: Any) -> memoryview:
     size : int
         Bytes.
     release : callable
-        Holds whatever keeps the memory valid.
+        Keeps alive the owner of the memory.
     """
     owned = ffi.gc(ffi.cast("uint8_t *", pointer), lambda _: release(), size=size)
     return memoryview(ffi.buffer(owned, size)).toreadonly()

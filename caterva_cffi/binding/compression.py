@@ -42,7 +42,7 @@ class Filter(Enum):
 
 
 class SplitMode(Enum):
-    """Whether the bytes of a shuffled block are compressed as one stream per byte of the item."""
+    """Whether a shuffled block is compressed as one stream for each byte of an item."""
 
     ALWAYS = lib.BLOSC_ALWAYS_SPLIT
     NEVER = lib.BLOSC_NEVER_SPLIT
@@ -50,11 +50,11 @@ class SplitMode(Enum):
     FORWARD_COMPAT = lib.BLOSC_FORWARD_COMPAT_SPLIT
 
 
-_FIRST_USER_ID = 160  # of codecs and of filters
+_FIRST_USER_ID = 160  # first number of users' codecs and filters
 
 
 def _member(kind: type[Enum], value: Any, name: str) -> int:
-    """Return the number of an enum member, given as such, by its name or by its number."""
+    """Return the number of an enum member; the member, its name or its number is given."""
     if isinstance(value, kind):
         return int(value.value)
     if isinstance(value, str) and value.upper() in kind.__members__:
@@ -68,7 +68,7 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
 
 
 def _as_tuple(name: str, value: Any, one: type | tuple[type, ...]) -> tuple[Any, ...]:
-    """Return a sequence, or one of its members, as a tuple."""
+    """Return a sequence as a tuple; a single value as a tuple of one."""
     if type(value) is tuple:
         return value
     if isinstance(value, one):
@@ -84,27 +84,28 @@ def _as_tuple(name: str, value: Any, one: type | tuple[type, ...]) -> tuple[Any,
 class Compression:
     """How chunks are compressed.
 
-    With more than two filters, or one before DELTA, C-Blosc2 spoils the data that DELTA and
-    dictionaries refer to: DELTA is then stored without compression, and no dictionary is used.
+    DELTA and dictionaries refer to uncompressed data. With more than two filters, or with one
+    before DELTA, C-Blosc2 overwrites that data. So DELTA is then stored without compression, and no
+    dictionary is used.
 
     Parameters
     ----------
     codec : Codec or int, default Codec.LZ4
-        A name, or the number of a codec that was registered through `lib`, do as well.
+        Or its name, or the number of a codec that was registered through `lib`.
     clevel : int, default 5
         From 0 (store) to 9.
     filters : Filter or sequence of Filter, default (Filter.SHUFFLE,)
-        At most six, applied in this order. Names do as well, and numbers in a sequence.
+        At most six, applied in this order; or their names; or, in a sequence, their numbers.
     filtersmeta : int or sequence of int, default (0,)
-        A parameter for each filter, from -128 to 255; a shorter list is for the last filters.
+        A parameter for each filter, from -128 to 255. A shorter list is for the last filters.
     usedict : bool, default False
         Train a dictionary for each chunk (ZSTD, LZ4 and LZ4HC).
     splitmode : SplitMode, default SplitMode.AUTO
     codec_meta : int, default 0
         A parameter for the codec, from -128 to 255, such as ZFP's rate.
     nthreads : int, optional
-        Threads that the array's calls use; by default those that are free of the ones that all
-        calls share, see `set_nthreads`. It is not stored.
+        Threads that the array's calls use; by default the free ones of those that all calls share,
+        see `set_nthreads`. It is not stored.
 
     Raises
     ------
@@ -164,13 +165,13 @@ class Compression:
 
     @property
     def filter_ids(self) -> list[int]:
-        """The numbers in all six slots; filters stand in the last ones."""
+        """The filters' numbers in all six slots; filters are in the last ones."""
         ids = [_member(Filter, item, "filter") for item in self.filters]
         return [0] * (lib.BLOSC2_MAX_FILTERS - len(ids)) + ids
 
     @property
     def filter_metas(self) -> list[int]:
-        """The parameters in all six slots, as bytes; like filters, they stand in the last ones."""
+        """The filters' parameters in all six slots, as bytes; in the last slots, like filters."""
         metas = [meta & 0xFF for meta in self.filtersmeta]
         return [0] * (lib.BLOSC2_MAX_FILTERS - len(metas)) + metas
 

@@ -1,7 +1,7 @@
-"""Signals during long calls: Python's handlers run between bytecodes only, and C has none.
+"""Signals during long calls: Python runs their handlers only between bytecodes, and C has none.
 
-The main thread, in which they run, asks now and then: a function in Python gives the interpreter
-the occasion, and what a handler raises there ends the call.
+Handlers run in the main thread. So during a long call, that thread calls a Python function now and
+then, in which the interpreter can run handlers. If one raises, the call ends.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def raise_interrupt() -> None:
 
 
 def ask_often(wait: Callable[[float], bool]) -> None:
-    """Wait, with an occasion for handlers every 50 ms, also where nothing interrupts a wait.
+    """Wait, and let signals' handlers run every 50 ms, even if nothing interrupts a wait.
 
     Parameters
     ----------
     wait : callable
-        Waits for so many seconds at most; returns whether there is nothing left to wait for.
+        Waits for at most the given number of seconds; returns whether the wait is over.
     """
     while not wait(_SECONDS):
         pass

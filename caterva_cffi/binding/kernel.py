@@ -20,15 +20,15 @@ from caterva_cffi.geometry.selection import Box
 __all__ = ["Kernel", "Piece", "Place", "kernel_of", "special_chunk"]
 
 Piece: TypeAlias = tuple[int, int, Any]
-"""Where bytes of a chunk are: their start in the chunk, their number, and a pointer to them."""
+"""Some bytes of a chunk: their start in the chunk, their number, and a pointer to them."""
 
 Place: TypeAlias = tuple[bytes | None, int, int, int]
-"""Where a chunk is in a file: the path of one that is to be opened, with a NUL, or None and the
-descriptor of an open one; where the chunk begins, and which byte it ends before or at."""
+"""Where a chunk is in a file: a path that ends with a NUL, or None; the descriptor of an open file,
+used if there is no path; the chunk's first byte, and a byte that it does not go beyond."""
 
 _FEW_RANGES = 64
 _CHUNK_HEADER = lib.BLOSC_EXTENDED_HEADER_LENGTH
-_OFFSET = 4  # bytes, as many as a checksum
+_OFFSET = 4  # bytes of a block's offset, and of a checksum
 
 
 _PIECE = np.dtype([("start", np.int64), ("size", np.int64), ("data", np.uint64)])
@@ -48,7 +48,7 @@ class Kernel:
     ----------
     grid : Grid
     nthreads : int, default 0
-        Threads of a call; 0 takes those that are free of the ones that all calls share.
+        Threads of a call; 0 takes the free ones of those that all calls share.
     """
 
     __slots__ = ("_grid", "bound", "head", "nthreads")
@@ -67,11 +67,11 @@ class Kernel:
             },
         )
         self.head = _CHUNK_HEADER + _OFFSET * grid.nblocks
-        """Bytes of a chunk before its first block, without a dictionary."""
+        """Bytes of a chunk before its first block, if it has no dictionary."""
         if grid.checksums:
             self.head += _OFFSET * (2 + grid.nblocks)
         self.bound: int = lib.cat_encode_bound(self._grid) if grid.chunk_nbytes else 0
-        """Bytes in which a chunk is compressed."""
+        """The most bytes of a compressed chunk."""
 
     def read(self, schunk: Any, box: Box, dest: int, strides: Sequence[int]) -> None:
         """Decode a box of an array whose chunks are in memory.
@@ -79,7 +79,7 @@ class Kernel:
         Parameters
         ----------
         schunk : cdata
-            A `blosc2_schunk *`, which nobody changes meanwhile.
+            A `blosc2_schunk *`; nobody may change it meanwhile.
         box : Box
             In items of the array.
         dest : int
@@ -108,15 +108,15 @@ class Kernel:
     def decode(
         self, boxes: Sequence[tuple[int, list[Piece] | Place, Box, int, Sequence[int]]]
     ) -> None:
-        """Decode boxes of chunks, by all threads together.
+        """Decode boxes of chunks; all threads share the work.
 
         Parameters
         ----------
         boxes : sequence of (int, list of Piece or Place, Box, int, sequence of int)
-            For each box: which chunk it is of, for the error; the chunk's bytes, whole or in part,
-            header and offsets first, or where they are in a file; the box, in items of the chunk;
-            the address of its first item's destination; and its strides, as for `read`. Boxes of
-            one chunk take less time with the same list of pieces, or place.
+            For each box: the number of its chunk, for errors; the pieces of the chunk that it
+            needs, the head first, or the place of the chunk in a file; the box, in items of the
+            chunk; the address of its first item's destination; and its strides, as for `read`. It
+            takes less time if boxes of one chunk have the same list object, or the same place.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Kernel:
         OSError
             For a file that cannot be read.
         """
-        if len(boxes) > 1:  # what is found out about a chunk serves all that follow
+        if len(boxes) > 1:  # boxes of one chunk share what is found out about it
             boxes = sorted(boxes, key=itemgetter(0))
         where = ffi.new("cat_where *")
         parts = ffi.new("cat_part[]", len(boxes))
@@ -171,11 +171,11 @@ class Kernel:
         Parameters
         ----------
         numbers : ndarray of int64
-            Which chunks they are, for the error.
+            Numbers of the chunks, for errors.
         pointers, sizes : ndarray
-            Where each chunk is, and its bytes.
+            Where each chunk is, and how many bytes it has.
         starts, counts : ndarray of int64
-            Along each dimension, in items of the chunks.
+            Of each box along each dimension, in items of the chunk.
         step : sequence of int
             Of all boxes.
         dests : ndarray of int64
@@ -211,21 +211,21 @@ class Kernel:
         Parameters
         ----------
         number : int
-            Which chunk it is, for the error.
+            The number of the chunk, for errors.
         head : bytes
             The chunk's first bytes.
         boxes : sequence of Box
             In items of the chunk.
         gap : int
-            Ranges at most so many bytes apart become one.
+            Ranges that are at most this many bytes apart become one.
 
         Returns
         -------
         need : int
-            How many of the chunk's first bytes it takes to know, and then to decode. With fewer of
-            them, and where no others are needed, there are no ranges.
+            How many first bytes of the chunk planning and decoding need. If `head` has fewer, or if
+            no other bytes are needed, there are no ranges.
         ranges : list of (int, int)
-            First byte of the blocks, and the first one behind, ascending.
+            First byte, and the first one behind, of the blocks; ascending.
 
         Raises
         ------
@@ -260,11 +260,12 @@ class Kernel:
         Parameters
         ----------
         number : int
-            Which chunk it is, for the error.
+            The number of the chunk, for errors.
         compression : cdata
             `Compression.to_kernel()`.
         source : ndarray
-            The chunk's items, with any strides; what it lacks of the chunk shape is zeros.
+            The chunk's items, with any strides. If they are fewer than the chunk shape, the rest
+            is zeros.
         dest : ndarray of uint8, optional
             At least `bound` contiguous bytes; new memory by default.
 
@@ -293,19 +294,19 @@ class Kernel:
     def update_in_place(
         self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]
     ) -> bool:
-        """Replace a box of a chunk where it lies, if few blocks change and each fits in its place.
+        """Replace a box of a chunk in the chunk's memory, if each new block fits its old place.
 
         Parameters
         ----------
         number, compression, box, source
             As for `update`.
         chunk : Piece
-            The whole chunk, in memory that may be written.
+            The whole chunk, in writable memory.
 
         Returns
         -------
         bool
-            Whether it was done; otherwise nothing was.
+            Whether it was done. If not, nothing was changed.
         """
         where = ffi.new("cat_where *")
         done = lib.cat_update_in_place(
@@ -332,12 +333,12 @@ class Kernel:
         source: npt.NDArray[Any],
         dest: npt.NDArray[np.uint8] | None = None,
     ) -> npt.NDArray[np.uint8] | None:
-        """Replace a box of a chunk, compressing only the blocks that it touches.
+        """Replace a box of a chunk; only the blocks that it touches are compressed.
 
         Parameters
         ----------
         number : int
-            Which chunk it is, for the error.
+            The number of the chunk, for errors.
         compression : cdata
             `Compression.to_kernel()`.
         chunk : Piece
@@ -352,8 +353,8 @@ class Kernel:
         Returns
         -------
         ndarray of uint8 or None
-            The compressed chunk: the destination's first bytes. None where its blocks cannot stay
-            as they are, because they were compressed otherwise, or because all depend on one.
+            The compressed chunk: the destination's first bytes. None if the other blocks cannot
+            stay as they are: they have other parameters, or all depend on one block.
         """
         result = np.empty(self.bound, np.uint8) if dest is None else dest
         where = ffi.new("cat_where *")
@@ -379,12 +380,12 @@ class Kernel:
 
 @lru_cache(maxsize=256)
 def kernel_of(grid: Grid) -> Kernel:
-    """Return a kernel, which knows nothing but the grid."""
+    """Return a kernel for a grid; all users of the grid share it."""
     return Kernel(grid)
 
 
 def _place(chunk: int, block: int) -> str:
-    """Return where an error is, in words."""
+    """Return the place of an error in words."""
     if chunk < 0:
         return "the array"
     return f"chunk {chunk}" if block < 0 else f"chunk {chunk}, block {block}"

@@ -8,9 +8,9 @@ from caterva_cffi.binding.interrupts import raise_interrupt
 
 __all__ = ["check", "ffi", "lib"]
 
-# C-Blosc2's registries are global and unlocked, so they are filled here, under the import lock.
+# C-Blosc2's registries are global and have no lock: fill them here, under the import lock.
 lib.blosc2_init()
-# So is its choice of a shuffle for this processor, made by the first call: threads would race.
+# Its first call chooses a shuffle for this processor, also without a lock: make that call here.
 lib.blosc2_shuffle(1, 1, ffi.new("uint8_t[1]"), ffi.new("uint8_t[1]"))
 
 _KERNEL_MESSAGES = {
@@ -92,14 +92,14 @@ _CLASS_OF = {code: cls for cls, codes in _CLASSES.items() for code in codes}
 
 
 def check(code: int, what: str) -> int:
-    """Return a C function's result, or raise the exception that its error code stands for.
+    """Return a C function's result, or raise the exception for its error code.
 
     Parameters
     ----------
     code : int
         What the function returned; negative for an error.
     what : str
-        What was asked of it, as in "reading chunk 3".
+        What it was to do, as in "reading chunk 3".
 
     Returns
     -------
@@ -109,7 +109,7 @@ def check(code: int, what: str) -> int:
     Raises
     ------
     CatervaError
-        Of the subclass that fits; `code` keeps the number.
+        A subclass that fits; its `code` is the number.
     """
     if code >= 0:
         return code

@@ -1,8 +1,8 @@
 """How many threads decoding and encoding may use.
 
-A call on much data starts threads for its own duration, so that none are left to be lost by a fork
-or to hang at exit. All calls of a process share one number of threads: one call alone uses all of
-them, many at once use one each.
+A call on much data starts threads, and ends them before it returns. So a fork can lose no thread,
+and none hangs at exit. All calls of a process share one number of threads: one call alone uses all
+of them, many at once use one each.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def get_nthreads() -> int:
 
 
 def set_nthreads(nthreads: int | None = None) -> int:
-    """Set how many threads all calls share that are not given `nthreads` of their own.
+    """Set how many threads are shared by all calls without `nthreads` of their own.
 
     Parameters
     ----------
     nthreads : int, optional
-        At least 1; without it, the processors that this process may use, as at import.
+        At least 1. By default the number of processors that this process may use, as at import.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What this process runs with: the versions of all parts, and what they make of the machine."""
+"""Versions of all parts of this process, and what they found out about the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from caterva_cffi.binding.threads import get_nthreads, usable_processors
 
 __all__ = ["Versions", "versions"]
 
-# Of those that are installed, a report names the versions.
+# A report names the versions of those that are installed.
 _PACKAGES = ("numpy", "cffi", "zarr", "numcodecs", "fsspec", "s3fs", "obstore", "dask", "blosc2")
 
 
@@ -28,11 +28,11 @@ class Versions:
         Whether C-Blosc2 and its codecs were compiled with this package. Otherwise they are the
         system's.
     codecs : Mapping of str to str
-        Versions of the libraries that compress, by their names. Where the system's C-Blosc2 has
-        another LZ4 or Zstandard than this package, both; zfp is left out there.
+        Versions of the libraries that compress, by their names. If the system's C-Blosc2 has
+        another LZ4 or Zstandard than this package, the text names both; zfp is then left out.
     simd : str
         The instructions that C-Blosc2 has chosen for shuffling on this processor: "avx512", "avx2",
-        "sse2", "neon", "altivec" or "generic"; "unknown" of the system's C-Blosc2.
+        "sse2", "neon", "altivec" or "generic"; "unknown" with the system's C-Blosc2.
     nthreads : int
         Threads that all calls share, see `set_nthreads`.
     processors : int
@@ -72,7 +72,7 @@ def _text(value: object) -> str:
 
 
 def versions() -> Versions:
-    """Return the versions of all parts, and what they make of this machine.
+    """Return the versions of all parts, and what they found out about this machine.
 
     `python -m caterva_cffi` prints them.
 
