@@ -2,14 +2,14 @@
 
 What is promised to numcodecs, and to Zarr format 2 on top of it:
 
-- `encode` takes arrays of any strides and flat buffers. The frame holds the array as it is indexed,
-  with its shape and dtype; a flat buffer is an array of one dimension. The source is not copied.
-- `decode` gives the items back as one run, in the order in which they lay in memory: that of an
-  F-contiguous source in Fortran order, that of any other in C order. A metalayer of one byte
-  remembers which. Frames written by others have none and are in C order.
-- A destination is filled in place. One with the shape of the encoded array is filled index by
-  index, whatever its strides; any other is contiguous memory that receives the run.
-- A frame describes itself: nothing of the configuration is needed to decode it.
+- `encode` takes arrays of any strides, and flat buffers. The frame holds the array with its shape
+  and dtype; a flat buffer is an array of one dimension. The source is not copied.
+- `decode` gives the items back in one dimension: in Fortran order if the source was F-contiguous,
+  else in C order. A metalayer of one byte remembers which. Frames written by others have no such
+  metalayer, and are in C order.
+- A destination is filled in place. If it has the shape of the encoded array, each item goes to its
+  own index, whatever the strides. Otherwise it must be contiguous, and gets the items in a row.
+- A frame describes itself: no configuration is needed to decode it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ __all__ = ["Caterva", "Parameters", "PartitionWarning"]
 
 
 _ORDER = "memory_order"
-"""Metalayer with the letter of the order in which the encoded items lay in memory."""
+"""The metalayer with the order of the encoded items in memory: one letter."""
 
 _Order = Literal["C", "F"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
-    """Codec that makes each encoded array a Caterva frame, whose blocks decode on their own.
+    """Codec that encodes an array as a Caterva frame, whose blocks decode on their own.
 
     Parameters
     ----------
     block_shape, chunk_shape, cname, clevel, shuffle, checksum
-        As for `Parameters`. Shapes are of no use where a filter flattens the arrays.
+        As for `Parameters`. Shapes have no effect if a filter flattens the arrays.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         Raises
         ------
         TypeError
-            For objects, dtypes that a frame cannot name, and what is no buffer.
+            For objects, for dtypes that a frame cannot name, and for what is no buffer.
         """
         array = _as_ndarray(buf, "the source")
         check_dtype(array.dtype)
@@ -101,8 +101,8 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         buf : object with the buffer protocol
             A frame.
         out : ndarray or writable buffer, optional
-            Has the shape of the encoded array and its item size, or is contiguous and has as many
-            bytes.
+            Has the shape and the item size of the encoded array, or is contiguous and has as
+            many bytes.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         return out
 
     def decode_partial(self, buf: Any, start: int, nitems: int, out: Any = None) -> Any:
-        """Decode a part of the run of items that `decode` gives, and no block beside it.
+        """Decode a part of what `decode` returns; only the blocks that it needs are decoded.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         Raises
         ------
         FormatError, ArgumentError, ReadOnlyError
-            As for `decode`; ArgumentError also for a part that lies outside.
+            As for `decode`; ArgumentError also for a part outside the array.
         """
         frame = from_cframe(buf)
         start, nitems = index(start), index(nitems)
@@ -176,7 +176,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         return run if out is None else out
 
     def decode_selection(self, buf: Any, selection: Any, out: Any = None) -> npt.NDArray[Any]:
-        """Decode a selection of the array, and no block beside it.
+        """Decode a selection of the array; only the blocks that it needs are decoded.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         Returns
         -------
         ndarray
-            `out`, where it is given.
+            `out`, if it is given.
 
         Raises
         ------
@@ -236,7 +236,7 @@ def _memory_order(frame: NDArray) -> _Order:
 
 
 def _boxes(shape: Sequence[int], start: int, stop: int) -> Iterator[tuple[slice, ...]]:
-    """Yield boxes that hold, one after another, the items `start` to `stop` of C order."""
+    """Yield boxes that together hold the items `start` to `stop`, counted in C order."""
     if start >= stop:
         return
     if not shape:

@@ -1,1 +1,1 @@
-"""Arrays as frames in memory: what both codecs share."""
+"""Arrays as frames in memory: the code that both codecs share."""

@@ -1,4 +1,4 @@
-"""Items of a frame in memory replaced: blocks that are not touched keep their compressed bytes."""
+"""Items of a frame in memory, replaced: untouched blocks keep their compressed bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["FrameEditor"]
 
 
 class FrameEditor:
-    """Makes a new frame of an old one, which is only read.
+    """Makes a new frame from an old one; the old one is not changed.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class FrameEditor:
     kernel : Kernel
         Of the layout's grid.
     compression : Compression
-        For blocks that change. A chunk that was compressed otherwise is compressed anew.
+        For blocks that change. A chunk with other parameters is compressed anew as a whole.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FrameEditor:
         self._kernel = kernel
         self._compression = compression.to_kernel()
         self._changed: dict[int, npt.NDArray[np.uint8]] = {}
-        # The new frame of a single chunk, which is compressed where it stays.
+        # The memory of the new frame, if it has one chunk, which is compressed right there.
         self._memory: Any = None
 
     def write(self, selection: Basic | Fancy, items: npt.NDArray[Any]) -> None:
@@ -116,7 +116,7 @@ class FrameEditor:
 
     @property
     def _most_behind(self) -> int:
-        """Bytes of the offsets of the chunks and of the trailer, at most."""
+        """The most bytes of the offsets chunk and the trailer."""
         tail = self._layout.header.frame_len - self._layout.header.offsets_at
         return int(tail + 8 * self._layout.grid.nchunks + lib.BLOSC2_MAX_OVERHEAD)
 
@@ -128,7 +128,7 @@ class FrameEditor:
         cbytes = 0
         for number, offset in enumerate(offsets):
             if number not in self._changed and offset < 0:
-                continue  # a chunk of one value has no bytes
+                continue  # a chunk of one value is not stored
             chunk = self._changed.get(number)
             if chunk is None:
                 chunk = np.frombuffer(layout.stored_chunk(number, self._frame), np.uint8)

@@ -1,4 +1,4 @@
-"""Arrays as frames in memory, written in one go."""
+"""Arrays encoded as frames in memory, in one go."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = ["encode_frame"]
 
 
 class _Ends(NamedTuple):
-    """What frames of the same geometry and compression have in common.
+    """The parts that frames of the same geometry and compression have in common.
 
     Attributes
     ----------
     header : bytes
-        With all sizes but those that depend on the compressed chunks.
+        Complete but for the sizes that depend on the compressed chunks.
     trailer : ndarray of uint8
     kernel : Kernel
     compression : cdata
-        The kernel's, which only reads it.
+        `Compression.to_kernel()`; the kernel only reads it.
     """
 
     header: bytes
@@ -42,7 +42,7 @@ class _Ends(NamedTuple):
     compression: Any
 
 
-@lru_cache(maxsize=256)  # the many chunks of a Zarr array begin and end alike
+@lru_cache(maxsize=256)  # all chunks of a Zarr array begin and end alike
 def _ends(
     grid: Grid, dtype: np.dtype[Any], compression: Compression, meta: tuple[tuple[str, bytes], ...]
 ) -> _Ends:
@@ -64,14 +64,14 @@ def encode_frame(
 ) -> memoryview:
     """Return the frame of an array.
 
-    Chunks that are appended to a frame are copied into it. Here the first chunk, which is mostly
-    the only one, is compressed where it stays, and its offset takes no bytes if it is. There is no
-    metalayer `caterva`, which would say once more what `b2nd` does.
+    Mostly there is one chunk. The first chunk is compressed right where it stays in the frame, and
+    if it is the only one, its offset takes no bytes. There is no metalayer `caterva`: it would only
+    repeat `b2nd`.
 
     Parameters
     ----------
     items : ndarray
-        Of the grid's shape and item size, and any strides.
+        Of the grid's shape and item size, with any strides.
     grid : Grid
     compression : Compression
     meta : mapping of str to bytes
@@ -120,7 +120,7 @@ def encode_frame(
         at = start + inside
         memory[at:size] = np.concatenate(parts[-2:])
         del parts, dest, chunk
-        memory.resize(size, refcheck=False)  # gives back what was not needed
+        memory.resize(size, refcheck=False)  # frees what was not needed
     else:
         memory = np.concatenate([memory[: start + inside], *parts[1:]])
     return memoryview(memory).toreadonly()

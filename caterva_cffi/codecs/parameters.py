@@ -1,4 +1,4 @@
-"""How arrays become frames: the configuration that both codecs share."""
+"""The configuration that both codecs share: how arrays become frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _Shapes: TypeAlias = list[tuple[int, ...]]
 
 
 class PartitionWarning(UserWarning):
-    """A codec's `block_shape` or `chunk_shape` does not fit what it stores: it takes another."""
+    """A codec's `block_shape` or `chunk_shape` does not fit an array: another shape is used."""
 
 
 def _parse_shape(name: str, data: object) -> tuple[int, ...] | None:
@@ -77,11 +77,11 @@ class Parameters:
     Parameters
     ----------
     block_shape : sequence of int, optional
-        The blocks that decode on their own, in items. By default near-isotropic blocks that fit an
+        Shape of the blocks that decode on their own, in items. By default near to cubes that fit an
         L2 cache.
     chunk_shape : sequence of int, optional
-        Caterva's chunks, in items. By default one chunk, or chunks of a default shape where the
-        array is too large for one (2 GiB).
+        Shape of Caterva's chunks, in items. By default one chunk, or chunks of a default shape if
+        the array is too large for one (2 GiB).
     cname : {"lz4", "lz4hc", "blosclz", "zlib", "zstd"}
     clevel : int
         0 (no compression) to 9.
@@ -91,9 +91,9 @@ class Parameters:
 
     Notes
     -----
-    Shapes are wishes, because codecs are used again for other arrays: they are kept as they are
-    given, cut for each array whose sides are shorter, and replaced by the defaults for one with
-    another number of dimensions. A `PartitionWarning` says so, once for each shape of arrays.
+    Shapes are wishes, because one codec may be used for several arrays. They are kept as they were
+    given. For an array with a shorter side they are cut; for one with another number of dimensions
+    the defaults are used. A `PartitionWarning` says so, once for each shape of arrays.
 
     Raises
     ------
@@ -159,7 +159,7 @@ class Parameters:
 
     @cached_property
     def compression(self) -> Compression:
-        """How blocks are compressed."""
+        """The parameters with which blocks are compressed."""
         return Compression(
             codec=CNAMES[self.cname], clevel=self.clevel, filters=[SHUFFLES[self.shuffle]]
         )
@@ -184,21 +184,21 @@ class Parameters:
         return encode_frame(array, grid, self.compression, metalayers)
 
     def _usual_shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], _Shapes]:
-        """Return which arrays one of this shape is among, and the shapes that most may have."""
+        """Return a key for arrays that share one warning, and the shapes to compare with."""
         return shape, [shape]
 
     def _unmet(self, chunks: tuple[int, ...], blocks: tuple[int, ...]) -> list[str]:
-        """Return the names of the configured shapes that are not those of a partition."""
+        """Return the names of the configured shapes that a partition does not have."""
         used = {"block_shape": blocks, "chunk_shape": chunks}
         return [name for name in used if getattr(self, name) not in (None, used[name])]
 
     def _warn_of_partition(self, shape: tuple[int, ...], itemsize: int) -> None:
-        """Warn once of wishes that do not fit arrays of this shape."""
+        """Warn once if wishes do not fit arrays of this shape."""
         among, usual = self._usual_shapes(shape)
         if not all(self._unmet(*self.partition(each, itemsize)) for each in usual):
             return
         token = object()
-        if self._told.setdefault(among, token) is not token:  # atomic: threads encode at once
+        if self._told.setdefault(among, token) is not token:  # atomic: several threads may encode
             return
         chunks, blocks = self.partition(usual[0], itemsize)
         asked = " and ".join(
@@ -214,7 +214,7 @@ class Parameters:
 
 @lru_cache(maxsize=256)
 def grid_of(parameters: Parameters, shape: tuple[int, ...], itemsize: int) -> Grid:
-    """Return the partition that an array gets."""
+    """Return the grid that an array gets."""
     return Grid(shape, *parameters.partition(shape, itemsize), itemsize, parameters.checksum)
 
 
