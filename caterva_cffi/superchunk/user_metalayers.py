@@ -18,7 +18,7 @@ from caterva_cffi.format.byte_chunks import UNQUESTIONED, decode_byte_chunk
 if TYPE_CHECKING:
     from caterva_cffi.superchunk.schunk import SChunk
 
-__all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "layers_of"]
+__all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "contents_of", "layers_of"]
 
 MOST = 2**31 - 1 - (1 << 16)
 """The most bytes of metalayers: C-Blosc2 counts those of a header, with names, in 32 bits."""
@@ -41,6 +41,11 @@ def _name_of(layer: Any) -> str:
 def content_of(layer: Any) -> bytes:
     """Return the bytes of a metalayer."""
     return bytes(ffi.buffer(layer.content, layer.content_len)) if layer.content_len else b""
+
+
+def contents_of(ptr: Any) -> dict[str, bytes]:
+    """Return the bytes of the metalayers of a `blosc2_schunk *`, by name."""
+    return {name: content_of(layer) for name, layer in layers_of(ptr).items()}
 
 
 def _key_of(name: object) -> str:
