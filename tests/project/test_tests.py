@@ -1,4 +1,4 @@
-"""Each module of the package has a test file of its name, or is on the page for developers."""
+"""Tests are where one looks for them, and where pages and lists say that they are."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def test_each_module_has_a_test_file():
     }
     assert without == set(elsewhere)
     assert all((TESTS / name).is_file() for name in elsewhere.values())
+
+
+def test_tests_that_are_named_exist():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "vendor").glob("*.md")]
+    lists = [ROOT / "wheels/tests.txt", ROOT / "wheels/cibuildwheel.toml"]
+    text = "".join(path.read_text(encoding="utf-8") for path in (*pages, *lists))
+    named = set(re.findall(r"\btests/[\w/]+\.py", text))
+    assert len(named) > 20
+    assert not {name for name in named if not (ROOT / name).is_file()}
