@@ -366,7 +366,7 @@ def test_an_error_changes_nothing(change, contiguous, tmp_path):
 
 
 @pytest.mark.parametrize("contiguous", [True, False])
-@pytest.mark.parametrize("broken", ["pread", "preadv", "fsync", "open", "link"])
+@pytest.mark.parametrize("broken", ["pread", "fsync", "open", "link"])
 def test_a_failing_disk_is_an_error_of_ours(broken, contiguous, tmp_path, monkeypatch):
     stored = array(urlpath=tmp_path / "a", contiguous=contiguous)
     noise = np.random.default_rng(0).bytes(1 << 20)

@@ -10,6 +10,7 @@ from stored_arrays import each_kind
 
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine import readers
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 
@@ -38,3 +39,24 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
         reader[...]
     if what == "complete":
         assert (reader[...] == 7).all()
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path, monkeypatch):
+    array = cat.asarray(np.arange(100), urlpath=tmp_path / "a", contiguous=True)
+    assert array[5] == 5
+    monkeypatch.setattr(readers, "open_to_read", lambda path: os.open(path, os.O_WRONLY))
+    with pytest.raises(cat.StorageError, match=r"a' cannot be read: Bad file descriptor"):
+        array[...]
+
+
+@pytest.mark.parametrize("what", ["nothing", "a folder", "a pipe"])
+def test_a_chunk_that_is_no_file_is_an_error_of_ours(tmp_path, what):
+    array = cat.asarray(np.arange(100), urlpath=tmp_path / "a")
+    path = tmp_path / "a/00000000.chunk"
+    path.unlink()
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a pipe":
+        os.mkfifo(path)
+    with pytest.raises(cat.StorageError, match=r"00000000.chunk' cannot be read"):
+        array[...]
