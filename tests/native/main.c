@@ -16,15 +16,17 @@ static const struct {
     {"super-chunks", test_super_chunks},
 };
 
-/* The chunk's last byte is missing, or there are more chunks than bytes can be counted. */
+/* The source's last byte is missing, or there are more parts than tasks can be counted for. */
 static void do_wrong(int overflow) {
-  cat_grid grid = {.ndim = 1, .itemsize = 1, .shape = {64}, .chunk = {64}, .block = {64}};
+  enum { LARGE = 1 << 20 };
+  cat_grid grid = {.ndim = 1, .itemsize = 1, .shape = {LARGE}, .chunk = {LARGE}, .block = {LARGE}};
   cat_compression compression = {.codec = BLOSC_LZ4};
   int64_t stride = 1, bound = cat_encode_bound(&grid);
-  uint8_t *src = allocate(63), *dest = allocate(bound);
+  uint8_t *src = allocate(LARGE - 1), *dest = allocate(bound);
   cat_where where;
   if (overflow) {
-    cat_decode(&grid, NULL, INT64_MAX, 4, &where);
+    cat_part part = {.box = whole_box(1, grid.chunk)};
+    cat_decode(&grid, &part, INT64_MAX, 4, &where);
   } else {
     cat_encode(&grid, &compression, src, &stride, grid.chunk, dest, bound, 1, &where);
   }
