@@ -130,6 +130,10 @@ static int find_grid(blosc2_schunk *schunk, const char *name, cat_grid *grid) {
         sides[i][d] = found ? take(&at, end, i ? 0xD2 : 0xD3, i ? 4 : 8) : -1;
       }
     }
+    if (strcmp(name, "b2nd") == 0 && content[0] == 0x97) { /* as long as its dtype says */
+      found = found && end - at >= 6 && at[0] == 0 && at[1] == 0xDB &&
+              load_big((uint8_t[]){0, at[2], at[3], at[4], at[5]}, 5) <= end - at - 6;
+    }
   }
   free(content);
   if (!found || !is_small_grid(grid)) {
