@@ -30,7 +30,8 @@ static int is_known(const known_chunk *chunk, const cat_part *part) {
            chunk->size == part->pieces->size;
   }
   return chunk->read != NULL && chunk->place.path == place->path &&
-         chunk->place.descriptor == place->descriptor && chunk->place.start == place->start;
+         chunk->place.descriptor == place->descriptor && chunk->place.start == place->start &&
+         chunk->place.stop == place->stop;
 }
 
 /* Know the chunk that a part is of. */

@@ -5,10 +5,16 @@
 #include "decode.h"
 #include "files.h"
 
+#ifdef CAT_SMALL_READS
+enum { UNIT = 1 }; /* tests and fuzz targets have small chunks, and read them in several steps too */
+#else
+enum { UNIT = 1024 };
+#endif
+
 enum {
-  GAP = 16 * 1024,        /* bytes between two blocks that are rather read than left out */
-  RUN_BYTES = 256 * 1024, /* of blocks that are read at once: they stay in a core's cache */
-  FIRST_BYTES = 16 * 1024, /* of a chunk that are read at first, if its head takes no more */
+  GAP = 16 * UNIT,         /* bytes between two blocks that are rather read than left out */
+  RUN_BYTES = 256 * UNIT,  /* of blocks that are read at once: they stay in a core's cache */
+  FIRST_BYTES = 16 * UNIT, /* of a chunk that are read at first, if its head takes no more */
 };
 
 static const uint8_t *find_piece(const cat_part *part, int64_t start, int64_t stop) {
@@ -60,9 +66,9 @@ static int read_on(known_chunk *chunk, int64_t stop, cat_where *where) {
   return error;
 }
 
-int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where) {
-  const geometry *g = dec->g;
-  chunk->place = *dec->part->place;
+/* Open the file that a chunk is in. Returns how many bytes it has, as far as these matter, or an error
+ * code. */
+static int64_t open_place(known_chunk *chunk, cat_where *where) {
   chunk->descriptor = chunk->place.descriptor;
   if (chunk->place.path != NULL) {
     int opened = cat_open_file(chunk->place.path);
@@ -73,31 +79,43 @@ int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where
     }
     chunk->descriptor = opened;
   }
-  int64_t size = chunk->place.stop, most = size;
+  int64_t size = INT64_MAX;
   if (chunk->place.path != NULL && (size = cat_measure_file(chunk->descriptor)) < 0) {
     where->system = (int)-size;
     return CAT_ERROR_FILE;
   }
-  most = (size < most ? size : most) - chunk->place.start;
-  if (most < HEADER) {
-    return CAT_ERROR_END;
+  return size;
+}
+
+int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where) {
+  const geometry *g = dec->g;
+  chunk->place = *dec->part->place;
+  int64_t size = open_place(chunk, where), start = chunk->place.start, stop = chunk->place.stop;
+  if (size < 0) {
+    return (int)size;
   }
+  int too_long = size < stop ? CAT_ERROR_END : CAT_ERROR_TRUNCATED;
+  stop = size < stop ? size : stop;
+  if (start < 0 || start > stop || stop - start < HEADER) {
+    return too_long;
+  }
+  int64_t most = stop - start;
   int64_t need = HEADER + OFFSET * g->nblocks;
   need += dec->grid->checksums ? cat_checksums_size(g->nblocks) : 0;
   need = need < FIRST_BYTES ? FIRST_BYTES : need;
   need = need < most ? need : most;
   do {
     if (need > most) {
-      return size < chunk->place.stop ? CAT_ERROR_END : CAT_ERROR_TRUNCATED;
+      return too_long;
     }
     int error = read_on(chunk, need, where);
-    if (error) {
+    if (error || (error = cat_check_format(chunk->bytes))) {
       return error;
     }
     need = cat_read_head(dec->grid, g, chunk->bytes, chunk->size, &chunk->head);
   } while (need > chunk->size);
   if (need >= 0 && chunk->head.cbytes > most) {
-    return size < chunk->place.stop ? CAT_ERROR_END : CAT_ERROR_TRUNCATED;
+    return too_long;
   }
   return need < 0 ? (int)need : 0;
 }
@@ -115,7 +133,7 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
 /* Whether a run of bytes goes on to a block; then it does so. */
 static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *stop) {
   int32_t from, to;
-  if (find_range(dec, number, &from, &to) || from < start || from > *stop + GAP ||
+  if (find_range(dec, number, &from, &to) || from < start || from - *stop > GAP ||
       to - start > RUN_BYTES) {
     return 0;
   }

@@ -58,6 +58,8 @@ typedef struct {
   layout dense, part; /* of the chunk's items, of the box's */
   uint8_t *items, *src;
   bytes chunk;
+  test_file file;
+  cat_place place; /* of the chunk, in the file */
   blosc2_schunk *schunk;
   int nthreads;
   uint8_t *dest;
@@ -87,6 +89,16 @@ static int64_t call_decode_pieces(subject *x) {
   cat_piece pieces[] = {{0, size, x->chunk.data}, {size, 1, x->chunk.data + size}};
   int64_t result = decode_pieces(x, pieces, 2);
   return result == CAT_ERROR_MISSING ? 0 : result;
+}
+
+static int64_t call_decode_file(subject *x) {
+  cat_where where;
+  cat_part part = part_of(NULL, 0, &x->box, x->dest, &x->part);
+  part.place = &x->place;
+  int before = count_descriptors();
+  int64_t result = cat_decode(&x->s.grid, &part, 1, x->nthreads, &where);
+  CHECK(count_descriptors() == before, "a file stays open");
+  return result;
 }
 
 static int64_t call_plan(subject *x) {
@@ -120,7 +132,7 @@ static const struct {
 } calls[] = {
     {"encode", call_encode}, {"decode", call_decode}, {"decode pieces", call_decode_pieces},
     {"plan", call_plan},     {"update", call_update}, {"update in place", call_update_in_place},
-    {"read", call_read},
+    {"read", call_read},     {"decode a file", call_decode_file},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -175,12 +187,15 @@ static void run_round(generator *g, int64_t *met) {
   blosc2_storage storage = {.cparams = &cparams, .contiguous = one_in(g, 2)};
   x.schunk = blosc2_schunk_new(&storage);
   CHECK(x.schunk != NULL, "no super-chunk");
+  x.file = new_file();
   if (x.chunk.size > 0) {
+    x.place = place_chunk(g, &x.file, 7, &x.chunk);
     CHECK(blosc2_schunk_append_chunk(x.schunk, x.chunk.data, true) == 1, "not appended");
   }
   for (int i = 0; i < (x.chunk.size > 0 ? CALLS : 1); i++) {
     met[i] += run_call(&x, calls[i].run);
   }
+  remove_file(&x.file);
   blosc2_schunk_free(x.schunk);
   free(x.chunk.data);
   free(x.dest);

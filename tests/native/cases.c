@@ -311,6 +311,12 @@ cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, u
 
 void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int64_t npieces,
                     const cat_box *box, const uint8_t *items, int nthreads) {
+  cat_part source = {.pieces = pieces, .npieces = npieces};
+  check_part(g, s, &source, box, items, nthreads);
+}
+
+void check_part(generator *g, const sample *s, const cat_part *source, const cat_box *box,
+                const uint8_t *items, int nthreads) {
   const cat_grid *grid = &s->grid;
   layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
   layout to = random_layout(g, grid->ndim, grid->itemsize, box->count, 0);
@@ -318,7 +324,8 @@ void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int6
   memset(found, 0xA5, (size_t)to.span);
   memset(expected, 0xA5, (size_t)to.span);
   copy_box(expected, &to, items, &from, box);
-  cat_part part = part_of(pieces, npieces, box, found, &to);
+  cat_part part = part_of(source->pieces, source->npieces, box, found, &to);
+  part.place = source->place;
   cat_where where;
   int error = cat_decode(grid, &part, 1, nthreads, &where);
   CHECK(error == 0, "error %d in chunk %lld, block %lld", error, (long long)where.chunk,

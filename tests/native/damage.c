@@ -78,6 +78,26 @@ static void change_damaged(const sample *s, const uint8_t *chunk, int64_t size, 
   free(changed);
 }
 
+/* In a file a chunk must not end behind where it may. Else the same comes of it as in memory. */
+static void decode_damaged_in_file(generator *g, const cat_grid *grid, const bytes *chunk,
+                                   const cat_part *expected, const layout *to, int error) {
+  test_file file = new_file();
+  cat_place place = place_chunk(g, &file, between(g, 0, 100), chunk);
+  place.stop = place.start + chunk->size;
+  uint8_t *memory = allocate(to->span);
+  memset(memory, 0, (size_t)to->span);
+  cat_part part = *expected;
+  part.place = &place;
+  part.dest = memory + to->first;
+  cat_where where;
+  int found = cat_decode(grid, &part, 1, 1, &where);
+  CHECK(found == error || found == CAT_ERROR_TRUNCATED, "%d in a file, %d in memory", found, error);
+  CHECK(found || memcmp(memory, expected->dest - to->first, (size_t)to->span) == 0, "%lld bytes",
+        (long long)chunk->size);
+  free(memory);
+  remove_file(&file);
+}
+
 static void decode_damaged(generator *g, const sample *s, const uint8_t *chunk, int64_t size,
                            int must_fail) {
   uint8_t *data = copy_bytes(chunk, size);
@@ -94,6 +114,7 @@ static void decode_damaged(generator *g, const sample *s, const uint8_t *chunk, 
   CHECK(error || !must_fail, "%lld bytes were enough", (long long)size);
   CHECK(where.block >= -1 && where.block < count_chunk_blocks(&s->grid), "block %lld",
         (long long)where.block);
+  decode_damaged_in_file(g, &s->grid, &(bytes){data, size}, &part, &to, error);
   count_event(error ? DAMAGE_REFUSED : DAMAGE_DECODED);
   change_damaged(s, data, size, &box, found + to.first, &to);
   free(found);

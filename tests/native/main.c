@@ -11,6 +11,7 @@ static const struct {
     {"changes", test_changes},
     {"special chunks", test_special_chunks},
     {"many chunks", test_many_chunks},
+    {"files", test_files},
     {"damage", test_damage},
     {"arguments", test_arguments},
     {"super-chunks", test_super_chunks},
@@ -50,6 +51,7 @@ int main(int argc, char **argv) {
   int64_t first = argc > 3 ? strtoll(argv[3], NULL, 10) : 0;
   blosc2_init();
   cat_set_nthreads(3);
+  int descriptors = count_descriptors();
   for (int64_t round = first; round < first + rounds; round++) {
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
       generator g = {seed};
@@ -58,6 +60,7 @@ int main(int argc, char **argv) {
       next_random(&g);
       begin_case(tests[i].name, seed, round);
       tests[i].run(&g);
+      CHECK(count_descriptors() == descriptors, "a file stays open");
     }
   }
   blosc2_destroy();

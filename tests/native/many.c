@@ -2,6 +2,8 @@
  * thread decodes one after the other with the same memory and the same context of C-Blosc2. */
 #include "tests.h"
 
+#include <errno.h>
+
 enum { CHUNKS = 6, PARTS = 24 };
 
 typedef struct {
@@ -44,6 +46,61 @@ static void check_parts(const cat_grid *grid, const cat_part *parts, const layou
   count_event(DECODED_TOGETHER);
 }
 
+/* The end of a chunk is not to be read, though those in front may be of the same chunk; or no file is
+ * there. */
+static void fail_in_file(generator *g, const cat_grid *grid, cat_part *parts, int nthreads) {
+  int64_t first = between(g, 0, PARTS - 1);
+  cat_place place = {"/dev/null/none", -1, 0, 100};
+  int expected = CAT_ERROR_FILE;
+  if (parts[first].place != NULL && one_in(g, 2)) {
+    place = *parts[first].place;
+    place.stop = place.start + BLOSC_EXTENDED_HEADER_LENGTH - 1;
+    expected = CAT_ERROR_TRUNCATED;
+  }
+  parts[first].place = &place;
+  parts[first].box = whole_box(grid->ndim, grid->chunk);
+  cat_where where;
+  int error = cat_decode(grid, parts, PARTS, nthreads, &where);
+  int system = expected == CAT_ERROR_FILE ? ENOTDIR : 0;
+  CHECK(error == expected && where.chunk == first && where.system == system,
+        "error %d (%d) in part %lld, not %lld", error, where.system, (long long)where.chunk,
+        (long long)first);
+}
+
+/* Decode the same parts from files: chunks lie in one, or each in its own. */
+static void check_files(generator *g, const cat_grid *grid, const stored_chunk *chunks,
+                        const int *chosen, const cat_part *parts, const layout *to,
+                        uint8_t *const *found, uint8_t *const *expected, int nthreads) {
+  test_file files[CHUNKS];
+  cat_place places[CHUNKS], copies[PARTS];
+  cat_part placed[PARTS];
+  int nfiles = one_in(g, 2) ? 1 : CHUNKS;
+  int64_t start = between(g, 0, 100);
+  for (int i = 0; i < CHUNKS; i++) {
+    if (i < nfiles) {
+      files[i] = new_file();
+    }
+    places[i] = place_chunk(g, &files[i % nfiles], start, &chunks[i].chunk);
+    start += chunks[i].chunk.size + between(g, 0, 100);
+  }
+  for (int i = 0; i < PARTS; i++) {
+    memset(found[i], 0xA5, (size_t)to[i].span);
+    placed[i] = parts[i];
+    copies[i] = places[chosen[i]];
+    placed[i].place = one_in(g, 4) ? &copies[i] : &places[chosen[i]];
+    placed[i].pieces = NULL;
+    placed[i].npieces = 0;
+    if (one_in(g, 10)) { /* in memory, between others */
+      placed[i] = parts[i];
+    }
+  }
+  check_parts(grid, placed, to, found, expected, nthreads);
+  fail_in_file(g, grid, placed, nthreads);
+  for (int i = 0; i < nfiles; i++) {
+    remove_file(&files[i]);
+  }
+}
+
 /* The first part that fails is named, whichever thread comes first. */
 static void check_failure(generator *g, const cat_grid *grid, cat_part *parts, int nthreads) {
   int64_t first = between(g, 0, PARTS - 1);
@@ -64,13 +121,14 @@ void test_many_chunks(generator *g) {
   cat_part parts[PARTS];
   layout to[PARTS];
   uint8_t *found[PARTS], *expected[PARTS];
-  int made = 0, nthreads = (int)between(g, 0, 4);
+  int chosen[PARTS], made = 0, nthreads = (int)between(g, 0, 4);
   while (made < CHUNKS) {
     made += make_chunk(g, grid, &chunks[made]);
   }
   layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
   for (int i = 0; i < PARTS; i++) {
-    const stored_chunk *chunk = &chunks[between(g, 0, CHUNKS - 1)];
+    chosen[i] = i && one_in(g, 2) ? chosen[i - 1] : (int)between(g, 0, CHUNKS - 1);
+    const stored_chunk *chunk = &chunks[chosen[i]];
     cat_box box = random_box(g, grid->ndim, grid->chunk);
     to[i] = random_layout(g, grid->ndim, grid->itemsize, box.count, 0);
     found[i] = allocate(to[i].span);
@@ -81,6 +139,7 @@ void test_many_chunks(generator *g) {
     parts[i] = part_of(&chunk->piece, 1, &box, found[i], &to[i]);
   }
   check_parts(grid, parts, to, found, expected, nthreads);
+  check_files(g, grid, chunks, chosen, parts, to, found, expected, nthreads);
   check_failure(g, grid, parts, nthreads);
   for (int i = 0; i < PARTS; i++) {
     free(found[i]);

@@ -268,6 +268,7 @@ void test_round_trip(generator *g) {
     static const int numbers[] = {1, 4, 0, 2};
     cat_box box = random_box(g, grid->ndim, grid->chunk);
     check_decoding(g, &s, &whole, 1, &box, items, numbers[i]);
+    check_decoding_from_file(g, &s, &chunk, &box, items, numbers[i]);
     if (is_plain(chunk.data) || alone) {
       check_pieces(g, &s, &chunk, &box, items);
     }

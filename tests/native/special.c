@@ -47,6 +47,7 @@ void test_special_chunks(generator *g) {
     for (int i = 0; i < 3; i++) {
       cat_box box = random_box(g, grid->ndim, grid->chunk);
       check_decoding(g, &s, &piece, 1, &box, items, 1 + 3 * (i % 2));
+      check_decoding_from_file(g, &s, &(bytes){chunk, sizes[2]}, &box, items, 1 + 3 * (i % 2));
     }
   }
   free(items);

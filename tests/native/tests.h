@@ -42,6 +42,9 @@ enum event {
   CHUNK_OF_SEVERAL_TASKS,
   DECODED_FROM_PIECES,
   DECODED_TOGETHER,
+  DECODED_FROM_FILE,
+  DECODED_FROM_LARGE_FILE,
+  FILE_REFUSED,
   PIECE_MISSED,
   NOT_ENCODED,
   DAMAGE_REFUSED,
@@ -134,6 +137,31 @@ cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, u
 void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int64_t npieces,
                     const cat_box *box, const uint8_t *items, int nthreads);
 
+/* The same from where a part says that the chunk's bytes are. */
+void check_part(generator *g, const sample *s, const cat_part *source, const cat_box *box,
+                const uint8_t *items, int nthreads);
+
+/* --- files (files.c) ---------------------------------------------------------------------------- */
+
+int count_descriptors(void); /* that are open */
+
+typedef struct {
+  char path[512];
+  int descriptor;
+} test_file;
+
+test_file new_file(void);
+void write_file(const test_file *file, int64_t at, const uint8_t *content, int64_t size);
+void cut_file(const test_file *file, int64_t size);
+void remove_file(const test_file *file);
+
+/* Write a chunk into a file, with other bytes behind it, which may be open already or not. */
+cat_place place_chunk(generator *g, const test_file *file, int64_t start, const bytes *chunk);
+
+/* As check_decoding, from a file. */
+void check_decoding_from_file(generator *g, const sample *s, const bytes *chunk, const cat_box *box,
+                              const uint8_t *items, int nthreads);
+
 /* --- tests -------------------------------------------------------------------------------------- */
 
 void test_round_trip(generator *g);
@@ -141,6 +169,7 @@ void test_threads_agree_on_errors(generator *g);
 void test_changes(generator *g);
 void test_special_chunks(generator *g);
 void test_many_chunks(generator *g);
+void test_files(generator *g);
 void test_damage(generator *g);
 void test_arguments(generator *g);
 void test_super_chunks(generator *g);
