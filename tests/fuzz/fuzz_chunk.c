@@ -1,9 +1,15 @@
-/* A chunk from a stranger, of a geometry that is known: planned, decoded whole and from pieces, changed.
+/* A chunk from a stranger, of a geometry that is known: planned, decoded whole, from pieces and from a
+ * file, changed.
  *
  * An input is the number of dimensions (1 byte; 128 more where blocks have checksums), the item size,
  * and for each dimension the sides of the chunk and of a block (2 bytes each, little-endian), and behind
  * them the chunk. */
+#define _GNU_SOURCE /* memfd_create */
+
 #include "support.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 static int64_t take_short(const uint8_t **at, const uint8_t *end) {
   if (end - *at < 2) {
@@ -106,8 +112,75 @@ static void decode_behind(generator *g, const cat_grid *grid, const cat_piece *p
   free(ours);
 }
 
-/* Decode from no bytes but those that the plan asks for, in memory of their own. */
-static void decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t size,
+/* --- files -------------------------------------------------------------------------------------- */
+
+static int file = -1; /* in memory; each input is written over the one before */
+static char path[32];
+
+/* Write a chunk into the file, between other bytes. */
+static cat_place store(generator *g, const uint8_t *chunk, int64_t size) {
+  uint8_t others[64];
+  int64_t before = between(g, 0, sizeof others), behind = between(g, 0, sizeof others);
+  fill_random(g, others, sizeof others, 1);
+  CHECK(ftruncate(file, 0) == 0 && pwrite(file, others, (size_t)before, 0) == before &&
+            pwrite(file, chunk, (size_t)size, before) == size &&
+            pwrite(file, others, (size_t)behind, before + size) == behind,
+        "%lld bytes are not written", (long long)size);
+  return (cat_place){one_in(g, 4) ? path : NULL, file, before, before + size};
+}
+
+/* Cut a box along its first dimension. Returns how many parts there are. */
+static int64_t cut_box(generator *g, const cat_part *whole, int ndim, cat_part *parts, int64_t most) {
+  int64_t n = 0, done = 0, count = ndim ? whole->box.count[0] : 1;
+  do {
+    int64_t left = count - done;
+    int64_t some = left < 2 || n == most - 1 ? left : between(g, one_in(g, 8) ? 0 : 1, left);
+    parts[n] = *whole;
+    if (ndim && done) { /* the step of a single item may be huge */
+      parts[n].box.start[0] += done * whole->box.step[0];
+      parts[n].dest += done * whole->strides[0];
+    }
+    if (ndim) {
+      parts[n].box.count[0] = some;
+    }
+    done += some;
+    n++;
+  } while (done < count);
+  return n;
+}
+
+/* Decode from a file what is decoded from memory, and from pieces, to the same. Where less of the chunk
+ * is there than it says, blocks that are there are in pieces, but not in a file. */
+static void decode_from_file(generator *g, const cat_grid *grid, const uint8_t *chunk, int64_t size,
+                             const cat_box *box, const layout *to, const decoded *whole,
+                             int by_pieces) {
+  enum { PARTS = 5 };
+  cat_part parts[PARTS];
+  cat_place place = store(g, chunk, size);
+  decoded found = {.items = allocate(to->span), .span = to->span};
+  memset(found.items, FILL, (size_t)to->span);
+  cat_part all = part_of(NULL, 0, box, found.items, to);
+  all.place = &place;
+  int64_t n = cut_box(g, &all, grid->ndim, parts, one_in(g, 2) ? 1 : PARTS);
+  cat_where where;
+  found.error = cat_decode(grid, parts, n, one_in(g, 8) ? 3 : 1, &where);
+  CHECK(where.chunk >= -1 && where.chunk < n && where.block >= -1 &&
+            where.block < count_chunk_blocks(grid) && where.system == 0,
+        "part %lld, block %lld, %d", (long long)where.chunk, (long long)where.block, where.system);
+  int cut_off = found.error == CAT_ERROR_TRUNCATED || found.error == CAT_ERROR_END;
+  by_pieces = count_items(to->ndim, to->count) == 0 ? 0 : by_pieces;
+  CHECK(!found.error == !by_pieces || (!by_pieces && cut_off), "%d from a file, %d from pieces",
+        found.error, by_pieces);
+  if (!found.error) {
+    check_same(&found, whole, to);
+  }
+  free(found.items);
+}
+
+/* --- plans -------------------------------------------------------------------------------------- */
+
+/* Decode from no bytes but those that the plan asks for, in memory of their own. Returns 0 or an error. */
+static int decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t size,
                            const cat_box *box, const layout *to, int64_t gap,
                            const decoded *expected) {
   int64_t capacity = count_chunk_blocks(grid), need = 0, n = 0, known = size < 32 ? size : 32;
@@ -139,8 +212,10 @@ static void decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t s
       pieces[npieces++] = (cat_piece){start, stop - start, copy_bytes(chunk + start, stop - start)};
     }
   }
+  int error = n < 0 ? (int)n : CAT_ERROR_TRUNCATED;
   if (there) {
     decoded found = decode(grid, pieces, npieces, box, to, 1, FILL);
+    error = found.error;
     if (!found.error && !expected->error) {
       CHECK(memcmp(found.items, expected->items, (size_t)found.span) == 0, "%lld pieces",
             (long long)npieces);
@@ -152,6 +227,7 @@ static void decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t s
   }
   free(pieces);
   free(ranges);
+  return error;
 }
 
 static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int64_t size,
@@ -177,7 +253,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc, (void)argv;
   blosc2_init();
   cat_set_nthreads(3);
-  return 0;
+  file = memfd_create("chunk", MFD_CLOEXEC);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+  return file < 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -199,7 +277,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       decode_again(&grid, &piece, &box, &to, &found);
       decode_behind(&g, &grid, &piece, &box, &to, &found);
     }
-    decode_planned(&grid, chunk, length, &box, &to, one_in(&g, 2) ? 0 : 64, &found);
+    int by_pieces =
+        decode_planned(&grid, chunk, length, &box, &to, one_in(&g, 2) ? 0 : 64, &found);
+    decode_from_file(&g, &grid, chunk, length, &box, &to, &found, by_pieces);
     change(&g, &grid, chunk, length, &box, &found, &to);
     free(found.items);
   }
