@@ -11,7 +11,8 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.arrays.creation import encode_array, filled, new_array
+from caterva_cffi.arrays.chunked import ChunkedItems
+from caterva_cffi.arrays.creation import encode_items, filled, new_items
 from caterva_cffi.arrays.ndarray import NDArray
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.binding.buffers import as_bytes
@@ -62,11 +63,11 @@ def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[A
     return checked
 
 
-def _repeat(array: NDArray, compression: Compression, value: bytes | None) -> NDArray:
-    """Fill an array with one item; None is zeros."""
-    nchunks = array._grid.nchunks
-    chunk = special_chunk(compression, array._grid, value) if nchunks else b""
-    return filled(array, repeat(chunk, nchunks))
+def _repeat(items: ChunkedItems, compression: Compression, value: bytes | None) -> NDArray:
+    """Return an array that is filled with one item; None is zeros."""
+    nchunks = items.grid.nchunks
+    chunk = special_chunk(compression, items.grid, value) if nchunks else b""
+    return NDArray(filled(items, repeat(chunk, nchunks)))
 
 
 def empty(
@@ -136,8 +137,8 @@ def zeros(
     -------
     NDArray
     """
-    array, compression = new_array(NDArray, shape, _item_dtype(itemsize, dtype), kwargs)
-    return _repeat(array, compression, None)
+    items, compression = new_items(shape, _item_dtype(itemsize, dtype), kwargs)
+    return _repeat(items, compression, None)
 
 
 def full(
@@ -177,9 +178,9 @@ def full(
         # A chunk of one value cannot hold an item of this size, or a checksum of the value.
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         one = np.frombuffer(value, item_dtype).reshape(())
-        return encode_array(NDArray, np.broadcast_to(one, lengths), item_dtype, kwargs)
-    array, compression = new_array(NDArray, shape, item_dtype, kwargs)
-    return _repeat(array, compression, value)
+        return NDArray(encode_items(np.broadcast_to(one, lengths), item_dtype, kwargs))
+    items, compression = new_items(shape, item_dtype, kwargs)
+    return _repeat(items, compression, value)
 
 
 def from_buffer(
@@ -218,7 +219,7 @@ def from_buffer(
             f"items needs {needed}"
         )
     items = np.frombuffer(ffi.buffer(data), np.uint8)
-    return encode_array(NDArray, items.view(item_dtype).reshape(lengths), item_dtype, kwargs)
+    return NDArray(encode_items(items.view(item_dtype).reshape(lengths), item_dtype, kwargs))
 
 
 def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) -> NDArray:
@@ -240,7 +241,7 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     if isinstance(ndarray, NDArray):
         ndarray = ndarray.read()
     items = as_asked(ndarray, dtype)
-    return encode_array(NDArray, items, check_dtype(items.dtype), kwargs)
+    return NDArray(encode_items(items, check_dtype(items.dtype), kwargs))
 
 
 def copy(array: NDArray, **kwargs: Any) -> NDArray:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.format.metalayers import OWN, encode_geometry
 from caterva_cffi.geometry.grid import Grid, chunk_items, default_partition, growing
 from caterva_cffi.keywords import check_keywords, without_ignored
 from caterva_cffi.superchunk.schunk import SChunk
+from caterva_cffi.superchunk.user_metalayers import VLMeta
 
-if TYPE_CHECKING:
-    from caterva_cffi.arrays.ndarray import NDArray
-
-
-__all__ = ["encode_array", "filled", "new_array"]
+__all__ = ["encode_items", "filled", "new_items"]
 
 
 _COMPRESSION = {
@@ -34,10 +32,10 @@ _STORAGE = {"chunks", "blocks", "checksum", "urlpath", "contiguous", "memframe",
 _KNOWN = _COMPRESSION | _STORAGE
 
 
-def new_array(
-    cls: type[NDArray], shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
-) -> tuple[NDArray, Compression]:
-    """Return a new array of a class; its chunks must be appended yet."""
+def new_items(
+    shape: Sequence[int] | int, dtype: np.dtype[Any], kwargs: Mapping[str, Any]
+) -> tuple[ChunkedItems, Compression]:
+    """Return the items of a new array; its chunks must be appended yet."""
     if not kwargs.keys() <= _KNOWN:
         kwargs = without_ignored(kwargs)
         check_keywords(kwargs, _KNOWN | {"dtype"})
@@ -68,33 +66,34 @@ def new_array(
         urlpath=kwargs.get("urlpath"),
         mode=kwargs.get("mode", "x"),
     )
-    array = cls._new(schunk, grid, dtype, compression.nthreads)
-    array._partition = partition
-    return array, compression
+    items = ChunkedItems(schunk, grid, dtype, compression.nthreads)
+    items.partition = partition
+    return items, compression
 
 
-def filled(array: NDArray, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}) -> NDArray:
-    """Append chunks to a new array; return it at its place on the disk."""
-    with array.schunk.discarded_on_error():
-        array.vlmeta.update(vlmeta)
-        array.schunk.fill(chunks, array._grid.nchunks)
-    if array.urlpath is not None:
-        array._set_schunk(array.schunk.complete())
-    return array
+def filled(
+    items: ChunkedItems, chunks: Iterable[Any], vlmeta: Mapping[str, bytes] = {}
+) -> ChunkedItems:
+    """Append chunks to a new array; return its items, at its place on the disk."""
+    with items.schunk.discarded_on_error():
+        VLMeta(items.schunk).update(vlmeta)
+        items.schunk.fill(chunks, items.grid.nchunks)
+    if items.schunk.path is not None:
+        items.set_schunk(items.schunk.complete())
+    return items
 
 
-def encode_array(
-    cls: type[NDArray],
-    items: npt.NDArray[Any],
+def encode_items(
+    values: npt.NDArray[Any],
     dtype: np.dtype[Any],
     kwargs: Mapping[str, Any],
     vlmeta: Mapping[str, bytes] = {},
-) -> NDArray:
-    """Return a new array of a class, with the given items."""
-    array, compression = new_array(cls, items.shape, dtype, kwargs)
-    grid, kernel, parameters = array._grid, array._kernel, compression.to_kernel()
+) -> ChunkedItems:
+    """Return the items of a new array that has these values."""
+    items, compression = new_items(values.shape, dtype, kwargs)
+    grid, kernel, parameters = items.grid, items.kernel, compression.to_kernel()
     chunks = (
         kernel.encode(number, parameters, part)
-        for number, part in enumerate(chunk_items(items, grid))
+        for number, part in enumerate(chunk_items(values, grid))
     )
-    return filled(array, chunks, vlmeta)
+    return filled(items, chunks, vlmeta)

@@ -25,8 +25,6 @@ def text_of(array: NDArray) -> str:
 
 def html_of(array: ReadableArray) -> str:
     """Return the report and the drawing side by side."""
-    if array._closed:
-        return escape(repr(array))
     return (
         '<div style="display: flex; gap: 2em; align-items: center">'
         f"{_table(array)}{_drawing(array)}</div>"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from html import escape
 from itertools import chain
 from operator import index
 from typing import Any
@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.arrays.info import InfoReporter, html_of
+from caterva_cffi.arrays.items import Items
 from caterva_cffi.binding.library import lib
-from caterva_cffi.dtypes import allocate, as_asked
-from caterva_cffi.errors import ArgumentError, ReadOnlyError
-from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Basic, Fancy, normalize, normalize_orthogonal
+from caterva_cffi.dtypes import as_asked
+from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
 
-__all__ = ["OrthogonalReads", "ReadableArray"]
+__all__ = ["OrthogonalReads", "ReadableArray", "items_of"]
 
 _SLAB_BYTES = 16 << 20
 """Bytes of items that are read at once when a call looks at all items in turn."""
@@ -30,40 +29,23 @@ class OrthogonalReads:
 
     Parameters
     ----------
-    array : ReadableArray
+    items : Items
     """
 
-    def __init__(self, array: ReadableArray) -> None:
-        self._array = array
+    def __init__(self, items: Items) -> None:
+        self._items = items
 
     def __getitem__(self, key: Any) -> Any:
         """Return the items; see the array's `oindex`."""
-        with self._array._reading():
-            result = self._array._get(self._array._select(normalize_orthogonal, key))
+        with self._items.reading():
+            result = self._items.get(self._items.select(normalize_orthogonal, key))
         return result if result.shape else result[()]
 
 
 class ReadableArray(ABC):
     """An array of compressed chunks whose items are read by selections."""
 
-    _grid: Grid
-    _dtype: np.dtype[Any]
-
-    @abstractmethod
-    def _reading(self) -> AbstractContextManager[None]:
-        """Hold off everybody who would change the array."""
-
-    @abstractmethod
-    def _check_open(self) -> None:
-        """Raise `ClosedError` for an array that was closed."""
-
-    @abstractmethod
-    def _fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
-        """Read items into an array of the right shape and dtype, while nobody changes this one."""
-
-    @abstractmethod
-    def _check_current(self) -> None:
-        """Raise if what is stored has another geometry now, as far as that is noticed."""
+    _items: Items
 
     @property
     @abstractmethod
@@ -75,83 +57,74 @@ class ReadableArray(ABC):
     def info_items(self) -> list[tuple[str, Any]]:
         """The report's lines: name and value."""
 
-    @property
-    @abstractmethod
-    def _closed(self) -> bool:
-        """Whether `close` was called."""
-
     # --- what it is ---------------------------------------------------------------------------
-
-    @property
-    def _current_grid(self) -> Grid:
-        self._check_current()
-        return self._grid
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape, in items."""
-        return self._current_grid.shape
+        return self._items.current_grid.shape
 
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunk shape, in items."""
-        return self._current_grid.chunks
+        return self._items.current_grid.chunks
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """Block shape, in items."""
-        return self._current_grid.blocks
+        return self._items.current_grid.blocks
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self._current_grid.ndim
+        return self._items.current_grid.ndim
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the items; `S{itemsize}` if none was named."""
-        self._check_current()
-        return self._dtype
+        self._items.check_current()
+        return self._items.dtype
 
     @property
     def itemsize(self) -> int:
         """Bytes of an item."""
-        return self._current_grid.itemsize
+        return self._items.current_grid.itemsize
 
     @property
     def size(self) -> int:
         """Bytes of all items, as in python-caterva; `nitems` counts them."""
-        return self._current_grid.nbytes
+        return self._items.current_grid.nbytes
 
     @property
     def nbytes(self) -> int:
         """Bytes of all items."""
-        return self._current_grid.nbytes
+        return self._items.current_grid.nbytes
 
     @property
     def nitems(self) -> int:
         """Number of items."""
-        return self._current_grid.nbytes // self._grid.itemsize
+        grid = self._items.current_grid
+        return grid.nbytes // grid.itemsize
 
     @property
     def nchunks(self) -> int:
         """Number of chunks."""
-        return self._current_grid.nchunks
+        return self._items.current_grid.nchunks
 
     @property
     def chunksize(self) -> int:
         """Bytes of a chunk's items."""
-        return self._current_grid.chunksize
+        return self._items.current_grid.chunksize
 
     @property
     def checksum(self) -> bool:
         """Whether each block has a checksum, which is compared when the block is read."""
-        return self._current_grid.checksums
+        return self._items.current_grid.checksums
 
     @property
     def blocksize(self) -> int:
         """Bytes of a block's items."""
-        return self._current_grid.blocksize
+        return self._items.current_grid.blocksize
 
     @property
     def cratio(self) -> float:
@@ -165,7 +138,7 @@ class ReadableArray(ABC):
         return InfoReporter(self)
 
     def _repr_html_(self) -> str:
-        return html_of(self)
+        return escape(repr(self)) if self._items.closed else html_of(self)
 
     def __len__(self) -> int:
         shape = self.shape
@@ -177,7 +150,7 @@ class ReadableArray(ABC):
 
     def _at_most_one(self) -> npt.NDArray[Any]:
         """Return items to convert to one value; for many items only two, which fail as well."""
-        return self.read() if self.nitems <= 1 else np.empty(2, self._dtype)
+        return self.read() if self.nitems <= 1 else np.empty(2, self._items.dtype)
 
     def __bool__(self) -> bool:
         """Return the truth of the only item; raise a ValueError if there are more or none."""
@@ -203,7 +176,7 @@ class ReadableArray(ABC):
 
     def _slabs(self) -> Iterator[npt.NDArray[Any]]:
         """Yield all items, some rows at a time."""
-        start, grid = 0, self._grid
+        start, grid = 0, self._items.grid
         row = max(grid.nbytes // max(grid.shape[0], 1), 1)
         rows = max(_SLAB_BYTES // row, 1)
         # Read whole chunks, or whole blocks, so that none is decoded twice.
@@ -285,39 +258,11 @@ class ReadableArray(ABC):
             For a read-only destination.
         IndexError
         """
-        with self._reading():
-            return self._get(self._select(normalize, selection), out)
+        items = self._items
+        with items.reading():
+            return items.get(items.select(normalize, selection), out)
 
-    def _select(
-        self, normalized: Callable[[Any, Sequence[int]], Basic | Fancy], key: Any
-    ) -> Basic | Fancy:
-        """Return a selection; the caller holds off writers."""
-        try:
-            return normalized(key, self._grid.shape)
-        except Exception:
-            self._check_current()  # a change by others would explain it
-            raise
 
-    def _get(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        """Read items; the caller holds off writers since it looked at the shape."""
-        self._check_open()
-        if out is None:
-            out = allocate(selection.shape, self._dtype)
-        else:
-            self._check_out(out, selection.shape)
-        self._fill(out, selection)
-        return out
-
-    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
-        untyped = self._dtype.kind == "S" and out.dtype.itemsize == self._grid.itemsize
-        if out.shape != shape or (out.dtype != self._dtype and not untyped) or out.dtype.hasobject:
-            raise ArgumentError(
-                f"out has shape {out.shape} and dtype {out.dtype}; "
-                f"expected {shape} and {self._dtype}"
-            )
-        if not out.flags.writeable:
-            raise ReadOnlyError("out is read-only")
+def items_of(array: ReadableArray) -> Items:
+    """Return what an array reads, for other modules of this package."""
+    return array._items

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel, special_chunk
@@ -23,10 +24,7 @@ from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.superchunk.schunk import SChunk
-from caterva_cffi.superchunk.user_metalayers import VLMeta
-
-if TYPE_CHECKING:
-    from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.superchunk.user_metalayers import Meta, VLMeta
 
 __all__ = ["delete", "insert", "resize", "squeeze"]
 
@@ -38,30 +36,30 @@ def _beyond(at: Sequence[int], chunk_grid: Sequence[int]) -> bool:
     return any(position >= length for position, length in zip(at, chunk_grid, strict=True))
 
 
-def resize(array: NDArray, newshape: Sequence[int]) -> None:
+def resize(array: ChunkedItems, newshape: Sequence[int]) -> None:
     """Change the shape; items keep their positions, new ones are zeros."""
     with array.schunk.lock.writing():
         _suit(array, newshape)
         _resize(array, newshape)
 
 
-def _suit(array: NDArray, newshape: Sequence[int]) -> None:
+def _suit(array: ChunkedItems, newshape: Sequence[int]) -> None:
     """If a small array was made without `chunks`, choose its partition anew for its new shape.
 
     Otherwise an array that grows from a few items would keep chunks of a few items. The caller
     holds the lock.
     """
-    if array._partition is not None and array._grid.nbytes <= CHUNK_BYTES:
+    if array.partition is not None and array.grid.nbytes <= CHUNK_BYTES:
         old = array.schunk
-        new = _suited(array, newshape, array._partition)
+        new = _suited(array, newshape, array.partition)
         if new is not None:
-            array._set_schunk(new.successor(old))
+            array.set_schunk(new.successor(old))
 
 
-def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SChunk | None:
+def _suited(array: ChunkedItems, newshape: Sequence[int], partition: Partition) -> SChunk | None:
     """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
-    with array._changing() as ptr:
-        old = array._grid
+    with array.changing() as ptr:
+        old = array.grid
         if len(newshape) != old.ndim:
             return None
         chunks, blocks = partition(growing(newshape), old.itemsize)
@@ -73,14 +71,14 @@ def _suited(array: NDArray, newshape: Sequence[int], partition: Partition) -> SC
             return None
         new = replace(grown, shape=old.shape)
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
-        items = array._get(normalize(..., old.shape))
+        items = array.get(normalize(..., old.shape))
         parts = enumerate(chunk_items(items, new))
         return _rebuilt(array, new, (kernel.encode(k, parameters, part) for k, part in parts))
 
 
-def _resize(array: NDArray, newshape: Sequence[int]) -> None:
-    with array._changing() as ptr, array.schunk.whole_change():
-        old = array._grid
+def _resize(array: ChunkedItems, newshape: Sequence[int]) -> None:
+    with array.changing() as ptr, array.schunk.whole_change():
+        old = array.grid
         if len(newshape) != old.ndim:
             raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
         new = replace(old, shape=tuple(newshape))
@@ -96,18 +94,18 @@ def _resize(array: NDArray, newshape: Sequence[int]) -> None:
                     array.schunk.append_chunk(zeros)
                 else:
                     array.schunk.insert_chunk(number, zeros)
-        meta = array.meta
+        meta = Meta(array.schunk)
         if LAYER in meta:
             meta[LAYER] = OPEN_SEAL
         for name in (CATERVA, B2ND):
             if name in meta:
                 meta[name] = with_shape(meta[name], new.shape)
-        array._set_grid(new)
+        array.set_grid(new)
 
 
-def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
+def _clear_growth(array: ChunkedItems, new: Grid, compression: Compression) -> None:
     """Zero the padding that will become visible: an earlier shrinking left items in it."""
-    old = array._grid
+    old = array.grid
     parameters = compression.to_kernel()
     for at in old.all_chunks():
         if _beyond(at, new.chunk_grid):
@@ -117,75 +115,78 @@ def _clear_growth(array: NDArray, new: Grid, compression: Compression) -> None:
             continue
         number = old.chunk_number(at)
         items = np.empty(after, f"V{old.itemsize}")
-        array._decode_chunk(number, items)
+        array.decode_chunk(number, items)
         cleared = np.zeros_like(items)
         kept = tuple(slice(min(now, then)) for now, then in zip(after, before, strict=True))
         cleared[kept] = items[kept]
         if not np.array_equal(byte_view(cleared), byte_view(items)):
-            chunk = array._kernel.encode(number, parameters, cleared)
+            chunk = array.kernel.encode(number, parameters, cleared)
             array.schunk.update_chunk(number, chunk)
 
 
-def _check_axis(array: NDArray, axis: int) -> int:
-    if not -array.ndim <= axis < array.ndim:
-        raise IndexError(f"axis {axis} is out of bounds for {array.ndim} dimensions")
-    return axis % array.ndim
+def _check_axis(array: ChunkedItems, axis: int) -> int:
+    ndim = array.current_grid.ndim
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"axis {axis} is out of bounds for {ndim} dimensions")
+    return axis % ndim
 
 
 def _along(axis: int, start: int, stop: int) -> tuple[Any, ...]:
     return (*(slice(None),) * axis, slice(start, stop))
 
 
-# These call nothing that a subclass may replace: its code would be taken for a signal's handler.
+def _read(array: ChunkedItems, axis: int, start: int, stop: int) -> npt.NDArray[Any]:
+    return array.get(normalize(_along(axis, start, stop), array.grid.shape))
 
 
-def _read(array: NDArray, axis: int, start: int, stop: int) -> npt.NDArray[Any]:
-    return array._get(normalize(_along(axis, start, stop), array._grid.shape))
+def _write(array: ChunkedItems, axis: int, start: int, stop: int, values: npt.NDArray[Any]) -> None:
+    array.assign(normalize(_along(axis, start, stop), array.grid.shape), values)
 
 
-def _write(array: NDArray, axis: int, start: int, stop: int, items: npt.NDArray[Any]) -> None:
-    array._set(normalize(_along(axis, start, stop), array._grid.shape), items)
-
-
-def _slabs(array: NDArray, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def _slabs(array: ChunkedItems, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield runs of at most a chunk's length; so it takes little memory to move items."""
-    step = max(array.chunks[axis], 1)
+    step = max(array.grid.chunks[axis], 1)
     for first in range(start, stop, step):
         yield first, min(first + step, stop)
 
 
-def _with_length(array: NDArray, axis: int, length: int) -> tuple[int, ...]:
-    return (*array.shape[:axis], length, *array.shape[axis + 1 :])
+def _with_length(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    return (*shape[:axis], length, *shape[axis + 1 :])
 
 
-def insert(array: NDArray, index: int | None, items: npt.NDArray[Any], axis: int) -> None:
+def insert(array: ChunkedItems, index: int | None, values: npt.NDArray[Any], axis: int) -> None:
     """Insert items before a position of a dimension; None is its end."""
     axis = _check_axis(array, axis)
     with array.schunk.lock.writing():
-        length = array.shape[axis]
+        shape = array.current_grid.shape
+        length = shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
             raise IndexError(f"index {index} is out of bounds for axis {axis} of length {length}")
-        if items.ndim != array.ndim or items.shape != _with_length(array, axis, items.shape[axis]):
+        if values.ndim != len(shape) or values.shape != _with_length(
+            shape, axis, values.shape[axis]
+        ):
             raise ArgumentError(
-                f"values of shape {items.shape} for an array of shape {array.shape}; "
+                f"values of shape {values.shape} for an array of shape {shape}; "
                 f"only the length along axis {axis} may differ"
             )
-        count = items.shape[axis]
-        _suit(array, _with_length(array, axis, length + count))
-        with array._changing(), array.schunk.whole_change():
-            _resize(array, _with_length(array, axis, length + count))
+        count = values.shape[axis]
+        grown = _with_length(shape, axis, length + count)
+        _suit(array, grown)
+        with array.changing(), array.schunk.whole_change():
+            _resize(array, grown)
             for first, last in reversed(list(_slabs(array, axis, start, length))):
                 moved = _read(array, axis, first, last)
                 _write(array, axis, first + count, last + count, moved)
-            _write(array, axis, start, start + count, items)
+            _write(array, axis, start, start + count, values)
 
 
-def delete(array: NDArray, start: int, count: int, axis: int) -> None:
+def delete(array: ChunkedItems, start: int, count: int, axis: int) -> None:
     """Delete `count` items along a dimension from `start` on."""
     axis = _check_axis(array, axis)
-    with array._changing(), array.schunk.whole_change():
-        length = array.shape[axis]
+    with array.changing(), array.schunk.whole_change():
+        shape = array.grid.shape
+        length = shape[axis]
         first = start + length if start < 0 else start
         if first < 0 or count < 0 or first + count > length:
             raise IndexError(
@@ -195,23 +196,23 @@ def delete(array: NDArray, start: int, count: int, axis: int) -> None:
         for begin, end in _slabs(array, axis, first + count, length):
             moved = _read(array, axis, begin, end)
             _write(array, axis, begin - count, end - count, moved)
-        _resize(array, _with_length(array, axis, length - count))
+        _resize(array, _with_length(shape, axis, length - count))
 
 
-def squeeze(array: NDArray) -> None:
+def squeeze(array: ChunkedItems) -> None:
     """Remove dimensions of length 1."""
     with array.schunk.lock.writing():  # hold it until the new super-chunk is there
         old = array.schunk
         new = _squeezed(array)
         if new is not None:
-            array._set_schunk(new.successor(old))
-            array._partition = None  # it was for the old number of dimensions
+            array.set_schunk(new.successor(old))
+            array.partition = None  # it was for the old number of dimensions
 
 
-def _squeezed(array: NDArray) -> SChunk | None:
+def _squeezed(array: ChunkedItems) -> SChunk | None:
     """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
-    with array._changing() as ptr:
-        old = array._grid
+    with array.changing() as ptr:
+        old = array.grid
         kept = [d for d, length in enumerate(old.shape) if length != 1]
 
         def pick(lengths: Sequence[int]) -> tuple[int, ...]:
@@ -221,7 +222,7 @@ def _squeezed(array: NDArray) -> SChunk | None:
             return None
         new = replace(old, shape=pick(old.shape), chunks=pick(old.chunks), blocks=pick(old.blocks))
         if all(old.chunks[d] == 1 for d in range(old.ndim) if d not in kept):
-            return _rebuilt(array, new, (array._chunk_bytes(n) for n in range(old.nchunks)))
+            return _rebuilt(array, new, (array.chunk_bytes(n) for n in range(old.nchunks)))
         # Along a dropped dimension, a chunk is longer than the array: decode and encode it.
         kernel, parameters = Kernel(new), Compression.of(ptr).to_kernel()
 
@@ -229,13 +230,13 @@ def _squeezed(array: NDArray) -> SChunk | None:
             for at in old.all_chunks():
                 number = old.chunk_number(at)
                 items = np.empty(old.chunk_extent(at), f"V{old.itemsize}")
-                array._decode_chunk(number, items)
+                array.decode_chunk(number, items)
                 yield kernel.encode(number, parameters, items.reshape(pick(items.shape)))
 
         return _rebuilt(array, new, encoded())
 
 
-def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
+def _rebuilt(array: ChunkedItems, grid: Grid, chunks: Iterator[Any]) -> SChunk:
     """Return a new super-chunk for another geometry: its metalayers have other lengths."""
     old = array.schunk
     user_meta = {n: content for n, content in old.metalayers().items() if n not in OWN}
@@ -243,13 +244,13 @@ def _rebuilt(array: NDArray, grid: Grid, chunks: Iterator[Any]) -> SChunk:
         Compression.of(old.ptr),
         grid.itemsize,
         grid.blocksize,
-        {**encode_geometry(grid, array._dtype), **user_meta},
+        {**encode_geometry(grid, array.dtype), **user_meta},
         contiguous=old.contiguous,
         urlpath=None if old.stored is None else old.stored.real,
         mode="w",
     )
     with schunk.discarded_on_error():
-        VLMeta(schunk).update(array.vlmeta.to_dict())
+        VLMeta(schunk).update(VLMeta(old).to_dict())
         schunk.fill(chunks, grid.nchunks)
         schunk.supersede(old)
     return schunk

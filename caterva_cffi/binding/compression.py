@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from caterva_cffi.binding.library import ffi, lib
 from caterva_cffi.errors import ArgumentError, UnsupportedError
 
-__all__ = ["Codec", "Compression", "Filter", "SplitMode"]
+__all__ = ["Codec", "Compression", "Filter", "SplitMode", "member_of"]
 
 
 class Codec(Enum):
@@ -52,6 +52,16 @@ class SplitMode(Enum):
 
 _FIRST_USER_ID = 160  # first number of users' codecs and filters
 
+_Kind = TypeVar("_Kind", bound=Enum)
+
+
+def member_of(kind: type[_Kind], number: int) -> _Kind | int:
+    """Return the member of an enum that has a number; the number where none has it."""
+    try:
+        return kind(number)
+    except ValueError:
+        return number
+
 
 def _member(kind: type[Enum], value: Any, name: str) -> int:
     """Return the number of an enum member; the member, its name or its number is given."""
@@ -60,7 +70,7 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
     if isinstance(value, str) and value.upper() in kind.__members__:
         return int(kind[value.upper()].value)
     if kind is not SplitMode and type(value) is int and 0 <= value <= 255:
-        if value not in kind._value2member_map_ and value < _FIRST_USER_ID:
+        if value < _FIRST_USER_ID and not isinstance(member_of(kind, value), kind):
             raise UnsupportedError(f"{name} {value} is not available here")
         return value
     choices = ", ".join(kind.__members__)

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.arrays.constructors import from_cframe
 from caterva_cffi.arrays.ndarray import NDArray
-from caterva_cffi.arrays.readable import ReadableArray
+from caterva_cffi.arrays.readable import ReadableArray, items_of
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Filter
@@ -78,7 +79,7 @@ def check_array(
     found: Verification, array: ReadableArray, where: str, *, decoded: bool = False
 ) -> None:
     """Check an array that could be opened."""
-    size = Counts(0, array.nchunks, array.nchunks * array._grid.nblocks)
+    size = Counts(0, array.nchunks, array.nchunks * items_of(array).grid.nblocks)
     found.checked += size
     if array.checksum:
         found.checksums += size
@@ -99,7 +100,7 @@ def _check_chunks(found: Verification, array: ReadableArray, where: str) -> None
     first = len(found.damages)
     for number in range(array.nchunks):
         try:
-            with array._reading():
+            with items_of(array).reading():
                 decode(number, chunk, (0,) * array.ndim)
         except (CatervaError, OSError, MemoryError) as error:
             whole = Damage(where, number, None, str(error))
@@ -141,12 +142,13 @@ def _can_decode(array: NDArray) -> bool:
 
 
 def _decoder(array: ReadableArray) -> _Decode:
-    if isinstance(array, NDArray):
-        return array._decode_chunk
+    items = items_of(array)
+    if isinstance(items, ChunkedItems):
+        return items.decode_chunk
 
     def decode(number: int, dest: npt.NDArray[Any], start: Sequence[int]) -> None:
         """Read what lies inside the array."""
-        at = np.unravel_index(number, array._grid.chunk_grid)
+        at = np.unravel_index(number, items.grid.chunk_grid)
         firsts = [int(n) * chunk + k for n, chunk, k in zip(at, array.chunks, start, strict=True)]
         spans = [
             slice(first, max(min(first + count, length), first))
@@ -167,7 +169,7 @@ def _damaged_blocks(
     for nblocks, start in enumerate(_block_starts(array), 1):
         part: list[Any] = [slice(k, k + n) for k, n in zip(start, array.blocks, strict=True)]
         try:
-            with array._reading():
+            with items_of(array).reading():
                 decode(number, chunk[(*part, ...)], start)
         except (CatervaError, OSError) as error:
             found.append(Damage(whole.where, number, nblocks - 1, str(error)))

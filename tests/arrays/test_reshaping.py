@@ -81,7 +81,7 @@ def check(array, expected):
         if name in ("b2nd", "caterva")
     ]
     assert len(geometries) == 2
-    assert all(grid == array._grid for grid in geometries)
+    assert all(grid == array._items.grid for grid in geometries)
     assert array.nchunks == array.schunk.nchunks == geometries[0].nchunks
 
 

@@ -93,7 +93,7 @@ def test_arrays_with_checksums_are_arrays(data):
     assert threaded[...].tobytes() == items.tobytes()
     again = cat.asarray(items, checksum=True, nthreads=1, **kwargs)
     for number in range(again.nchunks):
-        assert threaded._chunk_bytes(number) == again._chunk_bytes(number)
+        assert threaded._items.chunk_bytes(number) == again._items.chunk_bytes(number)
     assert cat.verify(frame).whole
     if items.ndim and items.size:
         theirs = blosc2.ndarray_from_cframe(frame)[...]

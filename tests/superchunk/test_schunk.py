@@ -49,7 +49,7 @@ WHOLE = {
     "out": lambda a: a.read(out=np.empty(a.shape, a.dtype)),
     "copy to a file": lambda a: a.copy(urlpath="copied", contiguous=True, mode="w"),
     "slice": lambda a: a.slice((slice(None), slice(1, None))),
-    "chunks": lambda a: [a._chunk_bytes(k) for k in range(a.nchunks)],
+    "chunks": lambda a: [a._items.chunk_bytes(k) for k in range(a.nchunks)],
     "squeeze": lambda a: a.resize((len(a), 1)).squeeze(),
 }
 

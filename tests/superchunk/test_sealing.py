@@ -120,7 +120,7 @@ def test_a_chunk_without_checksums_is_refused():
     repeated = cat.full(ITEMS.shape, 7, dtype="<i4", **{**PARTITION, "checksum": False})
     stored = cat.asarray(ITEMS, **{**PARTITION, "checksum": False, "clevel": 0})
     for source in (other, repeated, stored):
-        array.schunk.update_chunk(1, source._chunk_bytes(1))
+        array.schunk.update_chunk(1, source._items.chunk_bytes(1))
         with pytest.raises(cat.FormatError, match="chunk 1: a chunk without the checksums"):
             array[20]
     with pytest.raises(cat.FormatError, match="without the checksums"):

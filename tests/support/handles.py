@@ -54,7 +54,7 @@ USES = {
     "save": lambda a: everything(saved(a)),
     "copy": lambda a: everything(a.copy()),
     "pickle": lambda a: everything(pickle.loads(pickle.dumps(a))),
-    "chunk": lambda a: a._chunk_bytes(0),
+    "chunk": lambda a: a._items.chunk_bytes(0),
     "write": lambda a: everything(written(a)),
     "append": lambda a: everything(a.append(a[:1])),
     "resize": lambda a: everything(a.resize((3, 6))),

@@ -1,0 +1,93 @@
+"""The items of an array, read by selections: what the faces of arrays ask, wherever chunks are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.dtypes import allocate
+from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Basic, Fancy
+
+__all__ = ["Items"]
+
+
+class Items(ABC):
+    """The items of an array.
+
+    Attributes
+    ----------
+    grid : Grid
+        As it was when it was last looked at.
+    dtype : dtype
+    """
+
+    grid: Grid
+    dtype: np.dtype[Any]
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether the array was closed."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[None]:
+        """Hold off everybody who would change the array."""
+
+    @abstractmethod
+    def check_open(self) -> None:
+        """Raise `ClosedError` for an array that was closed."""
+
+    @abstractmethod
+    def check_current(self) -> None:
+        """Raise if what is stored has another geometry now, as far as that is noticed."""
+
+    @abstractmethod
+    def fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+        """Read items into an array of the right shape and dtype, while nobody changes this one."""
+
+    @property
+    def current_grid(self) -> Grid:
+        """The grid, if what is stored still has it."""
+        self.check_current()
+        return self.grid
+
+    def select(
+        self, normalized: Callable[[Any, Sequence[int]], Basic | Fancy], key: Any
+    ) -> Basic | Fancy:
+        """Return a selection; the caller holds off writers."""
+        try:
+            return normalized(key, self.grid.shape)
+        except Exception:
+            self.check_current()  # a change by others would explain it
+            raise
+
+    def get(
+        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read items; the caller holds off writers since it looked at the shape."""
+        self.check_open()
+        if out is None:
+            out = allocate(selection.shape, self.dtype)
+        else:
+            self._check_out(out, selection.shape)
+        self.fill(out, selection)
+        return out
+
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
+        untyped = self.dtype.kind == "S" and out.dtype.itemsize == self.grid.itemsize
+        if out.shape != shape or (out.dtype != self.dtype and not untyped) or out.dtype.hasobject:
+            raise ArgumentError(
+                f"out has shape {out.shape} and dtype {out.dtype}; "
+                f"expected {shape} and {self.dtype}"
+            )
+        if not out.flags.writeable:
+            raise ReadOnlyError("out is read-only")
