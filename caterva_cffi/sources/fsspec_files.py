@@ -275,8 +275,11 @@ def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T]) -> Futu
     import asyncio
     from concurrent.futures import wait
 
-    # Called in the loop itself, this would wait for ever.
-    if asyncio._get_running_loop() is loop:
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is loop:  # this would wait for ever
         work.close()
         raise RuntimeError("arrays cannot be read in the event loop of fsspec")
     future = asyncio.run_coroutine_threadsafe(work, loop)
