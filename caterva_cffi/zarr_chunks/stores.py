@@ -152,7 +152,7 @@ class _Tagged:
     """
 
     def __init__(self, byte_getter: StorePath, concurrency: int) -> None:
-        self._store = cast("ObjectStore[Any]", byte_getter.store).store
+        self._objects = cast("ObjectStore[Any]", byte_getter.store).store
         self._path = byte_getter.path
         self._limit = asyncio.Semaphore(concurrency)
         self._tag: Any = None
@@ -172,7 +172,9 @@ class _Tagged:
         options = {} if part == WHOLE else {"options": {"range": part}}
         async with self._limit:
             try:
-                answer = await sys.modules["obstore"].get_async(self._store, self._path, **options)
+                answer = await sys.modules["obstore"].get_async(
+                    self._objects, self._path, **options
+                )
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 raise MissingError(self._path) from None
             if part != WHOLE:
