@@ -278,73 +278,109 @@ def normalize(key: Any, shape: Sequence[int]) -> Basic | Fancy:
     kinds = {*map(type, keys)}
     if kinds <= _PLAIN:
         return _normalize_basic(keys, shape, kinds)
-    axes: list[Axis] = []
-    layout: list[int] = []
-    dims: list[int] = []
-    arrays: list[npt.NDArray[Any]] = []
-    runs: list[int] = []  # places of index arrays in the layout
-    scalars: list[tuple[int, int]] = []  # dimension and layout place of integers
-    ran = False  # whether the previous key was an index array or integer
-    groups = 0
+    mixed = _Mixed(shape)
     for item in _expand(keys, len(shape)):
-        dim = len(axes)
-        advanced = isinstance(item, np.ndarray)
+        mixed.add(item)
+    return mixed.selection()
+
+
+class _Mixed:
+    """An index in which arrays, integers and slices may stand, taken from left to right.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._shape = shape
+        self._axes: list[Axis] = []
+        self._layout: list[int] = []
+        self._dims: list[int] = []  # of the index arrays; -1 for a 0-d mask
+        self._arrays: list[npt.NDArray[Any]] = []
+        self._runs: list[int] = []  # places of index arrays in the layout
+        self._scalars: list[tuple[int, int]] = []  # dimension and layout place of integers
+        self._groups = 0  # of neighbouring index arrays and integers
+        self._ran = False  # whether the previous key was an index array or integer
+
+    def add(self, item: Any) -> None:
+        """Take the next key.
+
+        Raises
+        ------
+        IndexError
+        """
+        dim, advanced = len(self._axes), False
         if item is Ellipsis:
             pass  # it separates index arrays on its two sides, even if it stands for no dimension
         elif item is None:
-            layout.append(-1)
+            self._layout.append(-1)
         elif isinstance(item, slice):
-            axes.append(_slice(item, shape[dim]))
-            layout.append(dim)
-        elif not advanced:
-            axes.append(_integer(item, shape[dim], dim))
-            scalars.append((dim, len(layout)))
-            advanced = True
+            self._axes.append(_slice(item, self._shape[dim]))
+            self._layout.append(dim)
         else:
-            if item.dtype == bool and item.ndim:
-                positions = _mask_positions(item, shape[dim : dim + item.ndim], dim)
-            elif item.dtype == bool:
-                # A 0-d mask adds a dimension of length 0 or 1, and selects along no dimension.
-                positions = []
-                arrays.append(np.zeros(int(item), np.intp))
-                dims.append(-1)
+            advanced = True
+            if isinstance(item, np.ndarray):
+                self._add_array(item, dim)
             else:
-                positions = [_positions(item, shape[dim], dim)]
-            runs.append(len(layout))
-            for position in positions:
-                dims.append(len(axes))
-                arrays.append(position)
-                layout.append(len(axes))
-                axes.append(Axis(0, shape[len(axes)]))
-        groups += advanced and not ran
-        ran = advanced
-    if not arrays:
-        return Basic(tuple(axes), tuple(layout))
-    # Beside index arrays, an integer is an index array too, and is broadcast with them.
-    for dim, place in scalars:
-        dims.append(dim)
-        arrays.append(np.asarray(axes[dim].start, np.intp))
-        runs.append(place)
-        axes[dim] = Axis(0, shape[dim])
-    try:
-        broadcast = np.broadcast_arrays(*arrays)
-    except ValueError:
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise IndexError(f"index arrays of shapes {shapes} cannot be broadcast together") from None
-    before = min(runs) if groups == 1 else 0
-    real = [i for i, dim in enumerate(dims) if dim >= 0]
-    if not real:
-        # Only 0-d masks: a new axis of length 0 or 1.
-        count = broadcast[0].size
-        if count:
-            return Basic(tuple(axes), (*layout[:before], -1, *layout[before:]))
-        return Fancy(Basic(tuple(axes), tuple(layout)), (), (broadcast[0],), before)
-    return Fancy(
-        Basic(tuple(axes), tuple(layout)),
-        tuple(dims[i] for i in real),
-        tuple(broadcast[i] for i in real),
-        before,
-    )
+                self._axes.append(_integer(item, self._shape[dim], dim))
+                self._scalars.append((dim, len(self._layout)))
+        self._groups += advanced and not self._ran
+        self._ran = advanced
+
+    def _add_array(self, item: npt.NDArray[Any], dim: int) -> None:
+        shape = self._shape
+        if item.dtype == bool and item.ndim:
+            positions = _mask_positions(item, shape[dim : dim + item.ndim], dim)
+        elif item.dtype == bool:
+            # A 0-d mask adds a dimension of length 0 or 1, and selects along no dimension.
+            positions = []
+            self._arrays.append(np.zeros(int(item), np.intp))
+            self._dims.append(-1)
+        else:
+            positions = [_positions(item, shape[dim], dim)]
+        self._runs.append(len(self._layout))
+        for each, position in enumerate(positions, dim):
+            self._dims.append(each)
+            self._arrays.append(position)
+            self._layout.append(each)
+            self._axes.append(Axis(0, shape[each]))
+
+    def selection(self) -> Basic | Fancy:
+        """Return what all keys select together.
+
+        Raises
+        ------
+        IndexError
+            For index arrays that cannot be broadcast together.
+        """
+        if not self._arrays:
+            return Basic(tuple(self._axes), tuple(self._layout))
+        # Beside index arrays, an integer is an index array too, and is broadcast with them.
+        for dim, place in self._scalars:
+            self._dims.append(dim)
+            self._arrays.append(np.asarray(self._axes[dim].start, np.intp))
+            self._runs.append(place)
+            self._axes[dim] = Axis(0, self._shape[dim])
+        try:
+            broadcast = np.broadcast_arrays(*self._arrays)
+        except ValueError:
+            shapes = ", ".join(str(array.shape) for array in self._arrays)
+            raise IndexError(
+                f"index arrays of shapes {shapes} cannot be broadcast together"
+            ) from None
+        axes, layout = tuple(self._axes), tuple(self._layout)
+        before = min(self._runs) if self._groups == 1 else 0
+        real = [i for i, dim in enumerate(self._dims) if dim >= 0]
+        if not real and broadcast[0].size:
+            # Only 0-d masks that are true: a new axis of length 1.
+            return Basic(axes, (*layout[:before], -1, *layout[before:]))
+        return Fancy(
+            Basic(axes, layout),
+            tuple(self._dims[i] for i in real),
+            tuple(broadcast[i] for i in real) or (broadcast[0],),
+            before,
+        )
 
 
 def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
