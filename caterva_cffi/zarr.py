@@ -1,8 +1,8 @@
 """The Zarr v3 codec: a Zarr chunk is stored as a Caterva frame.
 
-Standing alone in an array's codecs it reads only the part of a chunk that is asked for. Between
-other codecs, which must see every byte of a chunk, Zarr hands it whole chunks; it works, and warns
-that partial reads are off.
+If it is the only codec of an array, it reads only the part of a chunk that is asked for. Beside
+other codecs, which must see every byte of a chunk, Zarr hands it whole chunks. That works, with a
+warning that partial reads are off.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class CatervaCodec(
     Parameters
     ----------
     block_shape : sequence of int, optional
-        The blocks that decode on their own, in items: a wish, cut to Zarr's chunks.
+        Shape of the blocks that decode on their own, in items: a wish, cut to Zarr's chunks.
     chunk_shape : sequence of int, optional
-        Caterva's chunks inside the Zarr chunk, a wish too. By default the whole Zarr chunk.
+        Shape of Caterva's chunks inside a Zarr chunk, a wish too. By default the Zarr chunk.
     cname, clevel, shuffle, checksum
         As for `caterva_cffi.numcodecs.Parameters`.
 
@@ -89,7 +89,7 @@ class CatervaCodec(
     """
 
     is_fixed_size: ClassVar[bool] = False  # type: ignore[misc]
-    _beside: ClassVar[bool] = False  # other codecs, as far as is known
+    _beside: ClassVar[bool] = False  # whether other codecs were seen beside this one
     _largest: ClassVar[dict[tuple[int, ...], None]]
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class CatervaCodec(
         return cls(**configuration)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the codec as a Zarr array's metadata has it; shapes only where they were given."""
+        """Return the codec as a Zarr array's metadata has it; shapes only if they were given."""
         shapes = {"block_shape": self.block_shape, "chunk_shape": self.chunk_shape}
         return {
             "name": "caterva",
@@ -134,7 +134,7 @@ class CatervaCodec(
         }
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
-        """Check that arrays like this can be stored.
+        """Check that such arrays can be stored.
 
         Raises
         ------
@@ -155,10 +155,10 @@ class CatervaCodec(
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Remember a grid whose chunks have several shapes.
+        """Remember the largest chunk, if the array's chunks have several shapes.
 
         Block and chunk shapes are not checked here: they are wishes, and Zarr does not say whether
-        a codec before this one turned the axes.
+        a codec before this one permuted the axes.
         """
         lengths = getattr(chunk_grid, "chunk_shapes", None)
         if lengths is not None:
@@ -168,9 +168,9 @@ class CatervaCodec(
     def _usual_shapes(
         self, shape: tuple[int, ...]
     ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-        """Return the largest chunk of a grid that has chunks of several shapes, and its turns.
+        """Return the largest chunk, if chunks have several shapes, and it with its axes permuted.
 
-        Blocks that are cut for smaller chunks are as they must be there.
+        Blocks must be cut for the smaller chunks, which is nothing to warn of.
         """
         for largest in list(self._largest):
             turns = dict.fromkeys(islice(permutations(largest), _MOST_TURNS))
@@ -207,22 +207,22 @@ class CatervaCodec(
     async def encode(
         self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
     ) -> Iterable[Buffer | None]:
-        """Encode a batch of whole chunks."""
+        """Encode whole chunks."""
         self._look_for_neighbours(sys._getframe(1))
         return await super().encode(chunks_and_specs)
 
     async def decode(
         self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
-        """Decode a batch of whole chunks, into which new items are merged, or for other codecs."""
+        """Decode whole chunks: Zarr merges new items into them, or other codecs need them."""
         self._look_for_neighbours(sys._getframe(1))
         return await super().decode(chunks_and_specs)
 
     def _look_for_neighbours(self, caller: FrameType) -> None:
         """Find out whether other codecs stand beside this one, and warn if so.
 
-        They look at all items of a chunk. Zarr tells a codec nothing of the others; only the
-        caller knows, a `ChunkTransform` or a pipeline.
+        Other codecs need all items of a chunk. Zarr does not tell a codec about the others. Only
+        the caller knows them: a `ChunkTransform` or a pipeline.
         """
         if self._beside:
             return
@@ -290,7 +290,7 @@ def _is_within(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
-    """Return what reads from a store, and does the work, of steps that are run at once."""
+    """Return the answer to steps that are run synchronously: it reads from a store, or works."""
     read = stores.reader(byte_getter, spec.prototype)
 
     def answer(asked: Asked) -> Any:
@@ -300,7 +300,7 @@ def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
 
 
 def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Awaitable[Any]]:
-    """Return what reads from a store, and does the work, beside an event loop."""
+    """Return the same for steps that are run in an event loop."""
     concurrency = stores.policy_of(byte_getter).concurrency
     read = stores.reader_async(byte_getter, spec.prototype, concurrency)
 
@@ -313,7 +313,7 @@ def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Await
 
 
 def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
-    """Read from a file, which stays the same one even if it is replaced meanwhile."""
+    """Read from a file; if it is replaced meanwhile, the old one is read to the end."""
     try:
         with disk_errors(path, "read"):
             descriptor = open_to_read(path)
@@ -334,7 +334,7 @@ def _read_unchanged(
     Raises
     ------
     StorageError
-        Where something writes it in place meanwhile.
+        If something writes to it in place meanwhile.
     """
     status = os.fstat(descriptor)
     racy = stamp_of(status) is None
@@ -350,12 +350,13 @@ def _read_unchanged(
             sums.extend(map(crc32, found))
         return found
 
-    # Of a file whose times may stand still, what was read is read again below.
+    # The kernel reads the file itself. But if the file's times may stand still, what is read must
+    # be compared below, so that steps read it.
     steps = chunk.read_steps(byte_getter, selection, status, None if racy else descriptor)
     items = run(steps, answer)
     now = os.fstat(descriptor)
     changed = (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns)
-    if len(seen) > 1:  # times may stand still; what is read twice alike was there in between
+    if len(seen) > 1:  # read all ranges once more: equal bytes were there in between, too
         changed |= any(
             crc32(data) != before
             for part, before in zip(seen, sums, strict=True)

@@ -1,10 +1,10 @@
 """One chunk of a Zarr array, and the frame in which it is stored.
 
 The frame has the chunk's shape, and its dtype in little-endian byte order. Zarr pads the chunks at
-the array's edges with the fill value, and leaves out those that hold nothing else.
+the array's edges with the fill value, and does not store chunks that hold nothing else.
 
-Nothing here does input or output: reading and writing are generators of steps (see
-`caterva_cffi.steps`), which ask for ranges of the stored object, and for work that takes a while.
+Nothing here does input or output. Reading is a generator of steps (see `caterva_cffi.steps`), which
+asks for ranges of the stored object, and for work that takes a while.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Chunk:
     parameters : Parameters
         How its items become a frame.
     spec : ArraySpec
-        What Zarr says of it.
+        What Zarr says about it.
     """
 
     parameters: Parameters
@@ -67,7 +67,7 @@ class Chunk:
         return math.prod(self.spec.shape) * self.dtype.itemsize
 
     def nbytes_of(self, selection: Any) -> int:
-        """Return how many bytes the items of a selection have."""
+        """Return how many bytes the items of a selection take."""
         return math.prod(normalize(selection, self.spec.shape).shape) * self.dtype.itemsize
 
     # --- all of it ----------------------------------------------------------------------------
@@ -78,13 +78,13 @@ class Chunk:
         Parameters
         ----------
         items : NDBuffer
-            What codecs before this one made of a chunk: items of the chunk's shape and dtype, or
-            as many bytes of others, which are stored as they are.
+            The output of codecs before this one: items of the chunk's shape and dtype, or as many
+            bytes of anything else, which are stored as they are.
 
         Raises
         ------
         ArgumentError
-            For another number of bytes.
+            For more or fewer bytes.
         """
         lazy = items.lazy_items if isinstance(items, LazyBuffer) else None
         if lazy is not None:
@@ -118,7 +118,7 @@ class Chunk:
         return self._as_ndbuffer(read.decode(stores.as_bytes(stored)))
 
     def decode_lazily(self, stored: Buffer) -> NDBuffer:
-        """Return all items of a frame, which are decoded when somebody looks at them.
+        """Return all items of a frame; they are decoded when somebody looks at them.
 
         Raises
         ------
@@ -160,12 +160,12 @@ class Chunk:
         Parameters
         ----------
         byte_getter : ByteGetter
-            Where the chunk is, which says what reading costs.
+            Zarr's access to the chunk; its store decides the read policy.
         selection : tuple
         status : os.stat_result, optional
-            Of the file in which the chunk is.
+            Of the file that holds the chunk.
         descriptor : int, optional
-            Of that file, from which decoding may read.
+            Of that file, if the kernel may read it.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Chunk:
         if (
             layout.grid.shape != self.spec.shape
             or layout.grid.itemsize != dtype.itemsize
-            # Numbers name their type everywhere; of other items writers may know the size alone.
+            # All writers name the types of numbers; of other items, some know only the size.
             or (len(kinds) > 1 and kinds <= set("biufc"))
         ):
             raise FormatError(
@@ -222,7 +222,7 @@ class Chunk:
 
 @contextmanager
 def _pointing_to_verify() -> Iterator[None]:
-    """Say in errors how to find the chunk, which Zarr names to no codec that it hands bytes to."""
+    """Add a note on how to find the chunk: Zarr does not tell the codec which one it is."""
     try:
         yield
     except CatervaError as error:
@@ -233,11 +233,11 @@ def _pointing_to_verify() -> Iterator[None]:
 def with_dtype(
     items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """Return items in another dtype of the same size: of a frame in the array's, or back."""
+    """Return items in another dtype of the same size: from the frame's to the array's, or back."""
     if items.dtype == dtype:
         return items
     if of_array.kind in "SV" and of_array.names is None:
-        return items.view(dtype)  # an array of bytes has those of the frame
-    # Frames that do not name their items' dtype hold them in little-endian byte order.
+        return items.view(dtype)  # plain bytes are taken as they are
+    # A frame that does not name its dtype has its items in little-endian byte order.
     little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
     return as_dtype(little, dtype)

@@ -1,9 +1,9 @@
-"""The items of a stored chunk, as what Zarr merges a new part into.
+"""The items of a stored chunk, into which Zarr merges a new part.
 
 Zarr writes a part of a chunk by decoding the chunk, assigning to a copy of it, and encoding that.
-Which values fit which selection, what an edge chunk holds beyond the array, and when a chunk need
-not be read at all are thereby Zarr's own rules. What Zarr gets here decodes nothing until somebody
-looks at the items, and remembers assignments, so that encoding compresses only touched blocks.
+So Zarr's own rules decide which values fit a selection, what an edge chunk holds beyond the array,
+and when a chunk need not be read at all. What Zarr gets here decodes nothing until somebody looks
+at the items. It remembers assignments, so that encoding compresses only the touched blocks.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from caterva_cffi.geometry.selection import Basic, Fancy, normalize
 __all__ = ["Assignment", "LazyBuffer", "LazyItems"]
 
 Assignment: TypeAlias = tuple[Basic | Fancy, npt.NDArray[Any]]
-"""A selection of a chunk, and items of its shape and of the chunk's dtype."""
+"""A selection of a chunk, and items of the selection's shape and the chunk's dtype."""
 
 
 class LazyItems:
     """The items of a chunk, decoded when somebody looks at them.
 
-    It has what Zarr's buffers ask of an array; for anything else all items are decoded.
+    It has the methods that Zarr's buffers use; any other use of it decodes all items.
 
     Parameters
     ----------
     shape : tuple of int
     dtype : dtype
     read : callable
-        Decodes a selection, given as NumPy takes it.
+        Decodes a selection, which is a NumPy index.
     edit : callable
-        Gives the stored chunk as it is after assignments.
+        Returns the stored chunk as it is after assignments.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class LazyItems:
         self.dtype = dtype
         self._read = read
         self._edit = edit
-        self._assigned: list[tuple[Any, Assignment]] = []  # with the key that was given
+        self._assigned: list[tuple[Any, Assignment]] = []  # each with its NumPy index
 
     def copy(self, order: Literal["K", "A", "C", "F"] = "C") -> LazyItems:
-        """Return what may be assigned to without changing this."""
+        """Return a copy; assignments to it do not change this object."""
         copied = LazyItems(self.shape, self.dtype, self._read, self._edit)
         copied._assigned = self._assigned.copy()
         return copied
@@ -64,7 +64,7 @@ class LazyItems:
         return self._edit([assignment for _, assignment in self._assigned])
 
     def all(self, fits: Callable[[npt.NDArray[Any]], bool]) -> bool:
-        """Whether all items fit; decodes them only where those that were assigned last do."""
+        """Whether all items fit; decodes them only if the items assigned last do."""
         if self._assigned and not fits(self._assigned[-1][1][1]):
             return False
         return fits(self._decode())
@@ -73,7 +73,7 @@ class LazyItems:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """Decode the blocks that hold wanted items; all, after an assignment."""
+        """Return items; decodes only their blocks, or all blocks after an assignment."""
         return np.asarray(self._decode()[key]) if self._assigned else self._read(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -82,7 +82,7 @@ class LazyItems:
         Raises
         ------
         ValueError, TypeError, IndexError
-            As NumPy.
+            As in NumPy.
         """
         selection = normalize(key, self.shape)
         fitting = self._fitting(key, selection.shape, np.asanyarray(value))
@@ -91,9 +91,9 @@ class LazyItems:
     def _fitting(
         self, key: Any, shape: tuple[int, ...], value: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        """Return a value in the shape of a selection, and in the items' dtype."""
+        """Return a value, broadcast to the shape of a selection, in the items' dtype."""
         if value.ndim and value.shape != shape:
-            # NumPy judges: all items of the probe are one place in memory.
+            # NumPy decides: it assigns to a probe whose items share one place in memory.
             item = allocate((), self.dtype)
             probe = np.lib.stride_tricks.as_strided(item, self.shape, (0,) * self.ndim)
             probe[key] = value
@@ -115,17 +115,17 @@ class LazyItems:
         return items if dtype is None else items.astype(dtype, copy=False)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # a protocol that is not offered
+        if name.startswith("__"):  # a protocol that this class does not have
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 
 
 class LazyBuffer(cpu.NDBuffer):
-    """Zarr's buffer around `LazyItems`; around what its methods make of these, a plain one."""
+    """Zarr's buffer around `LazyItems`; around other arrays it is like Zarr's own."""
 
     @property
     def lazy_items(self) -> LazyItems | None:
-        """The items, if none was looked at."""
+        """The lazy items, if nobody has looked at them."""
         return self._data if isinstance(self._data, LazyItems) else None
 
     def as_ndarray_like(self) -> Any:
@@ -133,7 +133,7 @@ class LazyBuffer(cpu.NDBuffer):
         return self.as_numpy_array()
 
     def all_equal(self, other: Any, equal_nan: bool = True) -> bool:
-        """Whether every item equals `other`; decodes only where the new items do."""
+        """Whether every item equals `other`; decodes only if the new items do."""
         items = self.lazy_items
         if items is None:
             return super().all_equal(other, equal_nan)

@@ -35,18 +35,18 @@ __all__ = [
 
 
 def as_bytes(buffer: Buffer) -> memoryview:
-    """Return the bytes of one of Zarr's buffers, without a copy where they are in memory."""
+    """Return the bytes of one of Zarr's buffers; if they are in memory, without a copy."""
     return memoryview(buffer.as_numpy_array()).cast("B")
 
 
 def key_of(byte_getter: Any) -> str:
-    """Return what an object is called, for people."""
+    """Return the name of an object, for people."""
     return str(getattr(byte_getter, "path", "a chunk of a shard"))
 
 
 @contextmanager
 def naming(byte_getter: Any) -> Iterator[None]:
-    """Say in errors which of the store's objects they are about; in those of others by a note."""
+    """Name the object in our errors; add a note with the name to errors of others."""
     try:
         yield
     except CatervaError as error:
@@ -59,7 +59,7 @@ def naming(byte_getter: Any) -> Iterator[None]:
 
 
 def identity(byte_getter: Any) -> Hashable:
-    """Return a name of an object in this process. A store that is gone may pass it on."""
+    """Return a name of an object for this process; a later store may get the same one."""
     return id(getattr(byte_getter, "store", byte_getter)), key_of(byte_getter)
 
 
@@ -78,12 +78,12 @@ def is_remote(byte_getter: Any) -> bool:
 
 
 def policy_of(byte_getter: Any) -> ReadPolicy:
-    """Return how much to read at a time from where an object is stored."""
+    """Return how much to read at a time of an object: the policy of its store."""
     return get_read_policy("remote" if is_remote(byte_getter) else "local")
 
 
 def local_path(byte_getter: Any) -> str | None:
-    """Return the file in which an object is, if nothing stands between it and the store."""
+    """Return the path of an object's file; None if its store is not just a `LocalStore`."""
     if isinstance(byte_getter, StorePath) and type(byte_getter.store) is LocalStore:
         return os.path.join(byte_getter.store.root, byte_getter.path)
     return None
@@ -102,7 +102,7 @@ def _found(buffer: Buffer | None, byte_getter: Any) -> memoryview:
 def reader(
     byte_getter: Any, prototype: BufferPrototype
 ) -> Callable[[Sequence[Range]], list[memoryview]]:
-    """Return what reads ranges of an object, several times, of one version if the store can."""
+    """Return a function that reads ranges of an object; all of one version if the store can."""
     if not _is_in_memory(byte_getter):
         return lambda ranges: read(byte_getter, prototype, ranges)
     version: list[memoryview] = []
@@ -118,7 +118,7 @@ def reader(
 def reader_async(
     byte_getter: Any, prototype: BufferPrototype, concurrency: int
 ) -> Callable[[Sequence[Range]], Awaitable[list[memoryview]]]:
-    """Return what reads ranges of an object, so many at a time; see `reader`."""
+    """Return a coroutine function that reads `concurrency` ranges at a time; see `reader`."""
     if type(getattr(byte_getter, "store", None)) is ObjectStore:
         return _Tagged(byte_getter, concurrency).read
     if not _is_in_memory(byte_getter):
@@ -134,7 +134,7 @@ def reader_async(
 
 
 def _is_in_memory(byte_getter: Any) -> bool:
-    """Whether a whole object is had without a copy."""
+    """Whether the store can give a whole object without a copy."""
     return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
 
 
@@ -143,7 +143,7 @@ def _parts(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:
 
 
 class _Tagged:
-    """Reads ranges of an object of obstore, whose answers name the object's version.
+    """Reads ranges of an object in obstore; its answers name the object's version.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) 
 async def read_async(
     byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range], concurrency: int
 ) -> list[memoryview]:
-    """Read ranges of an object, one request for each, so many at a time.
+    """Read ranges of an object, one request for each, `concurrency` at a time.
 
     Raises
     ------
@@ -225,14 +225,14 @@ async def _read_by_store(
     requests: list[RangeByteRequest | None],
     concurrency: int,
 ) -> list[memoryview]:
-    """Read ranges by the store's own function, which may know a better way than one by one."""
+    """Read ranges by the store's own function, which may be better than one by one."""
     found: list[memoryview | None] = [None] * len(requests)
     groups = byte_getter.store.get_ranges(
         byte_getter.path,
         requests,
         prototype=prototype,
         max_concurrency=concurrency,
-        max_gap_bytes=0,  # the plan has merged what it pays to merge
+        max_gap_bytes=0,  # the plan has already merged ranges
     )
     try:
         async for group in groups:

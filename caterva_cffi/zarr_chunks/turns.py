@@ -1,4 +1,4 @@
-"""Work of an event loop in threads beside it."""
+"""Work that an event loop leaves to threads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["in_thread"]
 _T = TypeVar("_T")
 
 _SMALL = 64 * 1024
-"""Bytes that take less time than the way to a thread and back."""
+"""Work on fewer bytes takes less time than the way to a thread and back."""
 
 _LARGE = 4 << 20
-"""Bytes on which one call keeps all processors busy. Several such calls at a time would only hold
-more memory, and fight for its pages."""
+"""On this many bytes one call keeps all processors busy. More such calls at a time would only take
+more memory, and compete for its pages."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
@@ -27,10 +27,10 @@ async def in_thread(nbytes: int, work: Callable[[], _T], *, waits: bool = False)
     Parameters
     ----------
     nbytes : int
-        Bytes to encode or decode: little is done at once, much in turns.
+        Bytes to encode or decode. Few are done right here; many in a thread, in turns.
     work : callable
     waits : bool
-        Whether it also waits for a file, which may be slow.
+        Whether the work also waits for a file, which may be slow.
     """
     if nbytes <= _SMALL and not waits:
         return work()
