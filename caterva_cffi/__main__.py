@@ -22,7 +22,7 @@ def _print_versions(options: argparse.Namespace) -> int:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    """Print names of files that the stream cannot encode, too."""
+    """Print a text, even if the stream cannot encode some letters of a file's name."""
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
@@ -32,7 +32,7 @@ def _verify(options: argparse.Namespace) -> int:
     for path in options.paths:
         try:
             found = verify(path)
-        except Exception as error:  # also of zarr and of its stores, for the next path's sake
+        except Exception as error:  # of zarr and its stores too: go on with the next path
             known = isinstance(error, (CatervaError, ImportError, OSError))
             said = str(error) if known else f"{type(error).__name__}: {error}"
             _print(f"{path}: {said}", sys.stderr)

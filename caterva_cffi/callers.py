@@ -1,4 +1,4 @@
-"""Warnings that point to the line of the user who called, also from another thread."""
+"""Warnings that point to the user's line, even if another thread gives them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _NOT_THE_USER = {
 def warn_caller(message: str, category: type[Warning]) -> None:
     """Warn, and point to where the user's code is.
 
-    That is the nearest line outside this package and Zarr. Zarr works in a thread of its own for
-    synchronous calls: then it is the line that waits for it, if no other line does so too.
+    That is the nearest line outside this package and Zarr. For synchronous calls, Zarr works in a
+    thread of its own. Then it is the line that waits for that thread, if only one line does.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def _package(frame: FrameType) -> str:
 
 
 def _outside(frame: FrameType | None) -> FrameType | None:
-    """Return the nearest frame that is the user's, from one on outwards."""
+    """Return the nearest frame that is the user's: this one, or one that called it."""
     while frame is not None and _package(frame) in _NOT_THE_USER:
         frame = frame.f_back
     return frame

@@ -1,4 +1,4 @@
-"""Keyword arguments that are not ours: what is meant by them, and which python-caterva ignored."""
+"""Unknown keyword arguments: what may be meant, and which of them python-caterva ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caterva_cffi.callers import warn_caller
 __all__ = ["check_keywords", "hints", "without_ignored"]
 
 _IGNORED = {"cname": "codec", "complevel": "clevel", "use_dict": "usedict"}
-"""What python-caterva's tests and benchmarks give to it, beside the names that have an effect."""
+"""Names that python-caterva's tests and benchmarks use, though they have no effect."""
 
 _SAME = [
     "codec codecs cname compressor compressors complib compcode compression serializer",
@@ -31,7 +31,7 @@ _SAME = [
     "mode overwrite exist_ok",
     "itemsize typesize dtype",
 ]
-"""Names of other libraries beside ours: python-blosc2, zarr, h5py, numcodecs, bcolz, PyTables."""
+"""Other libraries' names and ours: python-blosc2, zarr, h5py, numcodecs, bcolz, PyTables."""
 
 _HINTS = {
     "cparams": "its entries are keyword arguments here, such as codec, clevel and filters",
@@ -53,7 +53,7 @@ def check_keywords(given: Iterable[str], known: Collection[str], taker: str = ""
     ----------
     given, known : collection of str
     taker : str
-        What does not know them, for the error.
+        The function or class that does not know them, for the error.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_keywords(given: Iterable[str], known: Collection[str], taker: str = ""
 
 
 def hints(unknown: Iterable[str], known: Collection[str]) -> str:
-    """Return what may be meant by unknown names, to be added to an error."""
+    """Return a text for an error: what may be meant by unknown names."""
     return "".join(_hint(name, known) for name in unknown)
 
 
@@ -83,7 +83,7 @@ def _hint(name: str, known: Collection[str]) -> str:
 
 
 def without_ignored(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keyword arguments without those that python-caterva ignored, and warn of them."""
+    """Return keyword arguments without those that python-caterva ignored; warn of these."""
     for name, ours in _IGNORED.items():
         if name in given:
             warn_caller(

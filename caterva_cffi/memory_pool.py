@@ -1,8 +1,8 @@
 """Large memory that is used again.
 
-The system clears each page that it gives, and gets a large array's pages back as soon as that is
-freed: to clear them takes a third of the time in which large chunks are read and decoded one after
-the other. Memory that is idle here is the system's to take back whenever it is short of it.
+The system clears each page that it gives, and takes the pages of a large array back when the array
+is freed. When large chunks are read and decoded one after the other, that takes a third of the
+time. So memory is kept here for the next array. The system may take it back whenever it is short.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from caterva_cffi.dtypes import allocate
 __all__ = ["LEAST", "empty"]
 
 LEAST = 4 << 20
-"""Bytes; the allocator itself keeps less than that."""
+"""The fewest bytes to keep; smaller memory is kept by the allocator itself."""
 
 _MOST = 64 << 20
 
 _idle: deque[mmap.mmap] = deque(maxlen=4)
-"""What nobody uses. Its methods are atomic: arrays may be freed by any thread, at any time."""
+"""Memory that nobody uses. A deque is atomic: any thread may free an array at any time."""
 
 _may_be_kept = hasattr(mmap, "MADV_FREE")
 
@@ -47,7 +47,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if not LEAST <= nbytes <= _MOST or not _may_be_kept:
         return allocate(shape, dtype)
     memory = _take(nbytes) or _map(nbytes)
-    array: npt.NDArray[Any] = np.ndarray(shape, dtype, memory)  # the base of all its views
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, memory)  # all views keep it alive
     finalize(array, _give, memory).atexit = False
     return array
 
@@ -56,7 +56,7 @@ def _take(nbytes: int) -> mmap.mmap | None:
     for _ in range(len(_idle)):
         try:
             memory = _idle.popleft()
-        except IndexError:  # other threads were quicker
+        except IndexError:  # another thread took it
             break
         if nbytes <= len(memory) <= 2 * nbytes:
             return memory
@@ -67,12 +67,12 @@ def _take(nbytes: int) -> mmap.mmap | None:
 def _map(nbytes: int) -> mmap.mmap:
     memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # of systems without them
+        with suppress(OSError):  # some systems have none
             memory.madvise(mmap.MADV_HUGEPAGE)  # as NumPy does
     return memory
 
 
 def _give(memory: mmap.mmap) -> None:
-    with suppress(OSError):  # systems that do not know it get the memory back
+    with suppress(OSError):  # if a system does not know MADV_FREE, the memory is freed
         memory.madvise(mmap.MADV_FREE)
         _idle.append(memory)
