@@ -35,7 +35,7 @@ __all__ = ["check_array", "check_frame", "header_of", "note_seal", "refuse_lists
 
 
 _Decode: TypeAlias = Callable[[int, npt.NDArray[Any], Sequence[int]], None]
-"""Decodes items of a chunk from a position on, as many as the destination holds."""
+"""Decodes items of a chunk, from a position on, as many as the destination holds."""
 
 
 def check_frame(
@@ -46,17 +46,17 @@ def check_frame(
     Parameters
     ----------
     found : Verification
-        Gets what is found, but no arrays.
+        Gets damages and counts of chunks and blocks, but not of arrays.
     frame : object with the buffer protocol
     where : str
         For the damage.
     decoded : bool
-        Whether all items are known to decode. Then only what holds none is looked at.
+        Whether all items are known to decode. Then only the bytes without items are checked.
 
     Returns
     -------
     FrameHeader or None
-        None where it cannot be opened.
+        None if it cannot be opened.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _is_damage(error: BaseException, array: ReadableArray) -> bool:
     """Whether an error says that bytes are not what was written."""
     if isinstance(error, StorageError):
         return isinstance(error.__cause__, FileNotFoundError)  # a chunk's file
-    # Where all that an array names is here, it is the bytes that are wrong.
+    # If all codecs and filters that the array names are here, the bytes are wrong.
     if isinstance(error, UnsupportedError):
         return isinstance(array, NDArray) and _can_decode(array)
     if isinstance(error, FormatError) and error.code == lib.CAT_ERROR_BLOCK:
@@ -147,7 +147,7 @@ def _decoder(array: ReadableArray) -> _Decode:
         return items.decode_chunk
 
     def decode(number: int, dest: npt.NDArray[Any], start: Sequence[int]) -> None:
-        """Read what lies inside the array."""
+        """Read the items that lie inside the array."""
         at = np.unravel_index(number, items.grid.chunk_grid)
         firsts = [int(n) * chunk + k for n, chunk, k in zip(at, array.chunks, start, strict=True)]
         spans = [
@@ -163,7 +163,7 @@ def _decoder(array: ReadableArray) -> _Decode:
 def _damaged_blocks(
     array: ReadableArray, decode: _Decode, whole: Damage, chunk: npt.NDArray[Any]
 ) -> list[Damage]:
-    """Return the blocks of a chunk that cannot be decoded, or the chunk if none of them can."""
+    """Return the blocks of a chunk that cannot be decoded, or the chunk if no block can."""
     found: list[Damage] = []
     number, nblocks = cast("int", whole.chunk), 0
     for nblocks, start in enumerate(_block_starts(array), 1):
@@ -182,14 +182,14 @@ def _block_starts(array: ReadableArray) -> Iterator[tuple[int, ...]]:
 
 
 def refuse_others(start: bytes, what: str) -> None:
-    """Raise for what does not even begin as a frame does."""
+    """Raise for bytes that do not even begin as a frame does."""
     if not begins_as_frame(start):
         seen = f"it begins with {start[:SHOWN]!r}" if start else "it is empty"
         raise FormatError(f"{what} is no Blosc2 frame: {seen}")
 
 
 def header_of(start: bytes, read: Callable[[int], bytes]) -> FrameHeader | None:
-    """Return a frame's header; None where it is damaged.
+    """Return a frame's header; None if it is damaged.
 
     Raises
     ------
@@ -202,13 +202,13 @@ def header_of(start: bytes, read: Callable[[int], bytes]) -> FrameHeader | None:
 
 
 def refuse_lists(header: FrameHeader | None, what: str) -> None:
-    """Raise for a frame that is a list of chunks, and no N-d array."""
+    """Raise for a frame that is only a list of chunks, and no N-d array."""
     if header is not None and not {B2ND, CATERVA} & header.metalayers.keys():
         raise ArgumentError(f"{what} is a Blosc2 frame without a metalayer {B2ND!r}: no N-d array")
 
 
 def note_seal(found: Verification, header: FrameHeader | None, what: str) -> None:
-    """Count an array as one with checksums, if those of its header are up to date."""
+    """Count an array as one with checksums, if its seal is closed."""
     if header is not None and header.is_sealed:
         found.checksums.arrays += 1
     elif header is not None and header.seal is not None:

@@ -1,4 +1,4 @@
-"""What was verified: what is damaged, what was checked, and what nothing would notice."""
+"""The report of `verify`: what is damaged, what was checked, and what has no checksum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Damage:
     where : str
         The file, or the object of a Zarr store; empty for a buffer.
     chunk, block : int or None
-        Numbers in the frame, in C order; None where the damage concerns all of them.
+        Numbers in the frame, in C order; None if the damage concerns all chunks or blocks.
     message : str
         What was found.
     """
@@ -49,7 +49,7 @@ class Unchecked:
 
 @dataclass
 class Counts:
-    """How much there is of something.
+    """Numbers of arrays, chunks and blocks.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Counts:
 
 
 def counted(number: int, name: str) -> str:
-    """Return a number of things, in words."""
+    """Return a number of things as text, such as "2 arrays"."""
     return f"{number} {name}{'' if number == 1 else 's'}"
 
 
@@ -84,8 +84,8 @@ SHOWN = 11
 class Verification(Sequence[Damage]):
     """What `verify` found: a sequence of the damages, and what was checked.
 
-    Without damages it is false, like an empty list. That alone does not mean that what was written
-    is there: see `whole`.
+    Without damages it is false, like an empty list. That alone does not mean that every item is as
+    it was written: see `whole`.
 
     Attributes
     ----------
@@ -96,15 +96,15 @@ class Verification(Sequence[Damage]):
         What should have been checked but could not be read: without permission, with codecs or
         metadata that are unknown here, ...
     passed_over : list of Unchecked
-        What other programs read: Zarr arrays of other codecs, files that belong to no array.
+        What this package does not read: Zarr arrays of other codecs, files that belong to no array.
     checked : Counts
         What was read, damaged or not.
     checksums : Counts
-        What of it has checksums, which were compared.
+        The part of it that has checksums, which were compared.
     missing : int
         Chunks of Zarr arrays that are not stored, and are read as the fill value.
     unprotected : list of str
-        What was read and could be changed without any checksum telling.
+        What was read and has no checksum, so that a change might not be noticed.
     """
 
     source: str = ""
@@ -128,17 +128,17 @@ class Verification(Sequence[Damage]):
 
     @property
     def decodes(self) -> bool:
-        """Whether all that was to be checked could be read, and nothing is known to be damaged."""
+        """Whether everything could be read, and nothing is known to be damaged."""
         return not self.damages and not self.unreadable
 
     @property
     def whole(self) -> bool:
-        """Whether all was read, and all blocks have checksums, which agree."""
+        """Whether everything was read, and all blocks have checksums, which agree."""
         return self.decodes and self.checked.arrays > 0 and self.checked == self.checksums
 
     @property
     def verdict(self) -> str:
-        """The result in some words."""
+        """The result in a few words."""
         if self.damages:
             return f"damaged in {counted(len(self.damages), 'place')}"
         if self.unreadable:

@@ -1,4 +1,4 @@
-"""Files, buffers and arrays, read whole: what of them is damaged, and what nothing would notice."""
+"""`verify`: files, buffers and arrays are read whole, to find what is damaged."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _CHUNK_FILE = re.compile(r"[0-9A-F]{8}\.chunk")
 def verify(source: Any) -> Verification:
     """Read all of an array, find what is damaged, and say what was checked.
 
-    Every block is decoded. Where the array has checksums, that finds every byte that was changed;
-    without them it finds what does not decode, or not to as many bytes as it should.
+    Every block is decoded. If the array has checksums, that finds every byte that was changed.
+    Without them, it finds blocks that do not decode, or not to the right number of bytes.
 
     Parameters
     ----------
     source : str, path-like, buffer, NDArray, RemoteArray or one of zarr's arrays, groups and stores
         A path of a frame, of a sparse directory, or of a Zarr array or group in a directory or a
-        zip file; the bytes of a frame; an open array. Of a Zarr group all arrays are read that
-        this package's codecs have encoded.
+        zip file; the bytes of a frame; an open array. Of a Zarr group, all arrays with this
+        package's codecs are read.
 
     Returns
     -------
@@ -64,14 +64,14 @@ def verify(source: Any) -> Verification:
     ------
     FileNotFoundError, PermissionError, StorageError
     FormatError
-        For what is no frame: a text, an empty file, ... What begins as a frame is damaged.
+        For what is no frame: a text, an empty file, ... But if it begins as a frame, the frame is
+        reported as damaged.
     ArgumentError
-        For a directory without an array, a frame without one, and Zarr arrays that no codec of
-        this package has encoded.
+        For a directory or a frame without an array, and for Zarr arrays of other codecs only.
     UnsupportedError
         For a version of the format that is unknown here.
     ImportError
-        For a Zarr array where zarr is not installed.
+        For a Zarr array, if zarr is not installed.
     TypeError
         For what is neither a path nor a buffer nor an array.
     """
@@ -152,7 +152,7 @@ def _check_stored(found: Verification, path: str, index: str) -> None:
     try:
         array = cast("NDArray", open_array(path, mode="r"))
     except FormatError as error:
-        # C-Blosc2 does not open a sparse frame whose first chunk is gone.
+        # C-Blosc2 does not open a sparse frame whose first chunk is missing.
         gone = _missing_chunks(path) if path != index else []
         found.damages += gone or [Damage(path, None, None, str(error))]
         return
@@ -206,7 +206,7 @@ def _missing_chunks(path: str) -> list[Damage]:
 
 
 def _check_chunk_files(found: Verification, path: str) -> None:
-    """Find files that are longer than their chunks, and those that no chunk is in."""
+    """Find files that are longer than their chunks, and files that belong to no chunk."""
     files = _chunk_files(path)
     for number, name in files.items():
         place = os.path.join(path, name)

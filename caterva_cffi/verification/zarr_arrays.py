@@ -1,4 +1,4 @@
-"""Zarr arrays, verified: they are read through Zarr, and their frames looked at on the way."""
+"""Zarr arrays, verified: Zarr reads them, and their frames are checked on the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["check_directory", "check_node", "check_zip", "is_zarr"]
 _NAME = "caterva"
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _READ_BYTES = 1 << 28
-"""Of the inner chunks of a shard that are read at once."""
+"""Bytes of a shard's inner chunks that are read at once."""
 
 
 def is_zarr(source: Any) -> bool:
@@ -43,7 +43,7 @@ def is_zarr(source: Any) -> bool:
 
 
 def _name(place: StorePath) -> str:
-    """Return what a place is called: some stores describe themselves by several lines, or URLs."""
+    """Return a short name of a place: some stores' names are URLs, or have several lines."""
     if isinstance(place.store, (LocalStore, MemoryStore, ZipStore)):
         return str(place)
     return f"{type(place.store).__name__}:{place.path or '/'}"
@@ -58,7 +58,7 @@ def check_zip(found: Verification, path: str) -> None:
     """Check what is in a zip file; see `check_node`."""
     try:
         store = sync(ZipStore.open(path, mode="r"))
-    except Exception as error:  # of zipfile, and of what it reads by
+    except Exception as error:  # of zipfile, or of the library that decompresses
         if isinstance(error, OSError):
             raise
         raise FormatError(f"{path!r} begins as a zip file: {error}") from error
@@ -74,7 +74,7 @@ def check_node(found: Verification, node: Any) -> None:
     Raises
     ------
     ArgumentError
-        Where there is none of them.
+        If there is no such array.
     """
     if isinstance(node, Store):
         node = StorePath(node)
@@ -113,7 +113,7 @@ def check_node(found: Verification, node: Any) -> None:
 
 @dataclass
 class _Node:
-    """An array in a store, or something that should be a part of Zarr's hierarchy.
+    """An array in a store, or something else with metadata that cannot be read.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class _Node:
     document : dict
         The array's metadata.
     array : zarr.Array or None
-        Where it is open.
+        The array, if it could be opened.
     wrong : str or None
         Why the metadata cannot be read.
     """
@@ -153,8 +153,8 @@ def _names(codecs: Sequence[Any]) -> Iterator[str]:
 def _nodes(place: StorePath, is_root: bool = True) -> Iterator[_Node]:
     """Yield the arrays at and below a place.
 
-    Each document is read for itself: one that is damaged, or names a codec that is not here, would
-    hide all others from those who ask Zarr for a group's members.
+    Each metadata document is read by itself. If Zarr were asked for the members of a group, one
+    damaged document, or one with an unknown codec, would hide all others.
     """
     try:
         document = _read_document(place)
@@ -188,7 +188,7 @@ async def _listed(place: StorePath) -> set[str]:
 
 
 def _read_document(place: StorePath) -> dict[str, Any] | None:
-    """Return the metadata of an array or group; None where there is neither."""
+    """Return the metadata of an array or group; None if there is neither."""
     for name, format_, kind in (
         ("zarr.json", 3, None), (".zarray", 2, "array"), (".zgroup", 2, "group"),
     ):  # fmt: skip
@@ -203,7 +203,7 @@ def _read_document(place: StorePath) -> dict[str, Any] | None:
 
 
 class _Looked:
-    """What codecs see while an array is read.
+    """What our codecs find while an array is read.
 
     Parameters
     ----------
@@ -219,18 +219,18 @@ class _Looked:
 
     @property
     def noted(self) -> int:
-        """How much was found that is not as it should be."""
+        """The number of problems that were found."""
         return len(self.found.damages) + len(self.found.unreadable)
 
     def look(self, frame: Any, where: str, error: CatervaError | None) -> None:
-        """Note what a frame is.
+        """Check a frame, and note what is found.
 
         Parameters
         ----------
         frame : buffer
         where : str
         error : CatervaError, optional
-            What the codec says of it.
+            The codec's error, if it could not decode the frame.
         """
         with self._lock:
             self.seen += 1
@@ -248,7 +248,7 @@ class _Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class _Looking(CatervaCodec):
-    """The codec of Zarr format 3, which notes what it decodes, and goes on behind damage."""
+    """The codec of Zarr format 3; it checks what it decodes, and goes on after damage."""
 
     looked: _Looked = field(compare=False, repr=False)
 
@@ -298,12 +298,12 @@ class _Looking(CatervaCodec):
 
 @dataclass(frozen=True, kw_only=True)
 class _LookingInFormat2(Caterva):
-    """The codec of Zarr format 2, which notes what it decodes."""
+    """The codec of Zarr format 2; it checks what it decodes."""
 
     looked: _Looked = field(compare=False, repr=False)
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decode all items, and note what the frame is."""
+        """Decode all items, and check the frame."""
         try:
             items = super().decode(buf, out)
         except CatervaError as error:
@@ -314,7 +314,7 @@ class _LookingInFormat2(Caterva):
 
 
 def _looking(codec: Any, looked: _Looked) -> Any:
-    """Return a codec that notes what it decodes, if it is ours or has ours inside."""
+    """Return a codec that checks what it decodes, if it is ours or has ours inside."""
     for ours, kind in ((CatervaCodec, _Looking), (Caterva, _LookingInFormat2)):
         if isinstance(codec, ours):
             same: dict[str, Any] = {each.name: getattr(codec, each.name) for each in fields(ours)}
@@ -326,7 +326,7 @@ def _looking(codec: Any, looked: _Looked) -> Any:
 
 
 def _looking_array(array: zarr.Array[Any], looked: _Looked) -> zarr.Array[Any]:
-    """Return an array whose codecs note what they decode."""
+    """Return an array whose codecs check what they decode."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
         filters = metadata.filters and tuple(_looking(each, looked) for each in metadata.filters)
@@ -344,7 +344,7 @@ def _check_array(found: Verification, node: _Node) -> None:
         array = zarr.open_array(node.place, mode="r") if node.array is None else node.array
         looked = _Looked(found)
         looking = _looking_array(array, looked)
-    except Exception as error:  # whatever Zarr raises for metadata, and other codecs for theirs
+    except Exception as error:  # Zarr and other codecs raise many errors for metadata
         message = f"{type(error).__name__}: {error}"
         found.unreadable.append(Unchecked(_name(node.place), message))
         return
@@ -356,7 +356,7 @@ def _check_array(found: Verification, node: _Node) -> None:
         before = looked.noted
         try:
             looking[region]
-        except Exception as error:  # stores and codecs of others raise what they like
+        except Exception as error:  # stores and codecs of others raise many errors
             if looked.noted == before:
                 _note(found, place, error)
         if looked.noted == before:
@@ -382,7 +382,7 @@ def _codecs(metadata: Any) -> Iterator[Any]:
 
 
 def _note(found: Verification, place: StorePath, error: Exception) -> None:
-    """Note why an object could not be read: its bytes are damaged, or do not even come."""
+    """Note why an object could not be read: its bytes are damaged, or the store failed."""
     message = f"{type(error).__name__}: {error}"
     try:
         sync(place.get(prototype=default_buffer_prototype()))
@@ -393,7 +393,7 @@ def _note(found: Verification, place: StorePath, error: Exception) -> None:
 
 
 def _regions(array: zarr.Array[Any]) -> Iterator[tuple[StorePath, tuple[slice, ...], int]]:
-    """Yield what to read at once: the object it is in, the region, and how many chunks it has."""
+    """Yield what to read at once: the object, the region in the array, its number of chunks."""
     inner = _inner_shape(array)
     spans = _spans(array)
     for at in product(*(range(len(each)) for each in spans)):
@@ -402,7 +402,7 @@ def _regions(array: zarr.Array[Any]) -> Iterator[tuple[StorePath, tuple[slice, .
         if not inner:
             yield place, tuple(starmap(slice, region)), 1
             continue
-        # Of a large shard some rows of chunks, so that they need little memory.
+        # Read a large shard by some rows of chunks, which takes little memory.
         (first, end), *others = region
         rows = min(inner[:1])
         row_bytes = rows * prod(stop - start for start, stop in others) * array.dtype.itemsize
@@ -414,7 +414,7 @@ def _regions(array: zarr.Array[Any]) -> Iterator[tuple[StorePath, tuple[slice, .
 
 
 def _inner_shape(array: zarr.Array[Any]) -> tuple[int, ...] | None:
-    """Return the shape of the chunks in the shards of an array that has some."""
+    """Return the shape of the chunks inside shards; None if the array has no shards."""
     codecs: Any = getattr(array.metadata, "codecs", ())
     shape = None
     while len(codecs) == 1 and hasattr(codecs[0], "codecs"):
@@ -423,8 +423,8 @@ def _inner_shape(array: zarr.Array[Any]) -> tuple[int, ...] | None:
 
 
 def _spans(array: zarr.Array[Any]) -> list[list[tuple[int, int]]]:
-    """Return where the stored objects begin and end, for each dimension."""
-    sizes = getattr(array, "write_chunk_sizes", None)  # there since chunks have several lengths
+    """Return where the stored objects begin and end along each dimension."""
+    sizes = getattr(array, "write_chunk_sizes", None)  # not in older versions of zarr
     if sizes is None:
         sizes = [
             [min(size, n - start) for start in range(0, n, size)]
