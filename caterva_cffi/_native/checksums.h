@@ -6,8 +6,8 @@
  *   of the head   4 bytes, with the checksums of the blocks
  *   of each block 4 bytes, of its compressed bytes up to where the next block begins
  *
- * each a CRC-32 (IEEE 802.3, as in zlib), little-endian. Readers that do not know them find blocks by
- * their offsets. Such a chunk has its blocks in order, and is never stored plain. */
+ * each a CRC-32 (IEEE 802.3, as in zlib), little-endian. Readers that do not know the checksums find
+ * blocks by their offsets. Such a chunk has its blocks in order, and is never stored plain. */
 #ifndef CATERVA_CFFI_CHECKSUMS_H
 #define CATERVA_CFFI_CHECKSUMS_H
 
@@ -16,24 +16,24 @@
 /* The bytes of a chunk's checksums. */
 int64_t cat_checksums_size(int64_t nblocks);
 
-/* Whether a chunk's first block begins where it does behind checksums. `body` is where blocks may
- * begin. */
+/* Whether a chunk's first block begins exactly where checksums would end. `body` is where the first
+ * block may begin. */
 int cat_leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks);
 
-/* Find the checksums of a chunk's blocks; NULL where it has none. All before its first block must be
- * there. Returns 0 or CAT_ERROR_CHECKSUM where that is damaged. */
+/* Find the checksums of a chunk's blocks; NULL if it has none. All bytes before its first block must be
+ * there. Returns 0, or CAT_ERROR_CHECKSUM if these are damaged. */
 int cat_find_checksums(const uint8_t *chunk, int64_t body, int64_t nblocks, const uint8_t **checksums);
 
 /* Write the checksum of a block, whose offset need not be there yet. */
 void cat_set_checksum(uint8_t *chunk, int64_t body, int64_t block, uint32_t checksum);
 
-/* Finish the checksums, when all before the first block is written. */
+/* Finish the checksums, when all bytes before the first block are written. */
 void cat_seal_checksums(uint8_t *chunk, int64_t body, int64_t nblocks);
 
 uint32_t cat_checksum_at(const uint8_t *checksums, int64_t block);
 uint32_t cat_checksum_of(const uint8_t *bytes, int64_t size);
 
-/* Whether a block's bytes are those of which `checksums` has the checksum. */
+/* Whether a block's bytes have the checksum that `checksums` names. */
 int cat_is_intact(const uint8_t *checksums, int64_t block, const uint8_t *bytes, int64_t size);
 
 #endif

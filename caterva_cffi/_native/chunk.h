@@ -1,4 +1,4 @@
-/* What decoding and encoding share: the chunk format, and which codecs and filters take part.
+/* What decoding and encoding share: the chunk format, and which codecs and filters are known.
  *
  * The format is that of C-Blosc2's README_CHUNK_FORMAT. */
 #ifndef CATERVA_CFFI_CHUNK_H
@@ -27,22 +27,22 @@ static inline void store_int32(uint8_t *bytes, int32_t value) {
   }
 }
 
-/* Which value a chunk repeats, or BLOSC2_NO_SPECIAL. */
+/* The kind of value that a chunk repeats, or BLOSC2_NO_SPECIAL. */
 static inline int special_of(const uint8_t *header) {
   return header[BLOSC2_CHUNK_BLOSC2_FLAGS] >> 4 & BLOSC2_SPECIAL_MASK;
 }
 
-/* Whether a codec is compiled in and takes such arrays. Registered codecs beyond those would load a
- * shared library, or start a process to find one. */
+/* Whether a codec is compiled in and takes such arrays. For other registered codecs C-Blosc2 would load
+ * a shared library, or start a process to find one. */
 int cat_codec_is_known(int codec, int ndim, int32_t itemsize);
 int cat_filters_are_known(const uint8_t *filters);
 
-/* Whether the filters write all bytes of blocks, of which the last may be shorter. */
+/* Whether the filters write all bytes of blocks. The last block may be shorter. */
 int cat_filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t itemsize, int32_t blocksize,
                      int32_t nbytes);
 int cat_has_filter(const uint8_t *filters, int filter);
 
-/* Stands in for the super-chunk of which N-d plugins ask the "b2nd" metalayer. */
+/* Stands in for a super-chunk: N-d plugins read its "b2nd" metalayer. */
 typedef struct {
   blosc2_schunk schunk;
   blosc2_metalayer metalayer;
@@ -50,7 +50,7 @@ typedef struct {
   int64_t blockshape[CAT_MAX_DIM];
 } plugin_context;
 
-/* Return a new one, or NULL; cat_free_plugin_context takes either. */
+/* Return a new one, or NULL without memory; cat_free_plugin_context takes either. */
 plugin_context *cat_new_plugin_context(const cat_grid *grid);
 void cat_free_plugin_context(plugin_context *plugin);
 

@@ -8,29 +8,29 @@
 #include "streams.h"
 #include "workspace.h"
 
-/* A chunk of which a part was decoded: the next one is often of the same chunk. */
+/* What is known of a chunk after a part of it was decoded; the next part is often of the same chunk. */
 typedef struct {
   const uint8_t *bytes; /* its first ones; NULL before there was a chunk */
   int64_t size;         /* of these */
-  uint8_t *read;        /* the same, where they were read from a file and are to be freed */
+  uint8_t *read;        /* the same, if they were read from a file; to be freed */
   cat_place place;      /* of a chunk in a file */
   int descriptor;       /* of that file */
   chunk_head head;
-  int64_t asked;        /* blocks that parts of it had items in */
-  uint8_t *whole;       /* it is decoded, where its blocks cannot be decoded alone; or NULL */
-  int simple;           /* blocks are decoded without C-Blosc2, in this layout of streams */
+  int64_t asked;        /* how many blocks its parts touched so far */
+  uint8_t *whole;       /* all its items, if blocks cannot be decoded alone; or NULL */
+  int simple;           /* blocks are decoded without C-Blosc2, by the layout of their streams */
   stream_layout layout;
-  int at_hand;          /* simple, and all of it is one piece: no block's end need be known */
+  int at_hand;          /* simple, and all in one piece: then no block's end need be known */
 } known_chunk;
 
 /* What a thread decodes with, one part after the other; all zeros at first. */
 typedef struct {
   known_chunk chunk;
   workspace *space;
-  uint8_t *block; /* in it: one block, decoded */
+  uint8_t *block; /* in the workspace: one block, decoded */
   uint8_t *other; /* behind that: one block, not yet unshuffled, or a mini-chunk */
   int64_t mini;   /* bytes for which the mini-chunk has room; 0 before it is begun */
-  int64_t run_start, run_stop; /* what of the chunk is in the workspace's stored bytes */
+  int64_t run_start, run_stop; /* the range of the chunk that the workspace's stored bytes hold */
   const cat_part *ahead;       /* parts that are decoded next */
   int64_t nahead;
   blosc2_context *context;
@@ -45,15 +45,15 @@ typedef struct {
   const known_chunk *chunk;
   cutting cut;  /* of the box, at blocks */
   int64_t slab; /* blocks of a task */
-  int direct;   /* a block lies in the destination as in a block of its own */
+  int direct;   /* items of a block lie in the destination as they do in a block */
 } decoder;
 
 /* --- parts (decode_part.c) ---------------------------------------------------------------------- */
 
-enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; to start a thread costs as much as 50 KiB */
+enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; starting a thread costs as much as 50 KiB */
 
-/* Decode a part, with what the calling thread has. `g` is the geometry of `grid`; `where->block` is
- * written with an error. */
+/* Decode a part, with the scratch of the calling thread. `g` is the geometry of `grid`. With an error,
+ * `where->block` is written. */
 int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part, int nthreads,
                     scratch *own, cat_where *where);
 
@@ -62,12 +62,12 @@ int cat_fill_part(const decoder *dec);
 
 /* --- blocks (decode_block.c) -------------------------------------------------------------------- */
 
-/* Decode the place-th of the blocks that the part has items in, to where they go. Those up to `upto` are
- * decoded next. */
+/* Decode the place-th of the blocks that the part touches, to where its items go. This thread decodes
+ * the blocks up to `upto` next. */
 int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
                      cat_where *where);
 
-/* Decode a block that C-Blosc2 knows how to decode, to `dest` (decode_blosc2.c). */
+/* Let C-Blosc2 decode a block, to `dest` (decode_blosc2.c). */
 int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,
                     uint8_t *dest);
 
@@ -79,17 +79,17 @@ int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_wh
 /* The chunk's bytes from `start` to `stop`, or NULL where they are not in memory. */
 const uint8_t *cat_find_bytes(const decoder *dec, int64_t start, int64_t stop);
 
-/* Know the chunk in a file that a part is of: open the file, and read the chunk's head. */
+/* Open the file that holds the chunk of a part, and read the chunk's head. */
 int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where);
 
-/* A block of which the stored bytes are wanted. */
+/* A block whose stored bytes are wanted. */
 typedef struct {
   int64_t number;
-  int64_t place, upto; /* among those of the part; blocks up to another place are wanted soon */
+  int64_t place, upto; /* its place among the blocks of the part; those up to `upto` are wanted soon */
 } wanted_block;
 
-/* Find the stored bytes of a block, which are as they were if there are checksums. They may be in the
- * thread's scratch. No thread gets the bytes of a block in another way. Returns 0 or an error code. */
+/* Find the stored bytes of a block, and compare their checksum, if there is one. The bytes may be in
+ * the thread's scratch. No thread gets the bytes of a block in another way. Returns 0 or an error code. */
 int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *wanted,
                           const uint8_t **bytes, int32_t *size, cat_where *where);
 
@@ -98,13 +98,13 @@ int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *
 /* Make ready to decode blocks of a chunk. Returns 0 or an error code. */
 int cat_prepare_scratch(const decoder *dec, scratch *own);
 
-/* Reserve a block, and `behind` bytes behind it; what was in them is gone. */
+/* Reserve memory for a block, and `behind` bytes behind it; the old contents are gone. */
 int cat_reserve_block(const decoder *dec, scratch *own, int64_t behind);
 
 /* Forget the chunk that it knows. */
 void cat_forget_chunk(scratch *own);
 
-/* Free what it holds; `own` is a scratch. */
+/* Free what a scratch holds; `own` is the scratch. */
 void cat_free_scratch(void *own);
 
 #endif

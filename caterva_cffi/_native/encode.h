@@ -20,15 +20,15 @@ typedef struct {
 int cat_check_compression(const cat_grid *grid, const cat_compression *compression,
                           int64_t destsize, geometry *g);
 
-/* These return the chunk's size or an error code. Compress blocks one by one (encode_blocks.c); or all
- * in one call of C-Blosc2 (encode_whole.c); or store them as they are, with the header of a chunk with
- * this compression, which is there already (store.c). */
+/* These return the chunk's size or an error code. They compress blocks one by one (encode_blocks.c), or
+ * all in one call of C-Blosc2 (encode_whole.c), or store them as they are (store.c). The last one needs
+ * a chunk that already has the header for this compression. */
 int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where);
 int64_t cat_encode_whole(encoder *enc, int nthreads, cat_where *where);
 int64_t cat_store_blocks(encoder *enc, int nthreads, cat_where *where);
 
-/* Finish a chunk of `cbytes` bytes: set what the header of a chunk of one block lacks, and shorten it
- * to its header where all blocks are zeros. Returns the chunk's size. */
+/* Finish a chunk of `cbytes` bytes, whose header is that of its first block alone: set the sizes. If
+ * all blocks are zeros, shorten it to its header. Returns the chunk's size. */
 int64_t cat_finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros);
 
 /* Where offsets end, and checksums begin. */

@@ -16,7 +16,7 @@ typedef struct {
   int axis;       /* along which blocks are grouped */
   int64_t length; /* blocks along it */
   int64_t most;   /* of them in a group */
-  int64_t layer;  /* how much the numbers of neighbours differ */
+  int64_t layer;  /* difference between the numbers of neighbours */
 } block_source;
 
 typedef struct {
@@ -32,7 +32,7 @@ block_group cat_find_group(const block_source *source, int64_t number);
 /* Blocks in the largest group. */
 int64_t cat_most_grouped(const block_source *source);
 
-/* Copy blocks in block order, `slot` bytes from one block to the next. */
+/* Copy the blocks of a group; each begins `slot` bytes behind the one before. */
 void cat_gather_group(const block_source *source, block_group group, uint8_t *dest, int64_t slot);
 
 #endif

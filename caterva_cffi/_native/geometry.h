@@ -40,23 +40,23 @@ typedef struct {
   const cat_box *box;
   int ndim;
   const int64_t *size;        /* of a cell */
-  const int64_t *cells;       /* along each dimension, in all */
-  int64_t along[CAT_MAX_DIM]; /* those that the box has items in */
-  int64_t n;                  /* the same, all together */
+  const int64_t *cells;       /* all cells along each dimension */
+  int64_t along[CAT_MAX_DIM]; /* cells that the box touches, along each dimension */
+  int64_t n;                  /* cells that it touches, all together */
 } cutting;
 
-/* What the box has in one of these cells. */
+/* The items of a box in one of these cells. */
 typedef struct {
   int64_t number;             /* of the cell */
-  int64_t first[CAT_MAX_DIM]; /* of the wanted items, counted in the cell */
+  int64_t first[CAT_MAX_DIM]; /* of the wanted items, as a position in the cell */
   int64_t count[CAT_MAX_DIM]; /* of wanted items */
-  int64_t dest;               /* bytes from where the box goes to where they go */
+  int64_t dest;               /* bytes from the box's destination to that of these items */
 } cell;
 
 /* Cut a box that is not empty and lies inside the cells. */
 cutting cat_cut(const cat_box *box, int ndim, const int64_t *size, const int64_t *cells);
 
-/* Find the place-th of the cells that the box has items in. */
+/* Find the place-th of the cells that the box touches. */
 void cat_find_cell(const cutting *cut, int64_t place, const int64_t *strides, cell *found);
 
 /* The wanted items of a cell that is a block. */
@@ -68,7 +68,7 @@ typedef struct {
   int whole;                    /* every item of the block is wanted */
 } block_part;
 
-/* Find the place-th of the blocks that a box of a chunk has items in. */
+/* Find the place-th of the blocks that a box of a chunk touches. */
 void cat_find_block(const geometry *g, const cutting *cut, int64_t place, const int64_t *strides,
                     block_part *part);
 

@@ -1,14 +1,14 @@
 /* The block kernel: boxes of chunks, decoded and encoded block by block.
  *
- * C-Blosc2's and Caterva's own slicing go through a scratch as large as the chunk. Here each block
- * travels as a chunk of its own (a "mini-chunk": the chunk's header, one offset, the block's bytes)
- * through a scratch as large as a block, so that cost follows the blocks that are touched.
+ * C-Blosc2's and Caterva's own slicing needs a scratch as large as the chunk. Here each block is
+ * decoded alone, in a scratch as large as a block, so that a slice costs the blocks that it touches. A
+ * block that only C-Blosc2 can decode is made a chunk of its own, a "mini-chunk": the chunk's header,
+ * one offset, and the block's bytes.
  *
- * All shapes and positions count items; sizes and strides count bytes. Nothing here prints, and the
- * only state is how many threads all calls share, and the memory that at most four of them left for
- * the next call. Threads exist only inside a call, so that none can be missing after a fork. Where
- * `nthreads` is 0 a call takes those that are free.
- */
+ * Shapes and positions count items; sizes and strides count bytes. Nothing here prints. The only
+ * state is the number of threads that all calls share, the thread that is asked about signals, and at
+ * most four workspaces that are kept for the next call. Threads exist only inside a call, so that none
+ * can be missing after a fork. If `nthreads` is 0, a call takes the threads that are free. */
 #ifndef CATERVA_CFFI_KERNEL_H
 #define CATERVA_CFFI_KERNEL_H
 
@@ -31,14 +31,14 @@ enum {
   CAT_ERROR_ENVIRONMENT = -1010, /* BLOSC_* variables change the size of blocks or items, or DELTA */
   CAT_ERROR_DIFFERENT = -1011,   /* a chunk whose blocks cannot stay as they are */
   CAT_ERROR_INTERRUPTED = -1012, /* a signal wants the calling thread back */
-  CAT_ERROR_CHECKSUM = -1013,    /* bytes that have another checksum than they had */
+  CAT_ERROR_CHECKSUM = -1013,    /* the checksum is another one: bytes were changed */
   CAT_ERROR_UNCHECKED = -1014,   /* a chunk without the checksums that the array's chunks have */
   CAT_ERROR_FILE = -1015,        /* a file cannot be read; the system says why */
   CAT_ERROR_END = -1016,         /* a file ends before the chunk in it does */
 };
 
-/* An array's shape and its partition, and whether its blocks have checksums. Chunks with checksums are
- * checked in any case. */
+/* An array's shape and its partition, and whether its blocks must have checksums. If a chunk has some,
+ * they are compared in any case. */
 typedef struct {
   int32_t ndim;
   int32_t itemsize;
@@ -48,7 +48,7 @@ typedef struct {
   int32_t checksums;
 } cat_grid;
 
-/* Where compressed bytes of a chunk are in memory: `size` bytes from `start` of the chunk on. */
+/* Some compressed bytes of a chunk, in memory: `size` bytes, from byte `start` of the chunk on. */
 typedef struct {
   int64_t start;
   int64_t size;
@@ -62,8 +62,8 @@ typedef struct {
   int64_t step[CAT_MAX_DIM];
 } cat_box;
 
-/* Where a chunk lies in a file: it begins at `start`, and its end is not behind `stop`. The file is open
- * already, unless there is a path: then the call opens and closes it, and it may end before `stop`. */
+/* Where a chunk lies in a file: it begins at `start`, and does not go beyond `stop`. With a path, the
+ * call opens and closes the file, which may end before `stop`. Without one, the descriptor is used. */
 typedef struct {
   const char *path; /* or NULL */
   int descriptor;
@@ -71,9 +71,9 @@ typedef struct {
   int64_t stop;
 } cat_place;
 
-/* A box of one chunk, the bytes it needs, and where it goes: item k to sum(k[i] * strides[i]) from
- * `dest`. The bytes are in a file if there is a place, and otherwise in pieces. These are sorted by start
- * and do not overlap; the first starts at 0 and holds header, block offsets, dictionary and checksums. */
+/* A box of one chunk, the bytes that it needs, and its destination: item k goes to `dest` + sum(k[i] *
+ * strides[i]). If there is a place, the bytes are in a file, else in pieces. Pieces are sorted by start
+ * and do not overlap; the first one starts at 0 and holds the chunk's head. */
 typedef struct {
   const cat_piece *pieces;
   int64_t npieces;
@@ -93,36 +93,36 @@ typedef struct {
   uint8_t filters_meta[6];
 } cat_compression;
 
-/* Where an error is: the number of the chunk (or of the part, in cat_decode) and of the block in
- * it; -1 where it concerns all of them. And what the system says of a file, or 0. */
+/* Where an error is: the number of the chunk (in cat_decode, of the part) and of the block in it; -1 if
+ * it concerns all of them. `system` is the system's error for a file, or 0. */
 typedef struct {
   int64_t chunk;
   int64_t block;
   int system;
 } cat_where;
 
-/* How many threads all calls share that do not name a number, themselves included. */
+/* How many threads all calls share that have no number of their own; the calling threads count. */
 int cat_get_nthreads(void);
 void cat_set_nthreads(int n);
 
 /* Forget the threads of calls that a fork has cut off. */
 void cat_reset_threads(void);
 
-/* Let a long call of one thread ask now and then whether it should stop; then it returns
- * CAT_ERROR_INTERRUPTED. NULL: never. Not to be called while calls run. */
+/* Let long calls by one thread ask now and then whether to stop; if so, they return
+ * CAT_ERROR_INTERRUPTED. With NULL, they never ask. Not to be called while calls run. */
 void cat_set_interruptible(uint64_t thread, int (*ask)(void));
 
-/* Find which bytes of a chunk decoding some boxes of it needs, from the first `size` bytes of it. `need`
- * is set to how many first bytes it takes to know; where there are fewer, or where these are all that
- * decoding needs, 0 is returned. Otherwise returns the number of ranges, and fills `ranges` with as many
- * starts and stops as `capacity` allows, ascending; those at most `gap` bytes apart are one. Or returns
- * an error code. */
+/* Find which bytes of a chunk some boxes of it need, from its first `size` bytes. `need` is set to the
+ * number of first bytes that planning and decoding need. Returns 0 if there are fewer than these, or if
+ * no other bytes are needed. Else returns the number of ranges, and fills `ranges` with as many starts
+ * and stops as `capacity` allows, ascending; ranges at most `gap` bytes apart are one. Or returns an
+ * error code. */
 int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const cat_box *boxes,
                  int64_t nboxes, int64_t gap, int64_t *need, int64_t *ranges, int64_t capacity,
                  cat_where *where);
 
-/* Decode boxes of chunks. What a thread finds out about a chunk it keeps for the next part, if that is
- * of the same one. Returns 0 or an error code. */
+/* Decode boxes of chunks. If the next part is of the same chunk, a thread uses again what it found out
+ * about the chunk. Returns 0 or an error code. */
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
                cat_where *where);
 
@@ -133,9 +133,9 @@ int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, ui
 /* The most bytes of a compressed chunk, or CAT_ERROR_GEOMETRY. */
 int64_t cat_encode_bound(const cat_grid *grid);
 
-/* Compress a chunk whose first `extent` items along each dimension come from `src`, where item k
- * lies at sum(k[i] * strides[i]); what lies beyond is zeros. The source is only read. The bytes are
- * the same whatever the number of threads. Returns the chunk's size in bytes or an error code. */
+/* Compress a chunk. Its first `extent` items along each dimension come from `src`, where item k lies at
+ * sum(k[i] * strides[i]); the other items are zeros. The source is only read. The bytes do not depend
+ * on the number of threads. Returns the chunk's size in bytes or an error code. */
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
                    int nthreads, cat_where *where);
@@ -147,9 +147,9 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
                    int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
                    uint8_t *dest, int64_t destsize, int nthreads, cat_where *where);
 
-/* Do the same in the chunk itself, where each new block fits in the place of the old one and leaves
- * little of it unused. Returns 1, 0 where that cannot be, or an error code; only with 1 has anything
- * been written. */
+/* Do the same in the chunk's own memory, if each new block fits in the place of the old one and leaves
+ * little of it unused. Returns 1 if it was done, 0 if it cannot be, or an error code. Anything is
+ * written only if it returns 1. */
 int cat_update_in_place(const cat_grid *grid, const cat_compression *compression, uint8_t *chunk,
                         int64_t cbytes, const cat_box *box, const uint8_t *src,
                         const int64_t *strides, int nthreads, cat_where *where);

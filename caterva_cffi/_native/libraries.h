@@ -11,7 +11,7 @@
 #error "LZ4 1.9.4 and Zstandard 1.5.4 are the oldest that this was tested with"
 #endif
 
-/* C-Blosc2's shuffle has no name outside, and zfp is inside a library: NULL where that is not ours. */
+/* Only the vendored C-Blosc2 tells its shuffle and its zfp; with the system's, these return NULL. */
 #ifdef CATERVA_CFFI_SYSTEM_BLOSC2
 #define CAT_VENDORED 0
 

@@ -1,4 +1,5 @@
-/* Where the blocks of a chunk are: each from its offset to the next larger one, in any order. */
+/* Where the blocks of a chunk are: each reaches from its offset to the next larger one. Blocks may be
+ * stored in any order. */
 #ifndef CATERVA_CFFI_OFFSETS_H
 #define CATERVA_CFFI_OFFSETS_H
 
@@ -13,13 +14,13 @@ typedef struct {
   int32_t *sorted; /* of our own, or NULL */
 } block_offsets;
 
-/* Look at the offsets of which so many were asked for and will be, all together. Returns 0 or
+/* Sort the offsets if that pays; `wanted` blocks were or will be looked for. Returns 0 or
  * CAT_ERROR_MEMORY. */
 int cat_init_offsets(block_offsets *offsets, int64_t wanted);
 void cat_free_offsets(block_offsets *offsets);
 
-/* Find a block's place in its chunk. Returns 0, or CAT_ERROR_OFFSET where it lies outside or where
- * another block begins too. */
+/* Find where a block is in its chunk. Returns 0, or CAT_ERROR_OFFSET if it lies outside, or if another
+ * block begins at the same byte. */
 int cat_find_stored(const block_offsets *offsets, int64_t block, int32_t *start, int32_t *end);
 
 #endif

@@ -14,8 +14,8 @@ typedef struct {
 /* Moves rows of items, from `src` on. */
 typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t src, const rows *r);
 
-/* Call `move` for all rows of items that go from one layout to another, as few and as long as can be,
- * in the order of `outer`: the strides of the layout that does not fit the cache. */
+/* Call `move` for all rows of items that go from one layout to another. Rows are as few and as long as
+ * possible, and in the order of `outer`: the strides of the layout that does not fit the cache. */
 void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src,
                   const int64_t *src_strides, const int64_t *count, int ndim, const int64_t *outer,
                   row_mover move, const void *state);
@@ -27,9 +27,9 @@ void cat_copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *s
 
 enum { ROWS_AHEAD = 8, SHORT_ROW = 512 };
 
-/* Tell the processor of a short row that is about to be read or written, some rows ahead: rows of a
- * block lie so far apart in an array that it does not expect them. Measured with rows of 128 bytes:
- * about a fifth less time. */
+/* Tell the processor which short row will be read or written some rows later. Rows of a block lie so
+ * far apart in an array that it does not expect them. Measured with rows of 128 bytes: about a fifth
+ * less time. */
 static inline void expect_row(const uint8_t *start, int64_t stride, int64_t size, int written) {
 #if defined(__GNUC__) || defined(__clang__)
   if (size <= SHORT_ROW) {

@@ -15,20 +15,20 @@ typedef struct {
   int streams;  /* of a block */
 } stream_layout;
 
-/* Read it from a chunk's header; 0 where the chunk is of another kind. */
+/* Read the layout from a chunk's header; returns 0 if the chunk is of another kind. */
 int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout);
 
-/* Decode the streams of a block as far as they hold bytes of its items up to the one that ends at `end`.
- * `bytes[j]` is then where the j-th bytes of all items lie: in `scratch`, which is as large as a
- * block, or, unless `gather` is set, among the `size` bytes of the block itself. Where `exact` is
- * set the block ends there: behind its streams nothing but zeros may follow. `zstd` is a context to be
- * kept for the next block. Returns 0 or an error code. */
+/* Decode the streams of a block up to the item that ends at `end`. `bytes[j]` is then where the j-th
+ * bytes of all items lie: in `scratch`, which is as large as a block, or, unless `gather` is set, among
+ * the `size` bytes of the block itself. If `exact` is set, the streams must end where the block ends:
+ * only zeros may follow them. `zstd` is a context, which is kept for the next block. Returns 0 or an
+ * error code. */
 int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size, int exact,
                        int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
                        const uint8_t **bytes, void **zstd);
 
-/* Put the wanted items of a block together from their bytes. `part` counts in bytes of a block whose
- * items are whole. Returns 0, without doing anything, where C-Blosc2 does this faster. */
+/* Put the wanted items of a block together from their bytes. `part` counts bytes of a block with whole
+ * items. If C-Blosc2 does this faster, nothing is done, and 0 is returned. */
 int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes,
                        const geometry *g, const block_part *part, uint8_t *dest,
                        const int64_t *strides);

@@ -1,8 +1,8 @@
-/* Memory that a thread works in, kept from one call to the next: to allocate it, and to make a context
- * of Zstandard, would cost more than a small read.
+/* Memory that a thread works in, kept from one call to the next. To allocate it, and to make a context
+ * of Zstandard, would take longer than a small read.
  *
- * What is kept is bounded, belongs to nobody, and is taken and given back by one atomic exchange. A
- * fork that happens meanwhile costs the child what was taken, and nothing else. */
+ * What is kept is bounded. One atomic exchange takes a workspace or gives it back. If a process forks
+ * while one is in use, the child loses that one, and nothing else. */
 #ifndef CATERVA_CFFI_WORKSPACE_H
 #define CATERVA_CFFI_WORKSPACE_H
 
@@ -11,7 +11,7 @@
 typedef struct {
   uint8_t *memory;
   int64_t size; /* bytes */
-  uint8_t *stored; /* what was read of a file */
+  uint8_t *stored; /* bytes that were read from a file */
   int64_t stored_size;
   void *zstd; /* a ZSTD_DCtx, or NULL */
 } workspace;
@@ -22,11 +22,11 @@ workspace *cat_take_workspace(void);
 /* Keep one for another call, or free it; NULL is fine. */
 void cat_give_workspace(workspace *given);
 
-/* Memory of at least `size` bytes, in which anything may be; NULL where there is none. What was
- * reserved before is gone. */
+/* Memory of at least `size` bytes, with undefined contents; NULL without memory. What was reserved
+ * before is gone. */
 uint8_t *cat_reserve(workspace *own, int64_t size);
 
-/* The same for what is read of a file, beside that. */
+/* The same for bytes that are read from a file; both can be used at once. */
 uint8_t *cat_reserve_stored(workspace *own, int64_t size);
 
 #endif
