@@ -198,6 +198,7 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
             found[f"zarr sharding, {label} pipeline"] = zarr_reader(shards, pipeline)
             found[f"{FLOOR}, {label} pipeline"] = zarr_reader(floor, pipeline)
     found[f"{OURS} in zarr, our pipeline"] = zarr_reader(caterva, PIPELINE)
+    found[f"{FLOOR}, our pipeline"] = zarr_reader(floor, PIPELINE)
     found["zarr sharding, zarrs pipeline"] = zarr_reader(shards, ZARRS)
     found[TENSORSTORE] = tensorstore_reader(shards)
     theirs = blosc2.open(str(b2nd), mode="r")
