@@ -248,14 +248,14 @@ static blosc2_schunk *open_file(const uint8_t *data, size_t size) {
   return blosc2_schunk_open(path);
 }
 
-static void remove_file(void) { unlink(path); }
+static void remove_array(void) { unlink(path); }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc, (void)argv;
   int descriptor = mkstemp(path);
   CHECK(descriptor >= 0, "%s", path);
   close(descriptor);
-  atexit(remove_file);
+  atexit(remove_array);
   blosc2_init();
   cat_set_nthreads(3);
   return 0;
