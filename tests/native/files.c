@@ -13,8 +13,10 @@ int count_descriptors(void) {
   DIR *listed = opendir("/dev/fd");
   CHECK(listed != NULL, "error %d", errno);
   int n = 0;
-  while (readdir(listed) != NULL) {
-    n++;
+  for (struct dirent *entry; (entry = readdir(listed)) != NULL;) {
+    struct stat status;
+    int found = entry->d_name[0] != '.' && fstat(atoi(entry->d_name), &status) == 0;
+    n += found && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
   }
   closedir(listed);
   return n;

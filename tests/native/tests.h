@@ -143,7 +143,8 @@ void check_part(generator *g, const sample *s, const cat_part *source, const cat
 
 /* --- files (files.c) ---------------------------------------------------------------------------- */
 
-int count_descriptors(void); /* that are open */
+/* How many are open, of files and directories. Sanitizers talk to their symbolizer by pipes. */
+int count_descriptors(void);
 
 typedef struct {
   char path[512];
