@@ -262,11 +262,13 @@ class Shared:
                     self._version = finish_change(stored, file, status, ptr, sealed=sealed)
 
     def write(self, what: str, function: Any, *arguments: Any) -> None:
-        """Call a C function that writes; raise and leave the file marked where it fails."""
+        """Call a C function that writes; raise and refuse the array where it fails."""
         self._writes += 1  # first: an interrupt may come behind the call
         code = function(*arguments)
         if code < 0 and self.stored is not None:
             self.stored.broken = True
+        elif code < 0:
+            self._spoilt = StorageError(f"a change of the array failed on its way ({what})")
         self.check(code, what)
 
     @contextmanager

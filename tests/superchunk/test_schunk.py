@@ -75,3 +75,14 @@ def test_a_chunk_that_cannot_be_deleted_is_named():
     os.remove(max(glob.glob("a/*.chunk")))
     with pytest.raises(cat.StorageError, match=r"'a': deleting chunk 3"):
         array.resize((5, 6))
+
+
+def test_a_write_that_fails_on_its_way_leaves_no_half_changed_items(monkeypatch):
+    """C-Blosc2 may have changed what says where chunks are."""
+    array = cat.asarray(np.arange(100), chunks=(50,), blocks=(10,), contiguous=True)
+    schunk = array.schunk
+    with pytest.raises(cat.CatervaError, match="writing chunk 0"):
+        schunk.write("writing chunk 0", lambda: cat.lib.BLOSC2_ERROR_CHUNK_UPDATE)
+    for use in (lambda: array[3], lambda: array.__setitem__(3, 4), array.to_cframe):
+        with pytest.raises(cat.StorageError, match="failed on its way"):
+            use()
