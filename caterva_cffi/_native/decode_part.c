@@ -74,7 +74,9 @@ static int prepare_chunk(const decoder *dec, scratch *own, cat_where *where) {
     return cat_decode_at_once(dec, own, &chunk->whole, where);
   }
   int search = chunk->head.kind == CHUNK_OF_BLOCKS && !chunk->at_hand;
-  return search ? cat_init_offsets(&chunk->head.offsets, chunk->asked) : 0;
+  /* A run in a file may go on to the blocks of parts that follow, however many they have. */
+  int64_t asked = dec->part->place != NULL && own->nahead > 0 ? INT64_MAX : chunk->asked;
+  return search ? cat_init_offsets(&chunk->head.offsets, asked) : 0;
 }
 
 static int decode_slab(void *state, void *own, int64_t number, cat_where *where) {

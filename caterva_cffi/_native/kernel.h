@@ -69,6 +69,7 @@ typedef struct {
   int descriptor;
   int64_t start;
   int64_t stop;
+  int64_t gap; /* bytes between two blocks that are rather read than left out */
 } cat_place;
 
 /* A box of one chunk, the bytes that it needs, and its destination: item k goes to `dest` + sum(k[i] *

@@ -12,7 +12,6 @@ enum { UNIT = 1024 };
 #endif
 
 enum {
-  GAP = 16 * UNIT,         /* bytes between two blocks that are rather read than left out */
   RUN_BYTES = 256 * UNIT,  /* of blocks that are read at once: they stay in a core's cache */
   FIRST_BYTES = 16 * UNIT, /* of a chunk that are read at first, if its head takes no more */
 };
@@ -133,7 +132,7 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
 /* Whether a run of bytes goes on to a block; then it does so. */
 static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *stop) {
   int32_t from, to;
-  if (find_range(dec, number, &from, &to) || from < start || from - *stop > GAP ||
+  if (find_range(dec, number, &from, &to) || from < start || from - *stop > dec->part->place->gap ||
       to - start > RUN_BYTES) {
     return 0;
   }

@@ -22,9 +22,10 @@ __all__ = ["Kernel", "Piece", "Place", "kernel_of", "special_chunk"]
 Piece: TypeAlias = tuple[int, int, Any]
 """Some bytes of a chunk: their start in the chunk, their number, and a pointer to them."""
 
-Place: TypeAlias = tuple[bytes | None, int, int, int]
+Place: TypeAlias = tuple[bytes | None, int, int, int, int]
 """Where a chunk is in a file: a path that ends with a NUL, or None; the descriptor of an open file,
-used if there is no path; the chunk's first byte, and a byte that it does not go beyond."""
+used if there is no path; the chunk's first byte, and a byte that it does not go beyond; and how
+many bytes between two blocks are rather read than left out."""
 
 _FEW_RANGES = 64
 _CHUNK_HEADER = lib.BLOSC_EXTENDED_HEADER_LENGTH

@@ -23,7 +23,6 @@ def chunk_steps(
     policy: ReadPolicy,
     *,
     may_change: bool = False,
-    is_bound: bool = False,
 ) -> Steps[list[Part]]:
     """Read what boxes of a chunk need: first where its blocks are, then the blocks.
 
@@ -43,8 +42,6 @@ def chunk_steps(
         Whether the chunk may be replaced while it is read. Compressed blocks of another chunk are
         noticed, because a block must end where its streams do. Blocks that are stored as they are
         show nothing; so the chunk's head is read once more beside them.
-    is_bound : bool
-        Whether the bytes may end before the end of `where`, as those of a file.
 
     Returns
     -------
@@ -62,11 +59,7 @@ def chunk_steps(
     if len(head) < min(HEADER, usual):
         part = (base + len(head), base + usual)
         [more] = yield [part]
-        if is_bound and len(more) < part[1] - part[0]:
-            end = part[0] + len(more)
-        else:
-            exactly(more, part, what)
-        head = bytes(head) + more
+        head = bytes(head) + exactly(more, part, what)
     while True:
         need, ranges = kernel.plan(number, head, boxes, policy.gap)
         if base + need > end or (ranges and base + ranges[-1][1] > end):

@@ -98,12 +98,12 @@ class Frame:
             return [(0, self.layout.special_chunk(special_of_offset(offset)))]
         start, stop = self.layout.place(number)
         if isinstance(self.files, int):
-            return None, self.files, start, stop
+            return None, self.files, start, stop, self.policy.gap
         path = os.path.join(cast("str", self.files), chunk_file(offset))
-        return os.fsencode(path) + b"\0", -1, 0, stop - start
+        return os.fsencode(path) + b"\0", -1, start, stop, self.policy.gap
 
     def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[Part]]]:
-        """Read what boxes of chunks need.
+        """Read what boxes of chunks of a contiguous frame need.
 
         Parameters
         ----------
@@ -128,8 +128,8 @@ class Frame:
         if offset < 0:
             return [(0, layout.special_chunk(special_of_offset(offset)))]
         start, end = layout.place(number)
-        # The first read of a contiguous frame often brought some bytes of its first chunk.
-        head = b"" if layout.header.sparse else layout.head[start:end]
+        # The frame's first read often brought some bytes of its first chunk.
+        head = layout.head[start:end]
         known = self.beginnings.get(number) if self.beginnings is not None else b""
         is_sure = len(known) <= len(head)
         if not is_sure:
@@ -140,14 +140,11 @@ class Frame:
         if not head and self._is_read_whole(number, boxes):
             part = (start, start + layout.room(number))
             [data] = yield [part]
-            if not layout.header.sparse:
-                exactly(data, part, f"chunk {number}")
-            head = memoryview(data)
+            head = memoryview(exactly(data, part, f"chunk {number}"))
         parts = yield from chunk_steps(
             self.kernel, number, (start, end), head, boxes, policy,
             # Bytes in `unsure` are read again anyhow.
             may_change=self.may_change and (is_sure or self.unsure is None),
-            is_bound=layout.header.sparse,
         )  # fmt: skip
         if self.beginnings is not None and len(parts[0][1]) > before:
             self.beginnings.put(number, parts[0][1])

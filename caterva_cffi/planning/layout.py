@@ -19,12 +19,9 @@ from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.steps import Part, Range, Steps, exactly, run
 
-__all__ = ["CHUNK_FILE", "Layout", "layout_steps", "slices", "whole_layout"]
+__all__ = ["Layout", "layout_steps", "slices", "whole_layout"]
 
 _MANY_EDGES = 4096
-
-CHUNK_FILE = 1 << 40
-"""Addresses that each file of a sparse frame gets: more than a chunk can have bytes."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,11 @@ class Layout:
     def place(self, number: int) -> Range:
         """Return where a chunk that is stored begins, and a byte that it does not go beyond.
 
-        In a sparse frame, each file has `CHUNK_FILE` addresses of its own.
+        In a sparse frame it begins with its file.
         """
-        offset = int(self.offsets[number])
         if self.header.sparse:
-            return offset * CHUNK_FILE, offset * CHUNK_FILE + self.most
+            return 0, self.most
+        offset = int(self.offsets[number])
         return offset, int(self._edges[bisect_right(self._edges, offset)])
 
     @property

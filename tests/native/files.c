@@ -53,9 +53,9 @@ cat_place place_chunk(generator *g, const test_file *file, int64_t start, const 
   write_file(file, start, chunk->data, chunk->size);
   write_file(file, stop, noise, behind);
   if (one_in(g, 2)) {
-    return (cat_place){NULL, file->descriptor, start, stop};
+    return (cat_place){NULL, file->descriptor, start, stop, between(g, 0, 40)};
   }
-  return (cat_place){file->path, -1, start, one_in(g, 4) ? INT64_MAX : stop};
+  return (cat_place){file->path, -1, start, one_in(g, 4) ? INT64_MAX : stop, between(g, 0, 40)};
 }
 
 void check_decoding_from_file(generator *g, const sample *s, const bytes *chunk, const cat_box *box,

@@ -50,7 +50,7 @@ static void check_parts(const cat_grid *grid, const cat_part *parts, const layou
  * there. */
 static void fail_in_file(generator *g, const cat_grid *grid, cat_part *parts, int nthreads) {
   int64_t first = between(g, 0, PARTS - 1);
-  cat_place place = {"/dev/null/none", -1, 0, 100};
+  cat_place place = {"/dev/null/none", -1, 0, 100, 0};
   int expected = CAT_ERROR_FILE;
   if (parts[first].place != NULL && one_in(g, 2)) {
     place = *parts[first].place;
