@@ -192,8 +192,7 @@ def _decode(
             for extra in _plan(each, Chunk(codec, spec), selection, where, out, drop_axes, cells):
                 nbytes += extra
                 if nbytes > _BYTES:
-                    _run(kernel, planned.pop(kernel))
-                    cells = planned[kernel] = _Cells([], [], [])
+                    _run(kernel, cells)
                     nbytes = 0
         for kernel, cells in planned.items():
             _run(kernel, cells)
@@ -203,10 +202,13 @@ def _decode(
 
 
 def _run(kernel: Kernel, cells: _Cells) -> None:
+    """Decode boxes, and forget them: the plan of a chunk may go on."""
     if cells.boxes:
         kernel.decode(cells.boxes)
     for action in cells.after:
         action()
+    for each in cells:
+        each.clear()
 
 
 def _plan(
@@ -222,14 +224,13 @@ def _plan(
     frame, dtype = opened.frame, chunk.dtype
     layout = frame.layout
     wanted = normalize(selection, chunk.spec.shape)
-    part = out[where] if _is_basic(where) and not drop_axes else None
-    if (
-        isinstance(part, np.ndarray)
-        and part.shape == wanted.shape
-        and part.dtype == layout.dtype == dtype
-    ):
-        dest = part
-    else:
+    dest = out[where] if _is_basic(where) and not drop_axes else None
+    is_direct = (
+        isinstance(dest, np.ndarray)
+        and dest.shape == wanted.shape
+        and dest.dtype == layout.dtype == dtype
+    )
+    if dest is None or not is_direct:
         dest = allocate(wanted.shape, layout.dtype)
         yield dest.nbytes
     sources: dict[int, list[Piece] | Place] = {}
@@ -249,7 +250,7 @@ def _plan(
                 cells.boxes.append((number, sources[number], part, at, strides))
         if place is not None:
             cells.after.append(place)
-    if dest is not part:
+    if not is_direct:
         cells.after.append(partial(_put, dest, dtype, out, where, drop_axes))
 
 

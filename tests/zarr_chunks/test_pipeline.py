@@ -17,6 +17,7 @@ from zarr_arrays import PIPELINES, create, unstable
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.zarr import CatervaCodec, CatervaPipeline, PartialReadsOffWarning
+from caterva_cffi.zarr_chunks import pipeline as module
 
 DATA = np.random.default_rng(0).integers(0, 99, (40, 36), "<i4")
 CODEC = CatervaCodec(block_shape=(4, 4))
@@ -79,6 +80,25 @@ def test_index_arrays_and_masks(tmp_path, calls):
     np.testing.assert_array_equal(array.oindex[[39, 0, 7], ::5], DATA[[39, 0, 7], ::5])
     np.testing.assert_array_equal(array.vindex[mask], DATA[mask])
     assert all(isinstance(call, int) for call in calls) and len(calls) == 2
+
+
+@pytest.mark.parametrize("most", [0, 100, 1000])
+def test_more_items_than_are_decoded_beside_the_output(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(module, "_BYTES", most)
+    monkeypatch.setattr("caterva_cffi.geometry.index_arrays._BYTES", most)
+    mask = DATA > 60
+    for name, data in (("big", DATA.astype(">i4")), ("little", DATA)):
+        array = stored(tmp_path / name, data)
+        np.testing.assert_array_equal(array[1:39, 1::2], DATA[1:39, 1::2])
+        np.testing.assert_array_equal(array.vindex[mask], DATA[mask])
+        np.testing.assert_array_equal(array.oindex[[39, 0, 7], 3:30], DATA[[39, 0, 7], 3:30])
+
+
+def test_no_copy_is_made_where_items_can_be_decoded_into_the_output(tmp_path, monkeypatch):
+    array = stored(tmp_path)
+    monkeypatch.setattr(module, "allocate", None)
+    monkeypatch.setattr(module, "_put", None)
+    np.testing.assert_array_equal(array[3:33, 5:30], DATA[3:33, 5:30])
 
 
 def test_more_files_than_are_open_at_a_time(tmp_path, calls):
