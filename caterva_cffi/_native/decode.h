@@ -23,6 +23,13 @@ typedef struct {
   int at_hand;          /* simple, and all in one piece: then no block's end need be known */
 } known_chunk;
 
+/* A block that a part has items in. */
+typedef struct {
+  int64_t part;
+  int64_t place; /* among the blocks that the part touches */
+  int64_t block; /* its number */
+} block_use;
+
 /* What a thread decodes with, one part after the other; all zeros at first. */
 typedef struct {
   known_chunk chunk;
@@ -33,6 +40,8 @@ typedef struct {
   int64_t run_start, run_stop; /* the range of the chunk that the workspace's stored bytes hold */
   const cat_part *ahead;       /* parts that are decoded next */
   int64_t nahead;
+  const block_use *uses;       /* or uses of blocks of this chunk, one after the other */
+  int64_t nuses;
   blosc2_context *context;
   plugin_context *plugin;
 } scratch;
@@ -60,12 +69,24 @@ int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *par
 /* Fill a part of a chunk in which every item is the same (one_value.c). */
 int cat_fill_part(const decoder *dec);
 
+/* --- chunks (known_chunk.c) --------------------------------------------------------------------- */
+
+/* Know the chunk that the part is of. */
+int cat_know_chunk(const decoder *dec, scratch *own, cat_where *where);
+
+/* Get ready to find, or to decode, so many more blocks of the chunk. */
+int cat_prepare_chunk(const decoder *dec, scratch *own, int64_t more, cat_where *where);
+
 /* --- blocks (decode_block.c) -------------------------------------------------------------------- */
 
 /* Decode the place-th of the blocks that the part touches, to where its items go. This thread decodes
  * the blocks up to `upto` next. */
 int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
                      cat_where *where);
+
+/* Decode a block once for several parts of its chunk. */
+int cat_decode_shared_block(const decoder *dec, scratch *own, const cat_part *parts,
+                            const block_use *uses, int64_t n, cat_where *where);
 
 /* Let C-Blosc2 decode a block, to `dest` (decode_blosc2.c). */
 int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,

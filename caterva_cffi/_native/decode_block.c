@@ -41,6 +41,96 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p,
   return 0;
 }
 
+/* --- several parts of a chunk ------------------------------------------------------------------ */
+
+/* A block that is decoded for several parts: as a whole, or its streams alone. */
+typedef struct {
+  const uint8_t *items; /* or NULL */
+  const uint8_t *bytes[BLOSC_MAX_TYPESIZE];
+} shared_block;
+
+/* See one of the parts, and which of the block's items it wants. */
+static void see_use(decoder *dec, const cat_part *parts, const block_use *use, block_part *p) {
+  const geometry *g = dec->g;
+  dec->part = &parts[use->part];
+  dec->cut = cat_cut(&dec->part->box, g->ndim, g->block, g->blocks);
+  cat_find_block(g, &dec->cut, use->place, dec->part->strides, p);
+}
+
+/* Decode a block as far as its parts want it. */
+static int decode_for_all(const decoder *dec, scratch *own, int64_t end, const uint8_t *stored,
+                          int32_t size, shared_block *block) {
+  const known_chunk *chunk = dec->chunk;
+  block->items = NULL;
+  if (chunk->head.kind == CHUNK_STORED) {
+    block->items = stored;
+    return 0;
+  }
+  int error;
+  if (chunk->simple) {
+    error = cat_decode_streams(&chunk->layout, stored, size, !chunk->at_hand, dec->g->blocksize, end,
+                               0, own->other, block->bytes, &own->space->zstd);
+    block->items = chunk->layout.typesize > 1 ? NULL : block->bytes[0];
+  } else {
+    error = cat_decode_mini(dec, own, stored, size, NULL);
+    block->items = own->block;
+  }
+  return error;
+}
+
+/* Give a part its items of a block. */
+static void give_items(const decoder *dec, scratch *own, const block_part *p, shared_block *block) {
+  const geometry *g = dec->g;
+  const int64_t *strides = dec->part->strides;
+  uint8_t *dest = dec->part->dest + p->cell.dest;
+  if (block->items == NULL) {
+    if (cat_unshuffle_part(&dec->chunk->layout, block->bytes, g, p, dest, strides)) {
+      return;
+    }
+    unshuffle_block(dec, own, block->bytes);
+    block->items = own->block;
+  }
+  cat_copy_items(dest, strides, block->items + p->src, p->strides, p->cell.count, g->ndim,
+                 g->itemsize, strides);
+}
+
+int cat_decode_shared_block(const decoder *given, scratch *own, const cat_part *parts,
+                            const block_use *uses, int64_t n, cat_where *where) {
+  decoder dec = *given;
+  block_part p;
+  see_use(&dec, parts, uses, &p);
+  if (n == 1) {
+    dec.direct = cat_same_layout(dec.g, dec.part->strides);
+    return cat_decode_block(&dec, own, uses->place, uses->place + 1, where);
+  }
+  int64_t end = p.end;
+  for (int64_t i = 1; i < n && end < dec.g->blocksize; i++) {
+    see_use(&dec, parts, &uses[i], &p);
+    end = p.end > end ? p.end : end;
+  }
+  wanted_block wanted = {uses->block, uses[n - 1].place, uses[n - 1].place + 1};
+  const uint8_t *stored;
+  shared_block block = {0};
+  int32_t size;
+  int error = 0;
+  if (dec.chunk->whole != NULL) {
+    block.items = dec.chunk->whole + uses->block * dec.g->blocksize;
+  } else if (!(error = cat_find_stored_block(&dec, own, &wanted, &stored, &size, where))) {
+    error = decode_for_all(&dec, own, end, stored, size, &block);
+  }
+  if (error) {
+    where->block = uses->block;
+    return error;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    see_use(&dec, parts, &uses[i], &p);
+    give_items(&dec, own, &p, &block);
+  }
+  return 0;
+}
+
+/* --- one part ----------------------------------------------------------------------------------- */
+
 int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
                      cat_where *where) {
   const geometry *g = dec->g;

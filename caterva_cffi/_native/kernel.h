@@ -127,6 +127,11 @@ int64_t cat_plan(const cat_grid *grid, const uint8_t *bytes, int64_t size, const
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
                cat_where *where);
 
+/* Do the same, but decode each block once for all parts that want items of it. Parts share blocks if
+ * they follow each other and have the same pieces or place. */
+int cat_decode_shared(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
+                      cat_where *where);
+
 /* Decode a box of an array whose chunks are in memory. The super-chunk must not change meanwhile. */
 int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, uint8_t *dest,
              const int64_t *strides, int nthreads, cat_where *where);

@@ -159,6 +159,8 @@ static int extend_all(const decoder *dec, const cutting *cut, int64_t place, int
 static int32_t find_run(const decoder *dec, const scratch *own, const wanted_block *wanted,
                         int32_t start, int32_t stop) {
   const geometry *g = dec->g;
+  for (int64_t i = 0; i < own->nuses && extend(dec, own->uses[i].block, start, &stop); i++) {
+  }
   int goes_on = extend_all(dec, &dec->cut, wanted->place + 1, wanted->upto, start, &stop) &&
                 wanted->upto == dec->cut.n;
   for (int64_t i = 0; goes_on && i < own->nahead; i++) {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.arrays.items import Items
+from caterva_cffi.arrays.items import Items, Selection
 from caterva_cffi.binding.buffers import address, byte_view
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel
@@ -20,6 +20,7 @@ from caterva_cffi.engine.readers import check_geometry, reader_of
 from caterva_cffi.errors import ArgumentError, FormatError
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid, Partition
 from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay, normalize, spans
 from caterva_cffi.superchunk.schunk import SChunk
@@ -133,10 +134,12 @@ class ChunkedItems(Items):
 
     # --- reading ------------------------------------------------------------------------------
 
-    def fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits; the caller holds the lock."""
         if not out.size:
             self.check_current()
+        elif isinstance(selection, Crops):
+            self._reader.read_crops(self.kernel, self.grid, selection, out)
         else:
             batches = index_arrays.batches(self.grid, selection, self.dtype, out)
             self._reader.read(self.kernel, self.grid, batches)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Basic, Fancy
 
-__all__ = ["Items"]
+__all__ = ["Items", "Selection"]
+
+Selection: TypeAlias = Basic | Fancy | Crops
+
+_Kind = TypeVar("_Kind", Basic | Fancy, Crops)
 
 
 class Items(ABC):
@@ -49,7 +54,7 @@ class Items(ABC):
         """Raise if what is stored has another geometry now, as far as that is noticed."""
 
     @abstractmethod
-    def fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array of the right shape and dtype, while nobody changes this one."""
 
     @property
@@ -58,9 +63,7 @@ class Items(ABC):
         self.check_current()
         return self.grid
 
-    def select(
-        self, normalized: Callable[[Any, Sequence[int]], Basic | Fancy], key: Any
-    ) -> Basic | Fancy:
+    def select(self, normalized: Callable[[Any, Sequence[int]], _Kind], key: Any) -> _Kind:
         """Return a selection; the caller holds off writers."""
         try:
             return normalized(key, self.grid.shape)
@@ -68,9 +71,7 @@ class Items(ABC):
             self.check_current()  # a change by others would explain it
             raise
 
-    def get(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
+    def get(self, selection: Selection, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Read items; the caller holds off writers since it looked at the shape."""
         self.check_open()
         if out is None:

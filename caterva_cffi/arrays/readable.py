@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from itertools import chain
 from operator import index
@@ -16,6 +17,7 @@ from caterva_cffi.arrays.info import InfoReporter, html_of
 from caterva_cffi.arrays.items import Items
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import as_asked
+from caterva_cffi.geometry.crops import normalize_crops
 from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
 
 __all__ = ["OrthogonalReads", "ReadableArray", "items_of"]
@@ -261,6 +263,47 @@ class ReadableArray(ABC):
         items = self._items
         with items.reading():
             return items.get(items.select(normalize, selection), out)
+
+    def read_many(
+        self, starts: npt.ArrayLike, shape: Sequence[int], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Read boxes of one shape, such as random crops to train on.
+
+        A block in which several boxes have items is decoded once. All threads share the work.
+
+        Parameters
+        ----------
+        starts : array_like of int
+            The first item of each box: one row for each box, one column for each dimension.
+        shape : sequence of int
+            Of each box, in items. All boxes lie inside the array.
+        out : ndarray, optional
+            Writable, of shape `(len(starts), *shape)` and the array's dtype, with any strides.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new array: the boxes in the order of `starts`.
+
+        Raises
+        ------
+        IndexError
+            For boxes that do not lie inside the array.
+        TypeError
+            For positions that are no integers.
+        ArgumentError, ReadOnlyError
+            For a destination that does not fit.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> starts = rng.integers(0, np.array(a.shape) - 64 + 1, size=(16, a.ndim))
+        >>> batch = a.read_many(starts, (64, 64, 64))
+        """
+        items = self._items
+        with items.reading():
+            crops = items.select(partial(normalize_crops, starts), shape)
+            return items.get(crops, out)
 
 
 def items_of(array: ReadableArray) -> Items:

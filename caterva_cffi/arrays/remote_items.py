@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy.typing as npt
 
-from caterva_cffi.arrays.items import Items
+from caterva_cffi.arrays.items import Items, Selection
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine.crops import crop_groups
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.reading import read_ahead
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
 from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.selection import Basic, Fancy
+from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.planning.frame import Beginnings, Frame
 from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
@@ -96,7 +97,7 @@ class RemoteItems(Items):
         self.closed = True
         self._beginnings.clear()
 
-    def fill(self, out: npt.NDArray[Any], selection: Basic | Fancy) -> None:
+    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits."""
         policy = get_read_policy("remote")
         frame = Frame(self.layout, self._kernel, policy, self._beginnings)
@@ -110,8 +111,11 @@ class RemoteItems(Items):
             )
 
         with self._naming():
-            batches = index_arrays.batches(self.grid, selection, self.dtype, out)
-            read_ahead(groups(frame, batches), answer)
+            if isinstance(selection, Crops):
+                parts = crop_groups(frame, selection, out)
+            else:
+                parts = groups(frame, index_arrays.batches(self.grid, selection, self.dtype, out))
+            read_ahead(parts, answer)
             if asked:
                 self.source.verify()
 

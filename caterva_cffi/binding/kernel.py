@@ -39,6 +39,7 @@ _PART = np.dtype([
     ("start", *_SIDES), ("count", *_SIDES), ("step", *_SIDES), ("dest", np.uint64),
     ("strides", *_SIDES),
 ])  # fmt: skip
+_SOURCE = np.dtype([("pieces", np.uint64), ("npieces", np.int64), ("place", np.uint64)])
 assert (_PIECE.itemsize, _PART.itemsize) == (ffi.sizeof("cat_piece"), ffi.sizeof("cat_part"))
 
 
@@ -134,14 +135,8 @@ class Kernel:
         kept: list[Any] = []
         for part, (_, source, box, dest, strides) in zip(parts, boxes, strict=True):
             given = located.get(id(source))
-            if given is None and isinstance(source, list):
-                given = ffi.new("cat_piece[]", source)
-            elif given is None:
-                path, *place = source
-                name = ffi.NULL if path is None else ffi.from_buffer("char[]", path)
-                given = ffi.new("cat_place *", (name, *place))
-                kept.append(name)
-            located[id(source)] = given
+            if given is None:
+                given = located[id(source)] = _located(source, kept)
             if isinstance(source, list):
                 part.pieces, part.npieces = given, len(source)
             else:
@@ -150,11 +145,58 @@ class Kernel:
         code = lib.cat_decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
             number, source, *_ = boxes[max(where.chunk, 0)]
-            if code == lib.CAT_ERROR_FILE:
-                path = source[0] if isinstance(source, tuple) else None
-                name = None if path is None else os.fsdecode(path[:-1])
-                raise OSError(where.system, os.strerror(where.system), name)
-            check(code, _place(number, where.block))
+            _check(code, number, source, where)
+
+    def decode_shared(
+        self,
+        sources: Sequence[tuple[int, list[Piece] | Place]],
+        which: npt.NDArray[np.intp],
+        starts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        dests: npt.NDArray[np.int64],
+        strides: Sequence[int],
+    ) -> None:
+        """Decode boxes of chunks; a block in which several boxes have items is decoded once.
+
+        Parameters
+        ----------
+        sources : sequence of (int, list of Piece or Place)
+            For each chunk: its number, and its pieces or its place, as for `decode`.
+        which : ndarray of intp
+            For each box: which of the sources it is of. Boxes of one chunk follow each other.
+        starts, counts : ndarray of int64
+            Of each box along each dimension, in items of the chunk.
+        dests : ndarray of int64
+            Addresses of the first items' destinations.
+        strides
+            As for `read`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError, OSError
+            As for `decode`.
+        """
+        n, ndim = starts.shape
+        given = np.zeros(len(sources), _SOURCE)
+        kept: list[Any] = []
+        for row, (_, source) in enumerate(sources):
+            located = _located(source, kept)
+            if isinstance(source, list):
+                given[row] = int(ffi.cast("uintptr_t", located)), len(source), 0
+            else:
+                given[row] = 0, 0, int(ffi.cast("uintptr_t", located))
+        parts = np.zeros(n, _PART)
+        for name in ("pieces", "npieces", "place"):
+            parts[name] = given[name][which]
+        parts["start"][:, :ndim], parts["count"][:, :ndim] = starts, counts
+        parts["step"][:, :ndim], parts["strides"][:, :ndim] = 1, strides
+        parts["dest"] = dests
+        where = ffi.new("cat_where *")
+        first = ffi.cast("cat_part *", address(parts))
+        code = lib.cat_decode_shared(self._grid, first, n, self.nthreads, where)
+        if code < 0:
+            number, source = sources[which[max(where.chunk, 0)]]
+            _check(code, number, source, where)
 
     def decode_many(
         self,
@@ -383,6 +425,28 @@ class Kernel:
 def kernel_of(grid: Grid) -> Kernel:
     """Return a kernel for a grid; all users of the grid share it."""
     return Kernel(grid)
+
+
+def _located(source: list[Piece] | Place, kept: list[Any]) -> Any:
+    """Return pieces or a place as C has them; what they point to is added to `kept`."""
+    if isinstance(source, list):
+        given = ffi.new("cat_piece[]", source)
+    else:
+        path, *place = source
+        name = ffi.NULL if path is None else ffi.from_buffer("char[]", path)
+        given = ffi.new("cat_place *", (name, *place))
+        kept.append(name)
+    kept.append(given)
+    return given
+
+
+def _check(code: int, number: int, source: list[Piece] | Place, where: Any) -> None:
+    """Raise what the code of an error in a chunk says."""
+    if code == lib.CAT_ERROR_FILE:
+        path = source[0] if isinstance(source, tuple) else None
+        name = None if path is None else os.fsdecode(path[:-1])
+        raise OSError(where.system, os.strerror(where.system), name)
+    check(code, _place(number, where.block))
 
 
 def _place(chunk: int, block: int) -> str:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine.crops import crop_groups, decode_parts, parts_at_once
 from caterva_cffi.engine.groups import Group, groups
 from caterva_cffi.engine.reading import read, read_memory
 from caterva_cffi.errors import FormatError, StorageError
+from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, is_crowd
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
@@ -53,6 +55,9 @@ class Reader(Protocol):
 
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array, all of one state."""
+
+    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
+        """Read crops of the array, all of one state."""
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
@@ -97,6 +102,16 @@ class MemoryReader:
         for part, position in boxes_of(grid, box, AT_ONCE):
             place = address(dest) + sum(map(mul, position, dest.strides))
             kernel.read(self._schunk.ptr, part, place, dest.strides)
+
+    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
+        """Read crops of the array; see `Reader`."""
+        if most_chunks(grid, crops.box_shape) > MANY:
+            self.read(kernel, grid, [Batch(list(zip(crops.boxes, dest, strict=True)))])
+            return
+        for parts in parts_at_once(grid, crops, dest):
+            chunks = {number: self._schunk.chunk(number) for number in set(parts.numbers.tolist())}
+            located = {n: [(0, chunk.size, chunk.pointer)] for n, chunk in chunks.items()}
+            decode_parts(kernel, parts, located.__getitem__, dest)
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
@@ -179,6 +194,12 @@ class DiskReader:
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array; see `Reader`."""
         self._use(kernel, grid, lambda frame: read(groups(frame, batches), _answers(frame)))
+
+    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
+        """Read crops of the array; see `Reader`."""
+        self._use(
+            kernel, grid, lambda frame: read(crop_groups(frame, crops, dest), _answers(frame))
+        )
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]

@@ -168,6 +168,20 @@ static decoded decode_parts(const cat_grid *grid, const cat_piece *piece, const 
   return result;
 }
 
+/* Decode the parts, each twice, block by block for all of them. Damaged streams may fail where they did
+ * not, since they are decoded further. */
+static void decode_shared(const cat_grid *grid, const cat_part *parts, int64_t n) {
+  cat_part *both = allocate(2 * n * (int64_t)sizeof *both);
+  memcpy(both, parts, (size_t)n * sizeof *both);
+  memcpy(both + n, parts, (size_t)n * sizeof *both);
+  cat_where where;
+  int error = cat_decode_shared(grid, both, 2 * n, 1, &where);
+  CHECK(error <= 0 && where.chunk >= -1 && where.chunk < 2 * n && where.block >= -1 &&
+            where.block < count_chunk_blocks(grid),
+        "%d in part %lld, block %lld", error, (long long)where.chunk, (long long)where.block);
+  free(both);
+}
+
 /* Decode from a file what is decoded from memory, and from pieces, to the same. Where less of the chunk
  * is there than it says, blocks that are there are in pieces, but not in a file. What damaged streams
  * hold may depend on how far they are decoded, so that only the same parts are compared. */
@@ -190,6 +204,7 @@ static void decode_from_file(generator *g, const cat_grid *grid, const cat_piece
   by_pieces = count_items(to->ndim, to->count) == 0 ? 0 : by_pieces;
   CHECK(n > 1 || !found.error == !by_pieces || (!by_pieces && cut_off),
         "%d from a file, %d from pieces", found.error, by_pieces);
+  decode_shared(grid, parts, n);
   if (!found.error) {
     decoded expected = decode_parts(grid, piece, parts, n, found.items, to);
     check_same(&found, &expected, to);

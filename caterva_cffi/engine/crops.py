@@ -1,0 +1,149 @@
+"""Crops of an array: all their parts in a chunk are decoded together, and each block once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.kernel import Kernel, Piece, Place
+from caterva_cffi.engine.groups import GROUP_BYTES, Groups, groups, pieces
+from caterva_cffi.geometry.crops import CropParts, Crops, cut_crops, most_chunks
+from caterva_cffi.geometry.cutting import MANY
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.steps import Part, Steps
+
+__all__ = ["CropGroup", "crop_groups", "decode_parts", "parts_at_once"]
+
+_PARTS = 16384
+"""That are planned at a time; each takes about 600 bytes."""
+
+
+class CropGroup:
+    """Parts of crops in some chunks of a frame: a part of a selection, like a `Group`.
+
+    Parameters
+    ----------
+    frame : Frame
+    parts : CropParts
+    dest : ndarray
+        The result of all crops.
+    """
+
+    def __init__(self, frame: Frame, parts: CropParts, dest: npt.NDArray[Any]) -> None:
+        self._frame = frame
+        self._parts = parts
+        self._dest = dest
+        self._read: dict[int, list[Part]] = {}
+        self.asks = frame.files is None
+
+    @property
+    def nchunks(self) -> int:
+        """How many chunks are read."""
+        return len(np.unique(self._parts.numbers))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that decoding reads and writes; see `Groups`."""
+        written = int(self._parts.counts.prod(axis=1).sum()) * self._frame.layout.grid.itemsize
+        return written + sum(len(data) for read in self._read.values() for _, data in read)
+
+    def steps(self) -> Steps[None]:
+        """Read what decoding needs."""
+        wanted: dict[int, list[Any]] = {}
+        for row, number in enumerate(self._parts.numbers.tolist()):
+            wanted.setdefault(number, []).append(self._parts.box(row))
+        self._read = yield from self._frame.part_steps(wanted)
+
+    def decode(self) -> None:
+        """Decode what was read, and forget it; see `Groups`."""
+        decode_parts(self._frame.kernel, self._parts, self._source, self._dest)
+        self._read = {}
+
+    def _source(self, number: int) -> list[Piece] | Place:
+        found = self._read[number] if self.asks else self._frame.in_file(number)
+        return pieces(found) if isinstance(found, list) else found
+
+
+def decode_parts(
+    kernel: Kernel,
+    parts: CropParts,
+    source: Callable[[int], list[Piece] | Place],
+    dest: npt.NDArray[Any],
+) -> None:
+    """Decode parts of crops.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    parts : CropParts
+    source : callable
+        Gives the pieces of a chunk, or its place in a file, by its number.
+    dest : ndarray
+        The result of all crops.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+    """
+    numbers, which = np.unique(parts.numbers, return_inverse=True)
+    sources = [(number, source(number)) for number in numbers.tolist()]
+    dests = parts.places + address(dest)
+    kernel.decode_shared(sources, which, parts.starts, parts.counts, dests, dest.strides[1:])
+
+
+def parts_at_once(
+    grid: Grid, crops: Crops, dest: npt.NDArray[Any], cost: Callable[[int], int] | None = None
+) -> Iterator[CropParts]:
+    """Cut crops into parts, and these into some that are decoded together.
+
+    Parameters
+    ----------
+    grid : Grid
+    crops : Crops
+    dest : ndarray
+        Their result.
+    cost : callable, optional
+        The most bytes that are read of a chunk, by its number, if these are kept.
+    """
+    if not dest.size:
+        return
+    parts = cut_crops(grid, crops, dest.strides)
+    borders = np.flatnonzero(np.diff(parts.numbers)) + 1
+    first, before, nbytes = 0, 0, 0
+    for end in [*borders.tolist(), len(parts.numbers)]:
+        nbytes += cost(int(parts.numbers[before])) if cost is not None else 0
+        # The parts of one chunk stay together, unless they are very many.
+        if before > first and (end - first > _PARTS or nbytes > GROUP_BYTES):
+            yield parts.some(slice(first, before))
+            first = before
+            nbytes = cost(int(parts.numbers[before])) if cost is not None else 0
+        while end - first > _PARTS:
+            yield parts.some(slice(first, first + _PARTS))
+            first += _PARTS
+        before = end
+    yield parts.some(slice(first, before))
+
+
+def crop_groups(frame: Frame, crops: Crops, dest: npt.NDArray[Any]) -> Iterator[Groups]:
+    """Cut crops of a frame into groups.
+
+    Parameters
+    ----------
+    frame : Frame
+    crops : Crops
+    dest : ndarray
+        Of the crops' shape.
+    """
+    grid = frame.layout.grid
+    if most_chunks(grid, crops.box_shape) > MANY:
+        yield from groups(frame, [Batch(list(zip(crops.boxes, dest, strict=True)))])
+        return
+    cost = frame.most if frame.files is None else None
+    for parts in parts_at_once(grid, crops, dest, cost):
+        yield CropGroup(frame, parts, dest)

@@ -1,0 +1,155 @@
+"""Crops: boxes of one shape, anywhere in an array, cut at the borders of its chunks. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from operator import index
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Box
+
+__all__ = ["CropParts", "Crops", "cut_crops", "most_chunks", "normalize_crops"]
+
+_Int: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Boxes of one shape.
+
+    Attributes
+    ----------
+    starts : ndarray of int64
+        The first item of each box, in items of the array; one row for each box.
+    box_shape : tuple of int
+    """
+
+    starts: _Int
+    box_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return (len(self.starts), *self.box_shape)
+
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """The boxes, one after the other."""
+        ones = (1,) * len(self.box_shape)
+        return ((start, self.box_shape, ones) for start in self.starts.tolist())
+
+
+def normalize_crops(starts: Any, box_shape: Sequence[int], shape: Sequence[int]) -> Crops:
+    """Return crops of an array of this shape.
+
+    Parameters
+    ----------
+    starts : array_like of int
+        One row for each box.
+    box_shape, shape : sequence of int
+
+    Raises
+    ------
+    IndexError
+        For boxes that do not lie inside the array, or not of its dimensions.
+    TypeError
+        For positions that are no integers.
+    """
+    lengths = tuple(map(index, box_shape))
+    firsts = np.asarray(starts)
+    if firsts.size == 0 and firsts.dtype.kind == "f":  # NumPy's dtype for an empty list
+        firsts = firsts.astype(np.int64)
+    if firsts.dtype.kind not in "iu":
+        raise TypeError(f"starts of dtype {firsts.dtype}; expected integers")
+    ndim = len(shape)
+    if firsts.ndim == 1 and not firsts.size:
+        firsts = firsts.reshape(0, ndim)
+    if firsts.ndim != 2 or firsts.shape[1] != ndim or len(lengths) != ndim:
+        raise IndexError(
+            f"starts of shape {firsts.shape} and boxes of shape {lengths} for an array of {ndim} "
+            f"dimensions; expected one row of {ndim} integers for each box, and {ndim} lengths"
+        )
+    if any(length < 0 for length in lengths):
+        raise IndexError(f"boxes of shape {lengths}; expected no negative length")
+    last = np.array([n - length for n, length in zip(shape, lengths, strict=True)], np.int64)
+    wrong = np.flatnonzero(((firsts < 0) | (firsts > last)).any(axis=1))
+    if wrong.size:
+        raise IndexError(
+            f"box {wrong[0]}, from {tuple(firsts[wrong[0]].tolist())} on, of shape {lengths}, does "
+            f"not lie inside the array, of shape {tuple(shape)}"
+        )
+    return Crops(firsts.astype(np.int64), lengths)
+
+
+class CropParts(NamedTuple):
+    """The parts of crops in chunks. Row k of each array is about the k-th part.
+
+    Attributes
+    ----------
+    numbers : ndarray of int64
+        Of the chunks, ascending.
+    starts, counts : ndarray of int64
+        In items of the chunk, along each dimension.
+    places : ndarray of int64
+        Where the part's first item goes, in bytes from where the first item of all goes.
+    """
+
+    numbers: _Int
+    starts: _Int
+    counts: _Int
+    places: _Int
+
+    def box(self, row: int) -> Box:
+        """Return a part as a box."""
+        return self.starts[row].tolist(), self.counts[row].tolist(), (1,) * self.starts.shape[1]
+
+    def some(self, rows: Any) -> CropParts:
+        """Return some of the parts."""
+        return CropParts(*(each[rows] for each in self))
+
+
+def most_chunks(grid: Grid, box_shape: Sequence[int]) -> int:
+    """Return in how many chunks a box of a shape may have items."""
+    return math.prod(
+        max((length - 2) // chunk + 2, 1) if length else 1
+        for length, chunk in zip(box_shape, grid.chunks, strict=True)
+    )
+
+
+def cut_crops(grid: Grid, crops: Crops, strides: Sequence[int]) -> CropParts:
+    """Cut crops at the borders of chunks; parts of a chunk follow each other.
+
+    Parameters
+    ----------
+    grid : Grid
+    crops : Crops
+        At least one, with items.
+    strides : sequence of int
+        Of the result.
+    """
+    starts, lengths = crops.starts, np.array(crops.box_shape, np.int64)
+    chunks = np.array(grid.chunks, np.int64)
+    lowest, highest = starts // chunks, (starts + lengths - 1) // chunks
+    most = (highest - lowest).max(axis=0, initial=0) + 1
+    within = np.arange(len(starts), dtype=np.int64) * strides[0]
+    parts: list[CropParts] = []
+    for steps in product(*map(range, most.tolist())):
+        cells = lowest + np.array(steps, np.int64)
+        rows = np.flatnonzero((cells <= highest).all(axis=1))
+        cells, firsts = cells[rows], starts[rows]
+        begins = np.maximum(firsts, cells * chunks)
+        ends = np.minimum(firsts + lengths, (cells + 1) * chunks)
+        numbers = np.zeros(len(rows), np.int64)
+        for d, count in enumerate(grid.chunk_grid):
+            numbers = numbers * count + cells[:, d]
+        places = within[rows] + (begins - firsts) @ np.array(strides[1:], np.int64)
+        parts.append(CropParts(numbers, begins - cells * chunks, ends - begins, places))
+    together = CropParts(*map(np.concatenate, zip(*parts, strict=True)))
+    return together.some(np.argsort(together.numbers, kind="stable"))
