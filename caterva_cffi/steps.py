@@ -17,8 +17,8 @@ from caterva_cffi.errors import FormatError
 __all__ = [
     "WHOLE",
     "Asked",
+    "ChunkBytes",
     "MissingError",
-    "Part",
     "Range",
     "Steps",
     "Work",
@@ -46,7 +46,7 @@ WHOLE: Range = (0, sys.maxsize)
 """All of an object, however long it is."""
 
 
-Part: TypeAlias = tuple[int, bytes | memoryview]
+ChunkBytes: TypeAlias = tuple[int, bytes | memoryview]
 """Some bytes of a chunk: their start in the chunk, and the bytes."""
 
 

@@ -37,7 +37,7 @@ from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import Chunk
+from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
 from caterva_cffi.zarr_chunks.turns import in_thread
 
@@ -187,19 +187,19 @@ class CatervaCodec(
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         self._look_for_neighbours(sys._getframe(1))
-        return Chunk(self, chunk_spec).encode(chunk_data)
+        return ZarrChunk(self, chunk_spec).encode(chunk_data)
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         self._look_for_neighbours(sys._getframe(1))
-        chunk = Chunk(self, chunk_spec)
+        chunk = ZarrChunk(self, chunk_spec)
         return chunk.decode(chunk_data) if self._beside else chunk.decode_lazily(chunk_data)
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        chunk = Chunk(self, chunk_spec)
+        chunk = ZarrChunk(self, chunk_spec)
         return await in_thread(chunk.nbytes, partial(chunk.encode, chunk_data))
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        chunk = Chunk(self, chunk_spec)
+        chunk = ZarrChunk(self, chunk_spec)
         if not self._beside:
             return chunk.decode_lazily(chunk_data)
         return await in_thread(chunk.nbytes, partial(chunk.decode, chunk_data))
@@ -253,7 +253,7 @@ class CatervaCodec(
         batch = list(batch_info)
         if not batch or not stores.is_remote(batch[0][0]):
             return await super().decode_partial(batch)
-        largest = max(Chunk(self, spec).nbytes_of(wanted) for _, wanted, spec in batch)
+        largest = max(ZarrChunk(self, spec).nbytes_of(wanted) for _, wanted, spec in batch)
         fitting = min(_BYTES_AT_ONCE // max(largest, 1), _CHUNKS_AT_ONCE)
         limit = max(fitting, zarr_config.get("async.concurrency"))
         return await concurrent_map(batch, self._decode_partial_single, limit)
@@ -261,7 +261,7 @@ class CatervaCodec(
     def _decode_partial_sync(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        chunk = Chunk(self, chunk_spec)
+        chunk = ZarrChunk(self, chunk_spec)
         path = stores.local_path(byte_getter)
         if path is not None:
             return _read_file(path, chunk, byte_getter, selection)
@@ -270,7 +270,7 @@ class CatervaCodec(
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        chunk = Chunk(self, chunk_spec)
+        chunk = ZarrChunk(self, chunk_spec)
         path = stores.local_path(byte_getter)
         if path is not None:
             return await in_thread(
@@ -312,7 +312,7 @@ def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Await
     return answer
 
 
-def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
+def _read_file(path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
     """Read from a file; if it is replaced meanwhile, the old one is read to the end."""
     try:
         with disk_errors(path, "read"):
@@ -327,7 +327,7 @@ def _read_file(path: str, chunk: Chunk, byte_getter: Any, selection: Any) -> NDB
 
 
 def _read_unchanged(
-    descriptor: int, path: str, chunk: Chunk, byte_getter: Any, selection: Any
+    descriptor: int, path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any
 ) -> NDBuffer | None:
     """Read from an open file.
 

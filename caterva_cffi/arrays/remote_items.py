@@ -23,7 +23,7 @@ from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
-from caterva_cffi.planning.frame import Beginnings, Frame
+from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.sources.source import Source
@@ -78,7 +78,7 @@ class RemoteItems(Items):
         self.layout = layout
         self.grid, self.dtype = layout.grid, layout.dtype
         self._kernel = Kernel(layout.grid)
-        self._beginnings = Beginnings(_KNOWN_BYTES if source.identified else 0)
+        self._heads = Heads(_KNOWN_BYTES if source.identified else 0)
 
     def reading(self) -> AbstractContextManager[None]:
         """Hold off nobody."""
@@ -95,12 +95,12 @@ class RemoteItems(Items):
     def close(self) -> None:
         """Forget what was read."""
         self.closed = True
-        self._beginnings.clear()
+        self._heads.clear()
 
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits."""
         policy = get_read_policy("remote")
-        frame = Frame(self.layout, self._kernel, policy, self._beginnings)
+        frame = Frame(self.layout, self._kernel, policy, self._heads)
         asked = False
 
         def answer(ranges: list[Range], nchunks: int) -> list[memoryview]:

@@ -16,7 +16,7 @@ from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.planning.frame import Frame
-from caterva_cffi.steps import Part, Steps
+from caterva_cffi.steps import ChunkBytes, Steps
 
 __all__ = ["CropGroup", "crop_groups", "decode_parts", "parts_at_once"]
 
@@ -39,7 +39,7 @@ class CropGroup:
         self._frame = frame
         self._parts = parts
         self._dest = dest
-        self._read: dict[int, list[Part]] = {}
+        self._read: dict[int, list[ChunkBytes]] = {}
         self.asks = frame.files is None
 
     @property

@@ -20,7 +20,7 @@ from caterva_cffi.geometry.cutting import AT_ONCE, cut, is_crowd
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
-from caterva_cffi.steps import Part, Steps
+from caterva_cffi.steps import ChunkBytes, Steps
 
 __all__ = ["GROUP_BYTES", "Group", "Groups", "groups", "pieces"]
 
@@ -69,7 +69,7 @@ class Group:
         self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
         self._after: list[Callable[[], None]] = []
-        self._parts: dict[int, list[Part]] = {}
+        self._parts: dict[int, list[ChunkBytes]] = {}
         # Bytes by the number of the chunk; not counted while there is only one box.
         self._costs: dict[int, int] = {}
         self._cost = 0
@@ -159,7 +159,7 @@ class Group:
             action()
 
 
-def pieces(parts: Iterable[Part]) -> list[Piece]:
+def pieces(parts: Iterable[ChunkBytes]) -> list[Piece]:
     """Return parts of a chunk as the kernel takes them; the pieces keep the bytes alive."""
     return [(at, len(data), pointer(data)) for at, data in parts]
 

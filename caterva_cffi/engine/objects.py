@@ -20,7 +20,7 @@ from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Known
-from caterva_cffi.planning.frame import Beginnings, Frame
+from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Work
@@ -33,7 +33,7 @@ _USUAL_HEADER = 512
 _MOST_AT_ONCE = 1 << 20
 """The first read is not longer: most of the block offsets in it would often not be needed."""
 
-_BEGINNINGS = 4 << 20
+_HEADS_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ObjectRead:
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         known = cache.shared.get(key, stamp)
         if known is not None:
-            before = known.beginnings.nbytes
+            before = known.heads.nbytes
             if stamp is not None:
                 items = yield from self._block_steps(known, size, descriptor)
             else:
@@ -120,14 +120,14 @@ class ObjectRead:
                     cache.shared.drop(key)
                     known = None
             if known is not None:
-                if known.beginnings.nbytes != before:
+                if known.heads.nbytes != before:
                     cache.shared.put(key, stamp, known)
                 return items
         expected = _USUAL_HEADER + kernel_of(self.usual).head
         first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
         seen: dict[Range, bytes] = {}
         layout = yield from cache.recording(layout_steps(first, size), seen)
-        known = Known(layout, seen, Beginnings(_BEGINNINGS))
+        known = Known(layout, seen, Heads(_HEADS_BYTES))
         items = yield from self._block_steps(known, size, descriptor)
         cache.shared.put(key, stamp, known)
         return items
@@ -144,7 +144,7 @@ class ObjectRead:
         self.check(layout)
         items = memory_pool.empty(self.selection.shape, layout.dtype)
         frame = Frame(
-            layout, kernel_of(layout.grid), self.policy, known.beginnings, unsure, size is None,
+            layout, kernel_of(layout.grid), self.policy, known.heads, unsure, size is None,
             descriptor,
         )  # fmt: skip
         batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.planning.frame import Beginnings
+from caterva_cffi.planning.frame import Heads
 from caterva_cffi.planning.layout import Layout
 from caterva_cffi.steps import Asked, Range, Steps, Work
 
@@ -48,18 +48,18 @@ class Known:
     layout : Layout
     evidence : dict of Range to bytes
         The bytes from which the layout was parsed.
-    beginnings : Beginnings
+    heads : Heads
         The heads of its chunks.
     """
 
     layout: Layout
     evidence: dict[Range, bytes]
-    beginnings: Beginnings
+    heads: Heads
 
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes to keep this."""
-        read = sum(map(len, self.evidence.values())) + self.beginnings.nbytes
+        read = sum(map(len, self.evidence.values())) + self.heads.nbytes
         return _OVERHEAD + read + self.layout.offsets.nbytes
 
 

@@ -9,7 +9,7 @@ from caterva_cffi.errors import FormatError
 from caterva_cffi.format.chunk_header import HEADER, cbytes_of, is_plain
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.policy import ReadPolicy
-from caterva_cffi.steps import Part, Range, Steps, exactly
+from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly
 
 __all__ = ["chunk_steps"]
 
@@ -23,7 +23,7 @@ def chunk_steps(
     policy: ReadPolicy,
     *,
     may_change: bool = False,
-) -> Steps[list[Part]]:
+) -> Steps[list[ChunkBytes]]:
     """Read what boxes of a chunk need: first where its blocks are, then the blocks.
 
     Parameters
@@ -45,7 +45,7 @@ def chunk_steps(
 
     Returns
     -------
-    list of Part
+    list of ChunkBytes
         The first one holds header, block offsets and dictionary.
 
     Raises
@@ -75,7 +75,7 @@ def chunk_steps(
     cbytes = cbytes_of(head)
     if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
         ranges = [(need, min(cbytes, end - base))]
-    parts: list[Part] = [(0, head[:need])]
+    parts: list[ChunkBytes] = [(0, head[:need])]
     known = len(head)
     parts += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
     ranges = [part for part in ranges if part[1] > known]

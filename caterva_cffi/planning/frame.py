@@ -15,9 +15,9 @@ from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.chunk import chunk_steps
 from caterva_cffi.planning.layout import Layout
 from caterva_cffi.planning.policy import ReadPolicy
-from caterva_cffi.steps import Part, Range, Steps, exactly, together
+from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, together
 
-__all__ = ["Beginnings", "Files", "Frame"]
+__all__ = ["Files", "Frame", "Heads"]
 
 _LEAST_COST = 256  # bytes that a chunk of one value counts in a group
 
@@ -26,7 +26,7 @@ Files: TypeAlias = int | str
 """Files that the kernel reads: the descriptor of a frame's file, or the path of a directory."""
 
 
-class Beginnings:
+class Heads:
     """The heads of chunks, which planning needs, kept for the next selection.
 
     Parameters
@@ -67,10 +67,10 @@ class Frame:
     kernel : Kernel
         Of the layout's grid.
     policy : ReadPolicy
-    beginnings : Beginnings, optional
+    heads : Heads, optional
         The heads of chunks that are known; those that are read are added.
     unsure : dict of Range to bytes, optional
-        Gets the bytes of `beginnings` that are used, if the caller must compare them with what is
+        Gets the bytes of `heads` that are used, if the caller must compare them with what is
         stored now.
     may_change : bool
         Whether the frame may be replaced while it is read; see `chunk_steps`.
@@ -81,12 +81,12 @@ class Frame:
     layout: Layout
     kernel: Kernel
     policy: ReadPolicy
-    beginnings: Beginnings | None = None
+    heads: Heads | None = None
     unsure: dict[Range, bytes] | None = None
     may_change: bool = False
     files: Files | None = None
 
-    def in_file(self, number: int) -> list[Part] | Place:
+    def in_file(self, number: int) -> list[ChunkBytes] | Place:
         """Return where a chunk is in a local file, or the chunk itself if it is one of one value.
 
         Raises
@@ -102,7 +102,7 @@ class Frame:
         path = os.path.join(cast("str", self.files), chunk_file(offset))
         return os.fsencode(path) + b"\0", -1, start, stop, self.policy.gap
 
-    def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[Part]]]:
+    def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[ChunkBytes]]]:
         """Read what boxes of chunks of a contiguous frame need.
 
         Parameters
@@ -112,7 +112,7 @@ class Frame:
 
         Returns
         -------
-        dict of int to list of Part
+        dict of int to list of ChunkBytes
             By the chunks' numbers; see `chunk_steps`.
 
         Raises
@@ -122,15 +122,15 @@ class Frame:
         steps = {number: self._chunk_steps(number, boxes) for number, boxes in wanted.items()}
         return together(steps)
 
-    def _chunk_steps(self, number: int, boxes: Sequence[Box]) -> Steps[list[Part]]:
+    def _chunk_steps(self, number: int, boxes: Sequence[Box]) -> Steps[list[ChunkBytes]]:
         layout, policy = self.layout, self.policy
         offset = int(layout.offsets[number])
         if offset < 0:
             return [(0, layout.special_chunk(special_of_offset(offset)))]
         start, end = layout.place(number)
         # The frame's first read often brought some bytes of its first chunk.
-        head = layout.head[start:end]
-        known = self.beginnings.get(number) if self.beginnings is not None else b""
+        head = layout.beginning[start:end]
+        known = self.heads.get(number) if self.heads is not None else b""
         is_sure = len(known) <= len(head)
         if not is_sure:
             head = known
@@ -146,8 +146,8 @@ class Frame:
             # Bytes in `unsure` are read again anyhow.
             may_change=self.may_change and (is_sure or self.unsure is None),
         )  # fmt: skip
-        if self.beginnings is not None and len(parts[0][1]) > before:
-            self.beginnings.put(number, parts[0][1])
+        if self.heads is not None and len(parts[0][1]) > before:
+            self.heads.put(number, parts[0][1])
         return parts
 
     def _is_read_whole(self, number: int, boxes: Sequence[Box]) -> bool:

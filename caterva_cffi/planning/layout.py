@@ -17,7 +17,7 @@ from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.steps import Part, Range, Steps, exactly, run
+from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, run
 
 __all__ = ["Layout", "layout_steps", "slices", "whole_layout"]
 
@@ -36,7 +36,7 @@ class Layout:
     offsets : ndarray of int64
         Where the chunks begin, in bytes of the frame; in a sparse frame, numbers of files. A
         negative one stands for a chunk of one value.
-    head : bytes
+    beginning : bytes
         The frame's first bytes, as many as were read.
     """
 
@@ -44,7 +44,7 @@ class Layout:
     grid: Grid
     dtype: np.dtype[Any]
     offsets: npt.NDArray[np.int64]
-    head: bytes | memoryview
+    beginning: bytes | memoryview
 
     @property
     def chunks_end(self) -> int:
@@ -91,7 +91,7 @@ class Layout:
         grid = self.grid
         return special_header(grid.chunk_nbytes, grid.blocksize, grid.itemsize, special)
 
-    def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[Part]:
+    def whole_chunk(self, number: int, frame: bytes | memoryview) -> list[ChunkBytes]:
         """Return the bytes of any chunk of a frame in memory.
 
         Raises

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["MOST_WHOLE", "Answer", "Files", "Stored", "Versioned", "file_system"]
+__all__ = ["MOST_WHOLE", "Answer", "FsspecSource", "Unversioned", "Versioned", "file_system"]
 
 MOST_WHOLE = 64 << 20
 """If a server ignores ranges, an object of at most this many bytes is read whole."""
@@ -38,7 +38,7 @@ _CONNECTIONS = 100
 """Connections that aiohttp opens. More requests would wait for one, and run out of time."""
 
 
-class Stored(Source):
+class FsspecSource(Source):
     """An object in one of fsspec's file systems."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
@@ -115,7 +115,7 @@ class Stored(Source):
         )
 
 
-class Files(Stored):
+class Unversioned(FsspecSource):
     """An object whose file system is asked for its properties, apart from its bytes."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
@@ -181,7 +181,7 @@ class Answer:
     read: Callable[[int], Awaitable[bytes]]
 
 
-class Versioned(Stored):
+class Versioned(FsspecSource):
     """An object whose answers say of which version they are."""
 
     _version: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.sources.fsspec_files import Files, Versioned, file_system
+from caterva_cffi.sources.fsspec_files import Unversioned, Versioned, file_system
 from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.s3 import S3
 from caterva_cffi.sources.source import Given, RangeReader, Source
@@ -48,4 +48,4 @@ def source_of(where: str | RangeReader, storage_options: Mapping[str, Any] | Non
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(fs, kind):
             return source(where, options)
-    return Files(where, options)
+    return Unversioned(where, options)

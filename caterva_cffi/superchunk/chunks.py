@@ -11,10 +11,10 @@ from caterva_cffi.format.chunk_header import HEADER, sizes_of
 from caterva_cffi.format.offsets import chunk_file
 from caterva_cffi.storage.atomic import check_descriptors
 
-__all__ = ["Chunk", "chunk_of_file", "offsets_of"]
+__all__ = ["CompressedChunk", "chunk_of_file", "offsets_of"]
 
 
-class Chunk:
+class CompressedChunk:
     """The bytes of one compressed chunk in C memory, with whatever keeps them valid.
 
     Attributes
@@ -49,7 +49,7 @@ def offsets_of(ptr: Any, path: str) -> Any:
     return ffi.gc(pointer, lib.free, size=8 * ptr.nchunks)
 
 
-def chunk_of_file(place: str, ptr: Any, number: int, offset: int) -> Chunk:
+def chunk_of_file(place: str, ptr: Any, number: int, offset: int) -> CompressedChunk:
     """Read a chunk's file; C-Blosc2 would believe the length that the chunk says.
 
     Raises
@@ -70,4 +70,4 @@ def chunk_of_file(place: str, ptr: Any, number: int, offset: int) -> Chunk:
             f"{path!r} has {len(data)} bytes; chunk {number} says that it has {cbytes} for "
             f"{nbytes}, expected to decode to {ptr.chunksize}"
         )
-    return Chunk(ffi.from_buffer("uint8_t[]", data), cbytes, data, False)
+    return CompressedChunk(ffi.from_buffer("uint8_t[]", data), cbytes, data, False)

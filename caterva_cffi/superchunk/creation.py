@@ -22,10 +22,10 @@ from caterva_cffi.storage.atomic import (
 from caterva_cffi.superchunk.sealing import FileFrame, seal
 from caterva_cffi.superchunk.user_metalayers import MOST, check_name
 
-__all__ = ["Place", "checked_metalayers", "new_super_chunk"]
+__all__ = ["Target", "checked_metalayers", "new_super_chunk"]
 
 
-class Place:
+class Target:
     """Where a new super-chunk will be, and where it is meanwhile.
 
     Parameters
@@ -104,7 +104,7 @@ def new_super_chunk(
     contents: Mapping[str, bytes],
     *,
     contiguous: bool,
-    place: Place | None,
+    target: Target | None,
 ) -> Any:
     """Return a new `blosc2_schunk *` without chunks, which is freed with it.
 
@@ -116,7 +116,7 @@ def new_super_chunk(
     contents : mapping of str to bytes
         Checked metalayers.
     contiguous : bool
-    place : Place or None
+    target : Target or None
         None keeps it in memory.
 
     Raises
@@ -127,15 +127,15 @@ def new_super_chunk(
     dparams = ffi.new("blosc2_dparams *", {"nthreads": 1})
     storage = ffi.new("blosc2_storage *", lib.blosc2_get_blosc2_storage_defaults())
     storage.cparams, storage.dparams, storage.contiguous = cparams, dparams, contiguous
-    if place is not None:
-        urlpath = ffi.new("char[]", os.fsencode(place.temporary))
+    if target is not None:
+        urlpath = ffi.new("char[]", os.fsencode(target.temporary))
         storage.urlpath = urlpath
     ptr = lib.blosc2_schunk_new(storage)
     if ptr == ffi.NULL:
-        if place is None:
+        if target is None:
             raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
-        discard(place.temporary, 0)
-        raise StorageError(f"{place.path!r} cannot be created")
+        discard(target.temporary, 0)
+        raise StorageError(f"{target.path!r} cannot be created")
     owner = ffi.gc(ptr, lib.blosc2_schunk_free)
     try:
         for name, data in contents.items():
@@ -143,7 +143,7 @@ def new_super_chunk(
             check(code, f"adding metalayer {name!r}")
     except BaseException:
         ffi.release(owner)
-        if place is not None:
-            discard(place.temporary, 0)
+        if target is not None:
+            discard(target.temporary, 0)
         raise
     return owner

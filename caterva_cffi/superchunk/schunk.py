@@ -20,8 +20,8 @@ from caterva_cffi.storage.atomic import discard, disk_errors, fs_path
 from caterva_cffi.storage.stored import Stored
 from caterva_cffi.superchunk.access import Shared
 from caterva_cffi.superchunk.assembly import frame_of, write_directory, write_file_frame
-from caterva_cffi.superchunk.chunks import Chunk, chunk_of_file, offsets_of
-from caterva_cffi.superchunk.creation import Place, checked_metalayers, new_super_chunk
+from caterva_cffi.superchunk.chunks import CompressedChunk, chunk_of_file, offsets_of
+from caterva_cffi.superchunk.creation import Target, checked_metalayers, new_super_chunk
 from caterva_cffi.superchunk.opening import index_of, load_frame, open_frame, open_stored
 from caterva_cffi.superchunk.sealing import MemoryFrame, seal
 from caterva_cffi.superchunk.user_metalayers import VLMeta, content_of, contents_of
@@ -35,7 +35,7 @@ _FEW = 64
 class SChunk(Shared):
     """The chunks and metalayers of an array, as C-Blosc2 has them; see `Shared` for parameters."""
 
-    _place: Place | None = None
+    _target: Target | None = None
     """Of a new one, until it is complete."""
 
     _known_offsets: tuple[tuple[int, int], Any] | None = None
@@ -75,12 +75,12 @@ class SChunk(Shared):
             For metalayers that do not fit.
         """
         contents = checked_metalayers(meta)  # before anything is created
-        place = None if urlpath is None else Place(urlpath, mode)
+        target = None if urlpath is None else Target(urlpath, mode)
         owner = new_super_chunk(
-            compression, itemsize, blocksize, contents, contiguous=contiguous, place=place
+            compression, itemsize, blocksize, contents, contiguous=contiguous, target=target
         )
-        schunk = cls(owner, read_only=False, path=None if place is None else place.temporary)
-        schunk._place = place
+        schunk = cls(owner, read_only=False, path=None if target is None else target.temporary)
+        schunk._target = target
         return schunk
 
     @contextmanager
@@ -89,7 +89,7 @@ class SChunk(Shared):
         try:
             yield
         except BaseException:
-            if self._place is not None and self.path is not None:
+            if self._target is not None and self.path is not None:
                 nchunks = self._owner.nchunks if self._owner is not None else 0
                 self.close()
                 discard(self.path, nchunks)
@@ -104,10 +104,10 @@ class SChunk(Shared):
         ------
         FileExistsError, StorageError
         """
-        place = self._take_place(mine=False)
-        if place is None:
+        path = self._take_place(mine=False)
+        if path is None:
             return self
-        stored = Stored(place)
+        stored = Stored(path)
         stored.stamp(stored.status())
         return SChunk._opened(stored, read_only=False)
 
@@ -136,13 +136,13 @@ class SChunk(Shared):
 
     def _take_place(self, *, mine: bool) -> str | None:
         """Close a new super-chunk and move it to its place; return that, or None in memory."""
-        place = self._place
-        if place is None:
+        target = self._target
+        if target is None:
             return None
-        with disk_errors(place.path, "written"), self.discarded_on_error():
+        with disk_errors(target.path, "written"), self.discarded_on_error():
             self.close()
-            place.take(contiguous=self.contiguous, sealed=self._sealed, mine=mine)
-        return place.path
+            target.take(contiguous=self.contiguous, sealed=self._sealed, mine=mine)
+        return target.path
 
     @classmethod
     def open(cls, urlpath: Any, *, read_only: bool) -> SChunk:
@@ -210,7 +210,7 @@ class SChunk(Shared):
 
     # --- chunks -------------------------------------------------------------------------------
 
-    def chunk(self, number: int) -> Chunk:
+    def chunk(self, number: int) -> CompressedChunk:
         """Return a chunk's bytes, without a copy where they are in memory.
 
         The caller then holds the lock for as long as it uses them.
@@ -220,7 +220,7 @@ class SChunk(Shared):
         with self._alone() as ptr:
             return self._chunk(ptr, number)
 
-    def _chunk(self, ptr: Any, number: int) -> Chunk:
+    def _chunk(self, ptr: Any, number: int) -> CompressedChunk:
         stored = self.stored
         if stored is not None and stored.sparse and 0 <= number < ptr.nchunks:
             offset = self._offsets(ptr)[number]
@@ -231,7 +231,7 @@ class SChunk(Shared):
         size = lib.blosc2_schunk_get_chunk(ptr, number, chunk, needs_free)
         self.check(size, f"reading chunk {number}")
         owner = ffi.gc(chunk[0], lib.free, size=size) if needs_free[0] else self
-        return Chunk(chunk[0], size, owner, self.path is None and not needs_free[0])
+        return CompressedChunk(chunk[0], size, owner, self.path is None and not needs_free[0])
 
     def _offsets(self, ptr: Any) -> Any:
         """Return the offsets of all chunks of a frame, which are decoded once for each state."""

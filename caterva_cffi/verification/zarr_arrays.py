@@ -24,7 +24,7 @@ from caterva_cffi.verification.frames import check_frame
 from caterva_cffi.verification.report import Damage, Unchecked, Verification
 from caterva_cffi.zarr import CatervaCodec
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import Chunk
+from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 
 __all__ = ["check_directory", "check_node", "check_zip", "is_zarr"]
 
@@ -254,7 +254,7 @@ class _Looking(CatervaCodec):
 
     def _look(self, stored: Any, spec: Any, coordinates: Any = None) -> NDBuffer:
         inside = "" if coordinates is None else f", chunk {tuple(coordinates)} of the shard"
-        chunk, error = Chunk(self, spec), None
+        chunk, error = ZarrChunk(self, spec), None
         try:
             items = chunk.decode(spec.prototype.buffer.from_bytes(stored))
         except CatervaError as wrong:

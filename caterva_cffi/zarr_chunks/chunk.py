@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["Chunk", "with_dtype"]
+__all__ = ["ZarrChunk", "with_dtype"]
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ZarrChunk:
     """A chunk of a Zarr array.
 
     Parameters

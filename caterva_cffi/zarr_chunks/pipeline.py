@@ -26,14 +26,14 @@ from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.cache import Known, recording, shared
-from caterva_cffi.planning.frame import Beginnings, Frame
+from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import run
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
 from caterva_cffi.storage.stored import Version, stamp_of, version_of
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import Chunk, with_dtype
+from caterva_cffi.zarr_chunks.chunk import ZarrChunk, with_dtype
 from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _open(codec: Parameters, number: int, item: Item) -> _Opened | None:
         stamp = stamp_of(status)
         if stamp is not None:
             layout = _layout(byte_getter, descriptor, stamp, status.st_size)
-            Chunk(codec, spec).check(layout)
+            ZarrChunk(codec, spec).check(layout)
             kernel, policy = kernel_of(layout.grid), get_read_policy("local")
             frame = Frame(layout, kernel, policy, files=descriptor)
             return _Opened(number, descriptor, version_of(status), frame)
@@ -169,7 +169,7 @@ def _layout(byte_getter: Any, descriptor: int, stamp: Version, size: int) -> Lay
     if known is None:
         seen: Any = {}
         steps = recording(layout_steps(get_read_policy("local").first, size), seen)
-        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Beginnings(0))
+        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
         shared.put(key, stamp, known)
     return known.layout
 
@@ -189,7 +189,9 @@ def _decode(
             _, spec, selection, where, _ = batch[each.number]
             kernel = each.frame.kernel
             cells = planned.setdefault(kernel, _Cells([], [], []))
-            for extra in _plan(each, Chunk(codec, spec), selection, where, out, drop_axes, cells):
+            for extra in _plan(
+                each, ZarrChunk(codec, spec), selection, where, out, drop_axes, cells
+            ):
                 nbytes += extra
                 if nbytes > _BYTES:
                     _run(kernel, cells)
@@ -213,7 +215,7 @@ def _run(kernel: Kernel, cells: _Cells) -> None:
 
 def _plan(
     opened: _Opened,
-    chunk: Chunk,
+    chunk: ZarrChunk,
     selection: Any,
     where: Any,
     out: npt.NDArray[Any],

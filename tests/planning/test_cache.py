@@ -1,4 +1,4 @@
-"""Beginnings of chunks that are kept: never believed unseen, never more than their limit."""
+"""Heads of chunks that are kept: never believed unseen, never more than their limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known, recording
-from caterva_cffi.planning.frame import Beginnings
+from caterva_cffi.planning.frame import Heads
 from caterva_cffi.planning.layout import layout_steps, slices, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Work, run
@@ -33,7 +33,7 @@ FRAME = bytes(encode_frame(np.arange(64, dtype="u1"), GRID, Compression()))
 def known_of(frame, nbytes=0):
     seen = {}
     layout = run(recording(layout_steps(256), seen), lambda ranges: slices(frame, ranges))
-    return Known(layout, {**seen, (0, nbytes): bytes(nbytes)}, Beginnings(1 << 20))
+    return Known(layout, {**seen, (0, nbytes): bytes(nbytes)}, Heads(1 << 20))
 
 
 def frame_of(items, blocks, checksums):
@@ -103,13 +103,13 @@ def test_no_more_is_kept_than_the_limit():
 
 
 def test_beginnings_are_bounded():
-    beginnings = Beginnings(100)
+    heads = Heads(100)
     for number in range(5):
-        beginnings.put(number, bytes(40))
-        assert beginnings.nbytes <= 100
-    assert [len(beginnings.get(number)) for number in range(5)] == [0, 0, 0, 0, 40]
-    beginnings.put(5, bytes(101))
-    assert not beginnings.get(5)
+        heads.put(number, bytes(40))
+        assert heads.nbytes <= 100
+    assert [len(heads.get(number)) for number in range(5)] == [0, 0, 0, 0, 40]
+    heads.put(5, bytes(101))
+    assert not heads.get(5)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

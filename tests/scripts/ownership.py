@@ -20,7 +20,7 @@ import caterva_cffi as cat
 from caterva_cffi import ffi
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.superchunk import schunk
-from caterva_cffi.superchunk.schunk import Chunk, SChunk
+from caterva_cffi.superchunk.schunk import CompressedChunk, SChunk
 
 ITEMS = np.arange(12 * 10, dtype="<i4").reshape(12, 10)
 PARTITION = {"chunks": (6, 10), "blocks": (3, 5)}
@@ -136,7 +136,7 @@ def use(name, thing):
         assert list(thing) in (["title"], [])
     elif name == "super-chunk":
         use("chunk", thing.chunk(0))
-    elif isinstance(thing, Chunk):
+    elif isinstance(thing, CompressedChunk):
         assert bytes(ffi.buffer(thing.pointer, thing.size))[12:16] == thing.size.to_bytes(
             4, "little"
         )
@@ -286,7 +286,9 @@ def forget_array():
 
 
 def forget_chunk():
-    schunk.Chunk = lambda pointer, size, owner, in_place: Chunk(pointer, size, None, in_place)
+    schunk.CompressedChunk = lambda pointer, size, owner, in_place: CompressedChunk(
+        pointer, size, None, in_place
+    )
 
 
 if __name__ == "__main__":
