@@ -103,17 +103,28 @@ class ChunkedItems(Items):
         stored = self.schunk.stored
         if stored is not None and not stored.held:
             with self.schunk.lock.reading():
-                if not self.closed:
-                    self._reader.check(self.grid)
+                self.check_stored()
 
-    def changing(self) -> AbstractContextManager[Any]:
-        """Hold off readers and other writers, if what is stored has this geometry."""
-        return self.schunk.changing() if self.schunk.stored is None else self._changing_stored()
+    def check_stored(self) -> None:
+        """Do the same, for a caller who has the lock."""
+        stored = self.schunk.stored
+        if stored is not None and not stored.held and not self.closed:
+            self._reader.check(self.grid)
 
     @contextmanager
-    def _changing_stored(self) -> Iterator[Any]:
+    def changing(self) -> Iterator[Any]:
+        """Hold off readers and other writers, if what is stored has this geometry."""
+        with self.schunk.lock.writing(), self.change() as ptr:
+            yield ptr
+
+    def change(self) -> AbstractContextManager[Any]:
+        """Do the same, for a caller who has the lock; see `Shared.change`."""
+        return self.schunk.change() if self.schunk.stored is None else self._change_stored()
+
+    @contextmanager
+    def _change_stored(self) -> Iterator[Any]:
         schunk = self.schunk
-        with schunk.changing() as ptr:
+        with schunk.change() as ptr:
             if self._generation != schunk.generation and schunk.stored is not None:
                 found, known = geometry_of(schunk), (self.grid, self.dtype)
                 check_geometry(schunk.stored, found, known)

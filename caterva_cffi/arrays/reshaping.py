@@ -24,7 +24,12 @@ from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.superchunk.schunk import SChunk
-from caterva_cffi.superchunk.user_metalayers import Meta, VLMeta
+from caterva_cffi.superchunk.user_metalayers import (
+    VLMeta,
+    contents_of,
+    replace_metalayer,
+    variable_contents_of,
+)
 
 __all__ = ["delete", "insert", "resize", "squeeze"]
 
@@ -40,7 +45,8 @@ def resize(array: ChunkedItems, newshape: Sequence[int]) -> None:
     """Change the shape; items keep their positions, new ones are zeros."""
     with array.schunk.lock.writing():
         _suit(array, newshape)
-        _resize(array, newshape)
+        with array.change() as ptr, array.schunk.whole_change():
+            _resize(array, ptr, newshape)
 
 
 def _suit(array: ChunkedItems, newshape: Sequence[int]) -> None:
@@ -58,7 +64,7 @@ def _suit(array: ChunkedItems, newshape: Sequence[int]) -> None:
 
 def _suited(array: ChunkedItems, newshape: Sequence[int], partition: Partition) -> SChunk | None:
     """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
-    with array.changing() as ptr:
+    with array.change() as ptr:
         old = array.grid
         if len(newshape) != old.ndim:
             return None
@@ -76,31 +82,31 @@ def _suited(array: ChunkedItems, newshape: Sequence[int], partition: Partition) 
         return _rebuilt(array, new, (kernel.encode(k, parameters, part) for k, part in parts))
 
 
-def _resize(array: ChunkedItems, newshape: Sequence[int]) -> None:
-    with array.changing() as ptr, array.schunk.whole_change():
-        old = array.grid
-        if len(newshape) != old.ndim:
-            raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
-        new = replace(old, shape=tuple(newshape))
-        compression = Compression.of(ptr)
-        _clear_growth(array, new, compression)
-        for at in reversed(list(old.all_chunks())):
-            if _beyond(at, new.chunk_grid):
-                array.schunk.delete_chunk(old.chunk_number(at))
-        zeros = special_chunk(compression, new, None) if new.nchunks else b""
-        for number, at in enumerate(new.all_chunks()):
-            if _beyond(at, old.chunk_grid):
-                if number == array.schunk.nchunks:
-                    array.schunk.append_chunk(zeros)
-                else:
-                    array.schunk.insert_chunk(number, zeros)
-        meta = Meta(array.schunk)
-        if LAYER in meta:
-            meta[LAYER] = OPEN_SEAL
-        for name in (CATERVA, B2ND):
-            if name in meta:
-                meta[name] = with_shape(meta[name], new.shape)
-        array.set_grid(new)
+def _resize(array: ChunkedItems, ptr: Any, newshape: Sequence[int]) -> None:
+    """Change the shape, for a caller who changes the array."""
+    old = array.grid
+    if len(newshape) != old.ndim:
+        raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
+    new = replace(old, shape=tuple(newshape))
+    compression = Compression.of(ptr)
+    _clear_growth(array, new, compression)
+    for at in reversed(list(old.all_chunks())):
+        if _beyond(at, new.chunk_grid):
+            array.schunk.delete_chunk(old.chunk_number(at))
+    zeros = special_chunk(compression, new, None) if new.nchunks else b""
+    for number, at in enumerate(new.all_chunks()):
+        if _beyond(at, old.chunk_grid):
+            if number == ptr.nchunks:
+                array.schunk.append_chunk(zeros)
+            else:
+                array.schunk.insert_chunk(number, zeros)
+    before = contents_of(ptr)
+    if LAYER in before:
+        replace_metalayer(array.schunk, ptr, LAYER, OPEN_SEAL)
+    for name in (CATERVA, B2ND):
+        if name in before:
+            replace_metalayer(array.schunk, ptr, name, with_shape(before[name], new.shape))
+    array.set_grid(new)
 
 
 def _clear_growth(array: ChunkedItems, new: Grid, compression: Compression) -> None:
@@ -158,7 +164,8 @@ def insert(array: ChunkedItems, index: int | None, values: npt.NDArray[Any], axi
     """Insert items before a position of a dimension; None is its end."""
     axis = _check_axis(array, axis)
     with array.schunk.lock.writing():
-        shape = array.current_grid.shape
+        array.check_stored()
+        shape = array.grid.shape
         length = shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
@@ -173,8 +180,8 @@ def insert(array: ChunkedItems, index: int | None, values: npt.NDArray[Any], axi
         count = values.shape[axis]
         grown = _with_length(shape, axis, length + count)
         _suit(array, grown)
-        with array.changing(), array.schunk.whole_change():
-            _resize(array, grown)
+        with array.change() as ptr, array.schunk.whole_change():
+            _resize(array, ptr, grown)
             for first, last in reversed(list(_slabs(array, axis, start, length))):
                 moved = _read(array, axis, first, last)
                 _write(array, axis, first + count, last + count, moved)
@@ -184,7 +191,7 @@ def insert(array: ChunkedItems, index: int | None, values: npt.NDArray[Any], axi
 def delete(array: ChunkedItems, start: int, count: int, axis: int) -> None:
     """Delete `count` items along a dimension from `start` on."""
     axis = _check_axis(array, axis)
-    with array.changing(), array.schunk.whole_change():
+    with array.changing() as ptr, array.schunk.whole_change():
         shape = array.grid.shape
         length = shape[axis]
         first = start + length if start < 0 else start
@@ -196,7 +203,7 @@ def delete(array: ChunkedItems, start: int, count: int, axis: int) -> None:
         for begin, end in _slabs(array, axis, first + count, length):
             moved = _read(array, axis, begin, end)
             _write(array, axis, begin - count, end - count, moved)
-        _resize(array, _with_length(shape, axis, length - count))
+        _resize(array, ptr, _with_length(shape, axis, length - count))
 
 
 def squeeze(array: ChunkedItems) -> None:
@@ -211,7 +218,7 @@ def squeeze(array: ChunkedItems) -> None:
 
 def _squeezed(array: ChunkedItems) -> SChunk | None:
     """Return a super-chunk that has superseded the array's; None if there is nothing to do."""
-    with array.changing() as ptr:
+    with array.change() as ptr:
         old = array.grid
         kept = [d for d, length in enumerate(old.shape) if length != 1]
 
@@ -250,7 +257,7 @@ def _rebuilt(array: ChunkedItems, grid: Grid, chunks: Iterator[Any]) -> SChunk:
         mode="w",
     )
     with schunk.discarded_on_error():
-        VLMeta(schunk).update(VLMeta(old).to_dict())
+        VLMeta(schunk).update(variable_contents_of(old.ptr))
         schunk.fill(chunks, grid.nchunks)
         schunk.supersede(old)
     return schunk

@@ -165,13 +165,13 @@ class Shared:
                 return
         if self.lock.is_read_here():
             raise StorageError(f"{self.path!r} was changed while it was read; read it again")
-        with self._alone() as ptr:
+        with self._alone() as ptr, self.lock.open_to_itself(write=False):
             yield ptr
 
     def _is_current(self) -> bool:
         """Whether nothing else has changed what is stored; the caller holds the lock."""
         stored = self.stored
-        if stored is None or stored.held:
+        if stored is None or self.lock.is_changed_here():
             return True
         status = stored.status()
         stored.check_unmarked(status)
@@ -214,6 +214,8 @@ class Shared:
     def changing(self) -> Iterator[Any]:
         """Hold off readers; give the pointer, if the super-chunk may be changed.
 
+        Its thread may go on to use the array.
+
         Raises
         ------
         ReadOnlyError, ClosedError
@@ -222,22 +224,32 @@ class Shared:
         StorageError
             Where another handle changes it, or a change was cut off.
         """
-        with self.lock.writing():
-            self.ptr  # noqa: B018, raises
-            if self.read_only:
-                where = f"{self.path!r}" if self.path else "the frame"
-                raise ReadOnlyError(f"{where} was opened for reading")
-            self._check_exports()
-            with self._marked():
-                ptr = self.ptr
-                try:
-                    yield ptr
-                finally:
-                    if ptr.nchunks > 0 and ptr.chunksize == 0:
-                        self._spoilt = FormatError(
-                            "chunks differ in size: the array was damaged before it was changed"
-                        )
-            self.ptr  # noqa: B018, raises where that happened
+        with self.lock.writing(), self.change() as ptr, self.lock.open_to_itself(write=True):
+            yield ptr
+
+    @contextmanager
+    def change(self) -> Iterator[Any]:
+        """Do the same as `changing`, for a caller who has the lock and does not ask for it again.
+
+        Raises
+        ------
+        ReadOnlyError, ClosedError, BufferError, StorageError
+        """
+        self.ptr  # noqa: B018, raises
+        if self.read_only:
+            where = f"{self.path!r}" if self.path else "the frame"
+            raise ReadOnlyError(f"{where} was opened for reading")
+        self._check_exports()
+        with self._marked():
+            ptr = self.ptr
+            try:
+                yield ptr
+            finally:
+                if ptr.nchunks > 0 and ptr.chunksize == 0:
+                    self._spoilt = FormatError(
+                        "chunks differ in size: the array was damaged before it was changed"
+                    )
+        self.ptr  # noqa: B018, raises where that happened
 
     @contextmanager
     def _marked(self) -> Iterator[None]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import FrameType
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from weakref import WeakSet
 
 from caterva_cffi.errors import BusyError
@@ -88,11 +86,13 @@ def _is_ordered() -> bool:
 class ReadWriteLock:
     """Many readers or one writer, in the order in which they came, so that none waits for ever.
 
-    A thread that reads may read again inside. A thread that writes may read and write inside. A
-    fork waits until other threads are done; in the child, the lock is free.
+    A thread that reads may read again inside. A thread that writes may not enter again, unless it
+    is in `open_to_itself`. A fork waits until other threads are done; in the child, the lock is
+    free.
 
     A signal's handler, or the finalizer of an object, may run between any two steps of its thread,
-    even inside this lock. If what it asks for would do harm, it gets `BusyError`.
+    even inside this lock. Inside a change the package itself never asks for the lock; so whoever
+    does is such a handler, and gets `BusyError`.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class ReadWriteLock:
         self._waiting: set[int] = set()
         self._writer: int | None = None
         self._depth = 0
-        self._entered: FrameType | None = None  # the user's frame that called the writer
+        self._may_read = self._may_write = False  # the writer's own thread, once more
 
     def _wait(self, me: int, free: Callable[[], bool], enter: Callable[[], None]) -> None:
         """Wait for this thread's turn and a free lock, then enter; an interrupt gives it up."""
@@ -130,29 +130,14 @@ class ReadWriteLock:
     def _read_in_turn(self, me: int) -> None:
         """Stop reading, and read when all who came before are done."""
         if self._writer == me:
-            if self._is_inside_a_step(sys._getframe(2)):
-                del self._readers[me]
-                raise BusyError(_BUSY)
-            return
+            if self._may_read:
+                return
+            del self._readers[me]
+            raise BusyError(_BUSY)
         with self._mutex:
             del self._readers[me]
             self._condition.notify_all()
             self._wait(me, lambda: self._writer is None, lambda: self._readers.update({me: 1}))
-
-    def _is_inside_a_step(self, frame: FrameType | None) -> bool:
-        """Whether the package called foreign code that now calls the package.
-
-        Inside a change it never does so by itself: then this is a handler. Frames are looked at as
-        far as the one from which the lock was entered.
-        """
-        left = False
-        while frame is not None and frame is not self._entered:
-            if not _is_ours(frame):
-                left = True
-            elif left and frame.f_code.co_filename != contextlib.__file__:
-                return True
-            frame = frame.f_back
-        return False
 
     def _is_free(self) -> bool:
         return self._writer is None and not self._readers
@@ -164,6 +149,10 @@ class ReadWriteLock:
         """Whether this thread reads, and so cannot write."""
         me = threading.get_ident()
         return me in self._readers and self._writer != me
+
+    def is_changed_here(self) -> bool:
+        """Whether this thread writes."""
+        return self._writer == threading.get_ident()
 
     def is_used_here(self) -> bool:
         """Whether this thread reads or writes."""
@@ -181,49 +170,51 @@ class ReadWriteLock:
         Raises
         ------
         BusyError
-            If this thread reads, or if a handler interrupts a change by this thread.
+            If this thread reads, or writes already.
         """
-        frame = sys._getframe(2)
-        if self._writer == threading.get_ident() and self._is_inside_a_step(frame):
+        me = threading.get_ident()
+        if me in self._readers:
+            raise BusyError("a thread that reads an array cannot change it")
+        if self._writer == me and not self._may_write:
             raise BusyError(_BUSY)
-        with self._held(_outside(frame)):
+        with self._held(), self._letting(read=False, write=False):
             yield
 
+    def open_to_itself(self, *, write: bool) -> AbstractContextManager[None]:
+        """Let the thread that writes enter again, to read or also to write.
+
+        That is for code of others that uses the array meanwhile.
+        """
+        return self._letting(read=True, write=write)
+
     @contextmanager
-    def _held(self, entered: FrameType | None) -> Iterator[None]:
+    def _letting(self, *, read: bool, write: bool) -> Iterator[None]:
+        before = self._may_read, self._may_write
+        self._may_read, self._may_write = read, write
+        try:
+            yield
+        finally:
+            self._may_read, self._may_write = before
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         me = threading.get_ident()
         with self._condition:
             if self._writer != me:
-                if me in self._readers:
-                    raise BusyError("a thread that reads an array cannot change it")
                 self._wait(me, self._is_free, lambda: self._write(me))
-                self._entered = entered
             self._depth += 1
         try:
             yield
         finally:
             with self._condition:
-                self._depth -= 1
-                if not self._depth:
-                    self._writer = self._entered = None
-                    self._condition.notify_all()
+                if self._writer == me:  # else this is a child, where nobody holds it
+                    self._depth -= 1
+                    if not self._depth:
+                        self._writer = None
+                        self._condition.notify_all()
 
 
 _BUSY = "the array is being used by its own thread, which a handler interrupts"
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
-_OURS = (os.path.join(_PACKAGE, ""), contextlib.__file__)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_OURS)
-
-
-def _outside(frame: FrameType | None) -> FrameType | None:
-    """Return the frame that called the package."""
-    while frame is not None and _is_ours(frame):
-        frame = frame.f_back
-    return frame
-
 
 _locks: WeakSet[ReadWriteLock] = WeakSet()
 _forking = threading.local()
@@ -243,7 +234,7 @@ def _before_fork() -> None:
     for lock in _all_locks():
         if me not in lock._waiting:  # else a handler forks while its thread waits
             reads = me in lock._readers and lock._writer != me
-            _forking.held.enter_context(lock.reading() if reads else lock._held(None))
+            _forking.held.enter_context(lock.reading() if reads else lock._held())
 
 
 def _after_fork_in_parent() -> None:

@@ -24,7 +24,12 @@ from caterva_cffi.superchunk.chunks import CompressedChunk, chunk_of_file, offse
 from caterva_cffi.superchunk.creation import Target, checked_metalayers, new_super_chunk
 from caterva_cffi.superchunk.opening import index_of, load_frame, open_frame, open_stored
 from caterva_cffi.superchunk.sealing import MemoryFrame, seal
-from caterva_cffi.superchunk.user_metalayers import VLMeta, content_of, contents_of
+from caterva_cffi.superchunk.user_metalayers import (
+    VLMeta,
+    content_of,
+    contents_of,
+    variable_contents_of,
+)
 
 __all__ = ["SChunk"]
 
@@ -208,7 +213,7 @@ class SChunk(Shared):
         """Bytes of an item."""
         return int(self.ptr.typesize)
 
-    # --- chunks -------------------------------------------------------------------------------
+    # --- chunks; who changes them has the lock, and is in `change` -----------------------------
 
     def chunk(self, number: int) -> CompressedChunk:
         """Return a chunk's bytes, without a copy where they are in memory.
@@ -242,9 +247,8 @@ class SChunk(Shared):
 
     def append_chunk(self, chunk: Any) -> None:
         """Append a compressed chunk, which is copied."""
-        with self.changing() as ptr:
-            data = as_bytes(chunk, "the chunk")
-            self.write("appending a chunk", lib.blosc2_schunk_append_chunk, ptr, data, True)
+        data = as_bytes(chunk, "the chunk")
+        self.write("appending a chunk", lib.blosc2_schunk_append_chunk, self.ptr, data, True)
 
     def fill(self, chunks: Iterable[Any], nchunks: int) -> None:
         """Append all chunks to a new super-chunk; they are copied.
@@ -281,29 +285,26 @@ class SChunk(Shared):
 
     def insert_chunk(self, number: int, chunk: Any) -> None:
         """Insert a compressed chunk, which is copied, before another."""
-        with self.changing() as ptr:
-            data = as_bytes(chunk, "the chunk")
-            insert = lib.blosc2_schunk_insert_chunk
-            self.write(f"inserting chunk {number}", insert, ptr, number, data, True)
+        data = as_bytes(chunk, "the chunk")
+        insert = lib.blosc2_schunk_insert_chunk
+        self.write(f"inserting chunk {number}", insert, self.ptr, number, data, True)
 
     def update_chunk(self, number: int, chunk: Any) -> None:
         """Replace a compressed chunk by another, which is copied."""
-        with self.changing() as ptr:
-            data = as_bytes(chunk, "the chunk")
-            update = lib.blosc2_schunk_update_chunk
-            self.write(f"writing chunk {number}", update, ptr, number, data, True)
+        data = as_bytes(chunk, "the chunk")
+        update = lib.blosc2_schunk_update_chunk
+        self.write(f"writing chunk {number}", update, self.ptr, number, data, True)
 
     def delete_chunk(self, number: int) -> None:
         """Delete a chunk."""
-        with self.changing() as ptr:
-            what = f"deleting chunk {number}"
-            self.write(what, lib.blosc2_schunk_delete_chunk, ptr, number)
-            if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
-                # Otherwise the next chunk would come behind as many bytes of anything.
-                ptr.cbytes = 0
-                layer = ptr.metalayers[0]
-                same = content_of(layer)
-                self.write(what, lib.blosc2_meta_update, ptr, layer.name, same, len(same))
+        ptr, what = self.ptr, f"deleting chunk {number}"
+        self.write(what, lib.blosc2_schunk_delete_chunk, ptr, number)
+        if ptr.nchunks == 0 and ptr.frame != ffi.NULL and ptr.cbytes:
+            # Otherwise the next chunk would come behind as many bytes of anything.
+            ptr.cbytes = 0
+            layer = ptr.metalayers[0]
+            same = content_of(layer)
+            self.write(what, lib.blosc2_meta_update, ptr, layer.name, same, len(same))
 
     # --- the frame ----------------------------------------------------------------------------
 
@@ -357,7 +358,7 @@ class SChunk(Shared):
 
         compression, meta = Compression.of(ptr), contents_of(ptr)
         new = SChunk.create(compression, ptr.typesize, ptr.blocksize, meta, contiguous=True)
-        VLMeta(new).update(VLMeta(self).to_dict())
+        VLMeta(new).update(variable_contents_of(ptr))
         new.fill(chunks(), ptr.nchunks)
         return new
 

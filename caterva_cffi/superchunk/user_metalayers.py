@@ -18,7 +18,17 @@ from caterva_cffi.format.byte_chunks import UNQUESTIONED, decode_byte_chunk
 if TYPE_CHECKING:
     from caterva_cffi.superchunk.schunk import SChunk
 
-__all__ = ["MOST", "Meta", "VLMeta", "check_name", "content_of", "contents_of", "layers_of"]
+__all__ = [
+    "MOST",
+    "Meta",
+    "VLMeta",
+    "check_name",
+    "content_of",
+    "contents_of",
+    "layers_of",
+    "replace_metalayer",
+    "variable_contents_of",
+]
 
 MOST = 2**31 - 1 - (1 << 16)
 """The most bytes of metalayers: C-Blosc2 counts those of a header, with names, in 32 bits."""
@@ -46,6 +56,35 @@ def content_of(layer: Any) -> bytes:
 def contents_of(ptr: Any) -> dict[str, bytes]:
     """Return the bytes of the metalayers of a `blosc2_schunk *`, by name."""
     return {name: content_of(layer) for name, layer in layers_of(ptr).items()}
+
+
+def variable_contents_of(ptr: Any) -> dict[str, bytes]:
+    """Return the same of the metalayers of variable length."""
+    layers = _variable_layers_of(ptr)
+    return {name: _decoded(layer, f"metalayer {name!r}") for name, layer in layers.items()}
+
+
+def _decoded(layer: Any, what: str) -> bytes:
+    return decode_byte_chunk(content_of(layer), None, what).tobytes()
+
+
+def replace_metalayer(schunk: SChunk, ptr: Any, name: str | bytes, data: Any) -> None:
+    """Replace a metalayer of fixed length, in a change that the caller makes.
+
+    Raises
+    ------
+    KeyError, ArgumentError
+    """
+    layer = layers_of(ptr).get(_key_of(name))
+    if layer is None:
+        raise KeyError(name)
+    if len(data) != layer.content_len:
+        raise ArgumentError(
+            f"metalayer {name!r}: {len(data)} bytes instead of {layer.content_len}; "
+            "the length of a metalayer cannot change"
+        )
+    what, key = f"writing metalayer {name!r}", check_name(name)
+    schunk.write(what, lib.blosc2_meta_update, ptr, key, data, len(data))
 
 
 def _key_of(name: object) -> str:
@@ -143,15 +182,8 @@ class Meta(_Layers):
             For another length.
         """
         data = as_bytes(content, f"metalayer {name!r}")
-        with self._schunk.changing() as ptr:
-            old = len(self[name])
-            if len(data) != old:
-                raise ArgumentError(
-                    f"metalayer {name!r}: {len(data)} bytes instead of {old}; "
-                    "the length of a metalayer cannot change"
-                )
-            what, key = f"writing metalayer {name!r}", check_name(name)
-            self._schunk.write(what, lib.blosc2_meta_update, ptr, key, data, len(data))
+        with self._schunk.lock.writing(), self._schunk.change() as ptr:
+            replace_metalayer(self._schunk, ptr, name, data)
 
 
 class VLMeta(_Layers, MutableMapping[str, bytes]):
@@ -161,7 +193,7 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         return _variable_layers_of(ptr)
 
     def _content(self, layer: Any, what: str) -> bytes:
-        return decode_byte_chunk(content_of(layer), None, what).tobytes()
+        return _decoded(layer, what)
 
     def __setitem__(self, name: str | bytes, content: Any) -> None:
         data = as_bytes(content, f"metalayer {name!r}")
@@ -172,18 +204,19 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         large = len(data) > UNQUESTIONED
         compression = Compression(clevel=0) if large else Compression()
         cparams = compression.to_cparams(1, 0)
-        with self._schunk.changing() as ptr:
-            write = lib.blosc2_vlmeta_update if name in self else lib.blosc2_vlmeta_add
+        with self._schunk.lock.writing(), self._schunk.change() as ptr:
+            is_there = _key_of(name) in self._all(ptr)
+            write = lib.blosc2_vlmeta_update if is_there else lib.blosc2_vlmeta_add
             # C-Blosc2 accepts thousands, but writes at most this many to a frame.
             most = lib.BLOSC2_MAX_METALAYERS
-            if name not in self and ptr.nvlmetalayers >= most:
+            if not is_there and ptr.nvlmetalayers >= most:
                 raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
             what = f"writing metalayer {name!r}"
             self._schunk.write(what, write, ptr, key, data, len(data), cparams)
 
     def __delitem__(self, name: str | bytes) -> None:
-        with self._schunk.changing() as ptr:
-            if name not in self:
+        with self._schunk.lock.writing(), self._schunk.change() as ptr:
+            if _key_of(name) not in self._all(ptr):
                 raise KeyError(name)
             what, key = f"deleting metalayer {name!r}", check_name(name)
             self._schunk.write(what, lib.blosc2_vlmeta_delete, ptr, key)

@@ -273,9 +273,9 @@ NAMES = sorted(ACTIONS)
 OURS = (cat.CatervaError, BufferError, IndexError, KeyError)
 # What its users hold the lock for, or what makes new super-chunks and is not the array's.
 OF_THE_PACKAGE = {
-    "append_chunk", "change_without_errors", "check", "chunk", "complete", "create", "delete_chunk",
-    "discarded_on_error", "fill", "frame", "from_buffer", "insert_chunk", "metalayers", "open",
-    "ptr", "successor", "supersede", "update_chunk", "whole_change", "write",
+    "append_chunk", "change", "change_without_errors", "check", "chunk", "complete", "create",
+    "delete_chunk", "discarded_on_error", "fill", "frame", "from_buffer", "insert_chunk",
+    "metalayers", "open", "ptr", "successor", "supersede", "update_chunk", "whole_change", "write",
 }  # fmt: skip
 
 
