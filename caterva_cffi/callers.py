@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from types import FrameType
@@ -25,7 +26,7 @@ def warn_caller(message: str, category: type[Warning]) -> None:
     message : str
     category : type
     """
-    frame = _outside(sys._getframe(1)) or _waiting()
+    frame = _outside(inspect.currentframe()) or _waiting()
     if frame is None:
         warnings.warn(message, category, stacklevel=2)
         return

@@ -7,8 +7,8 @@ warning that partial reads are off.
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -186,11 +186,11 @@ class CatervaCodec(
     # --- whole chunks: what is written, and what is read beside other codecs or in a shard -----
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        self._look_for_neighbours(sys._getframe(1))
+        self._look_for_neighbours(inspect.currentframe())
         return ZarrChunk(self, chunk_spec).encode(chunk_data)
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        self._look_for_neighbours(sys._getframe(1))
+        self._look_for_neighbours(inspect.currentframe())
         chunk = ZarrChunk(self, chunk_spec)
         return chunk.decode(chunk_data) if self._beside else chunk.decode_lazily(chunk_data)
 
@@ -208,25 +208,32 @@ class CatervaCodec(
         self, chunks_and_specs: Iterable[tuple[NDBuffer | None, ArraySpec]]
     ) -> Iterable[Buffer | None]:
         """Encode whole chunks."""
-        self._look_for_neighbours(sys._getframe(1))
+        self._look_for_neighbours(inspect.currentframe())
         return await super().encode(chunks_and_specs)
 
     async def decode(
         self, chunks_and_specs: Iterable[tuple[Buffer | None, ArraySpec]]
     ) -> Iterable[NDBuffer | None]:
         """Decode whole chunks: Zarr merges new items into them, or other codecs need them."""
-        self._look_for_neighbours(sys._getframe(1))
+        self._look_for_neighbours(inspect.currentframe())
         return await super().decode(chunks_and_specs)
 
-    def _look_for_neighbours(self, caller: FrameType) -> None:
+    def _look_for_neighbours(self, frame: FrameType | None) -> None:
         """Find out whether other codecs stand beside this one, and warn if so.
 
-        Other codecs need all items of a chunk. Zarr does not tell a codec about the others. Only
-        the caller knows them: a `ChunkTransform` or a pipeline.
+        Other codecs need all items of a chunk. Zarr tells a codec nothing of the others: neither
+        where it is made and checked, nor with a chunk. Nor does it show by what is asked for: all
+        of a chunk is also decoded where new items are put into it. Only the object knows that calls
+        the codec, a `ChunkTransform` or a pipeline.
+
+        Parameters
+        ----------
+        frame : frame
+            Of the method that it calls.
         """
-        if self._beside:
+        if self._beside or frame is None or frame.f_back is None:
             return
-        chain = caller.f_locals.get("self")
+        chain = frame.f_back.f_locals.get("self")
         codecs = getattr(chain, "codecs", chain)
         if isinstance(codecs, Iterable) and len(list(codecs)) > 1:
             object.__setattr__(self, "_beside", True)

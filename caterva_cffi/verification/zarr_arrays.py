@@ -265,7 +265,7 @@ class _Looking(CatervaCodec):
         self.looked.look(stored, f"{self.looked.place}{inside}", error)
         return items
 
-    def _look_for_neighbours(self, caller: Any) -> None:
+    def _look_for_neighbours(self, frame: Any) -> None:
         """Warn of nothing."""
 
     def _decode_sync(self, chunk_data: Any, chunk_spec: Any) -> NDBuffer:

@@ -16,7 +16,6 @@ OF_PYTHON = {
     "_make",
     "_replace",
     "sys._current_frames",
-    "sys._getframe",
     "sys._is_gil_enabled",
 }
 EXCEPTIONS = {
@@ -87,7 +86,8 @@ def test_modules_use_their_own_private_names_only(module):
         ("getattr(fs, '_call')()", {"fs._call"}),
         ("from a import _b, c", {"a._b"}),
         ("os._exit(0)", {"os._exit"}),
-        ("self._a, cls._b, super()._c, a.__name__, a._replace(b=1), sys._getframe(1)", set()),
+        ("self._a, cls._b, super()._c, a.__name__, a._replace(b=1)", set()),
+        ("sys._getframe(1)", {"sys._getframe"}),
         ("class A:\n  def b(self, other):\n    self._c = other._c", set()),
         ("class A:\n  def b(self, other):\n    self._c = other._d", {"other._d"}),
     ],
