@@ -75,7 +75,10 @@ typedef struct {
   int64_t dest_step;
 } gathered;
 
-enum { TILE = 8 }; /* lines of a tile fit one set of a cache, however they are aligned */
+enum {
+  TILE = 8, /* lines of a tile fit one set of a cache, however they are aligned */
+  SOME_ROWS = 64,
+};
 
 static inline void copy_tile(uint8_t *dest, const uint8_t *src, const rows *r, int64_t n,
                              int64_t m, size_t size) {
@@ -178,6 +181,19 @@ static inline void move_items(const gathered *from, uint8_t *dest, const uint8_t
   }
 }
 
+/* Few rows at a time of each block, so that their cache lines are loaded once. */
+static void copy_short_runs(const gathered *from, uint8_t *dest, const uint8_t *src, const rows *r,
+                            int64_t size) {
+  for (int64_t row = 0; row < r->n[0]; row += SOME_ROWS) {
+    int64_t left = r->n[0] - row, n = left < SOME_ROWS ? left : SOME_ROWS;
+    uint8_t *to = dest + row * r->dest[0];
+    const uint8_t *at = src + row * r->src[0];
+    for (int64_t k = 0; k < from->blocks; k++, to += from->dest_step, at += from->src_step) {
+      cat_copy_runs(to, r->dest[0], at, r->src[0], n, size);
+    }
+  }
+}
+
 static inline void copy_runs(const gathered *from, uint8_t *dest, const uint8_t *src,
                              const rows *r, int64_t size) {
   for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
@@ -195,6 +211,10 @@ static void gather_rows(const void *state, uint8_t *dest, int64_t at, const rows
   const uint8_t *src = from->items + at;
   int64_t size = from->itemsize, n = r->n[1];
   if (n == 1 || (r->dest[1] == size && r->src[1] == size)) {
+    if (n * size < CACHE_LINE && are_close(r->src[0]) && are_close(r->dest[0])) {
+      copy_short_runs(from, dest, src, r, n * size);
+      return;
+    }
     switch (n * size) { /* a constant size lets the compiler move whole lines */
       case 64: copy_runs(from, dest, src, r, 64); return;
       case 128: copy_runs(from, dest, src, r, 128); return;

@@ -97,6 +97,58 @@ void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src,
   }
 }
 
+/* Runs of two parts that may overlap. A constant size lets the compiler move a part at once. */
+static inline void copy_halves(uint8_t *dest, int64_t dest_stride, const uint8_t *src,
+                               int64_t src_stride, int64_t n, int64_t size, size_t part) {
+  int64_t second = size - (int64_t)part;
+  for (; n > 0; n--, dest += dest_stride, src += src_stride) {
+    memcpy(dest, src, part);
+    if (second > 0) {
+      memcpy(dest + second, src + second, part);
+    }
+  }
+}
+
+/* Runs of at most a cache line, which lie so close together that the processor expects them. */
+static void copy_short_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *src,
+                            int64_t src_stride, int64_t n, int64_t size) {
+#define RUNS(SIZE, PART) copy_halves(dest, dest_stride, src, src_stride, n, SIZE, PART)
+  switch (size) {
+    case 1: RUNS(1, 1); return;
+    case 2: RUNS(2, 2); return;
+    case 3: RUNS(3, 2); return;
+    case 4: RUNS(4, 4); return;
+    case 8: RUNS(8, 8); return;
+    case 12: RUNS(12, 8); return;
+    case 16: RUNS(16, 16); return;
+    case 32: RUNS(32, 32); return;
+    default: break;
+  }
+  if (size < 8) {
+    RUNS(size, 4);
+  } else if (size < 16) {
+    RUNS(size, 8);
+  } else if (size < 32) {
+    RUNS(size, 16);
+  } else {
+    RUNS(size, 32);
+  }
+#undef RUNS
+}
+
+void cat_copy_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int64_t src_stride,
+                   int64_t n, int64_t size) {
+  if (size <= CACHE_LINE && are_close(dest_stride) && are_close(src_stride)) {
+    copy_short_runs(dest, dest_stride, src, src_stride, n, size);
+    return;
+  }
+  for (; n > 0; n--, dest += dest_stride, src += src_stride) {
+    expect_row(dest, dest_stride, size, 1);
+    expect_row(src, src_stride, size, 0);
+    memcpy(dest, src, (size_t)size);
+  }
+}
+
 typedef struct {
   const uint8_t *src;
   int64_t itemsize;
@@ -123,11 +175,7 @@ static void copy_rows(const void *state, uint8_t *dest, int64_t from, const rows
   const uint8_t *src = given->src + from;
   int64_t itemsize = given->itemsize, n = r->n[1];
   if (n == 1 || (r->dest[1] == itemsize && r->src[1] == itemsize)) {
-    for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
-      expect_row(dest, r->dest[0], n * itemsize, 1);
-      expect_row(src, r->src[0], n * itemsize, 0);
-      memcpy(dest, src, (size_t)(n * itemsize));
-    }
+    cat_copy_runs(dest, r->dest[0], src, r->src[0], r->n[0], n * itemsize);
     return;
   }
   switch (itemsize) { /* a constant size lets the compiler move whole items */

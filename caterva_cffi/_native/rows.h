@@ -25,7 +25,14 @@ void cat_copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *s
                     const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
                     const int64_t *outer);
 
-enum { ROWS_AHEAD = 8, SHORT_ROW = 512 };
+/* Copy `n` runs of `size` bytes each. */
+void cat_copy_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int64_t src_stride,
+                   int64_t n, int64_t size);
+
+enum { CACHE_LINE = 64, ROWS_AHEAD = 8, SHORT_ROW = 512 };
+
+/* Whether the processor expects rows that are so far apart. */
+static inline int are_close(int64_t stride) { return stride < SHORT_ROW && stride > -SHORT_ROW; }
 
 /* Tell the processor which short row will be read or written some rows later. Rows of a block lie so
  * far apart in an array that it does not expect them. Measured with rows of 128 bytes: about a fifth

@@ -148,10 +148,48 @@ static inline void weave_rows(int size, const shuffled *from, uint8_t *dest, int
   }
 }
 
-enum { WORTH_WEAVING = 4 }; /* items of a row */
+enum {
+  WORTH_WEAVING = 4,    /* items of a row */
+  TOGETHER_BYTES = 512, /* of short rows */
+};
+
+/* Short rows that are one run in the block: woven together, then copied to their places. */
+static inline void weave_runs(int size, const shuffled *from, uint8_t *dest, int64_t stride,
+                              int64_t at, int64_t n, int64_t length) {
+  uint8_t woven[TOGETHER_BYTES + WOVEN * 8];
+  int64_t most = TOGETHER_BYTES / (length * size);
+  for (; n > 0; n -= most, at += most * length, dest += most * stride) {
+    int64_t some = n < most ? n : most, items = some * length, i = 0;
+    for (; i < items && at + i + WOVEN <= from->n; i += WOVEN) {
+      weave(size, from->bytes, at + i, woven + i * size);
+    }
+    if (i < items) {
+      gather_items(from->bytes, size, woven, size, at, 1, i, items);
+    }
+    cat_copy_runs(dest, stride, woven, length * size, some, length * size);
+  }
+}
+
+/* Whether rows are short, and one run in the block. */
+static int are_runs(const shuffled *from, const rows *r, int64_t *stride, int64_t *n,
+                    int64_t *length) {
+  int single = r->n[0] == 1 && r->dest[1] != from->size; /* items, each a row */
+  *stride = r->dest[single], *n = r->n[single], *length = single ? 1 : r->n[1];
+  return r->src[1] == 1 && *n > 1 && *length * from->size <= CACHE_LINE &&
+         (single || (r->src[0] == *length && r->dest[1] == from->size));
+}
 
 static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const rows *r) {
   const shuffled *from = state;
+  int64_t stride, n, length;
+  if (are_runs(from, r, &stride, &n, &length)) {
+    switch (from->size) {
+      case 2: weave_runs(2, from, dest, stride, at, n, length); return;
+      case 4: weave_runs(4, from, dest, stride, at, n, length); return;
+      case 8: weave_runs(8, from, dest, stride, at, n, length); return;
+      default: break;
+    }
+  }
   if (r->src[1] == 1 && r->dest[1] == from->size && r->n[1] >= WORTH_WEAVING) {
     switch (from->size) {
       case 2: weave_rows(2, from, dest, at, r); return;

@@ -399,6 +399,26 @@ def test_special_chunks(dtype):
         assert_decodes(chunk, special(maker, chunk, *given), expected)
 
 
+@pytest.mark.parametrize("nthreads", [1, 3])
+@pytest.mark.parametrize("itemsize", [1, 2, 3, 4, 8, 16])
+def test_runs_of_any_length_between_narrow_blocks(itemsize, nthreads):
+    """Items of narrow blocks are copied in short runs, in ways that depend on the runs' length."""
+    for filters, width in itertools.product([[S], []], [*range(1, 18), 31, 32, 33, 64, 65, 70]):
+        shape = (45, 2 * width + 1)
+        items = np.frombuffer(RNG.integers(0, 9, math.prod(shape) * itemsize, "u1"), f"V{itemsize}")
+        items = items.reshape(shape)
+        chunk = Chunk(shape, (41, width), itemsize)
+        encoded = chunk.encode(items, filters=filters, nthreads=nthreads)
+        decoded = chunk.c_decompress(encoded)
+        assert decoded == chunk.in_block_order(items)
+        assert (chunk.decode(encoded) == items).all()
+        far = np.zeros((45, 1000), items.dtype)  # rows that the processor does not expect
+        far[:, 1 : 1 + shape[1]] = items
+        assert chunk.encode(far[:, 1 : 1 + shape[1]], filters=filters) == encoded
+        part = chunk.decode(encoded, start=(2, 1), count=(40, shape[1] - 2))
+        assert (part == items[2:42, 1:-1]).all()
+
+
 @pytest.mark.parametrize("itemsize", [255, 256, 300, 5000])
 def test_large_items(itemsize):
     chunk = Chunk((5, 3), (2, 2), itemsize)
