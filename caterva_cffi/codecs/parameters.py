@@ -77,8 +77,8 @@ class Parameters:
     Parameters
     ----------
     block_shape : sequence of int, optional
-        Shape of the blocks that decode on their own, in items. By default near to cubes that fit an
-        L2 cache.
+        Shape of the blocks that decode on their own, in items. By default an equal share of the
+        chunk along each axis, about 128 KiB.
     chunk_shape : sequence of int, optional
         Shape of Caterva's chunks, in items. By default one chunk, or chunks of a default shape if
         the array is too large for one (2 GiB).

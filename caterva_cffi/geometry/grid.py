@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +22,8 @@ __all__ = [
     "CATERVA_MAX_ITEMSIZE",
     "CHUNK_BYTES",
     "MAX_DIM",
+    "RUN_BYTES",
+    "RUN_ITEMS",
     "Grid",
     "Partition",
     "chunk_items",
@@ -48,7 +51,12 @@ _CHECKED_BLOCK = 12
 
 BLOCK_BYTES = 128 * 1024
 """Bytes of a default block. A block and the two scratches that its filters need fit an L2 cache of
-512 KiB, and a block is large enough for LZ4 and Zstandard to find repetitions."""
+512 KiB. With smaller blocks Zstandard would compress streams of at most 16 KiB, for which it takes
+twice as long at the same level, and stores would be asked for more ranges."""
+
+RUN_BYTES, RUN_ITEMS = 16, 4
+"""What a default block has along the last axis at least: items are copied in such runs when a whole
+chunk is read."""
 
 CHUNK_BYTES = 16 * 1024 * 1024
 """Bytes of a default chunk: enough blocks for all cores, few enough bytes to rewrite."""
@@ -77,8 +85,17 @@ def _near_isotropic(shape: Sequence[int], items: int) -> tuple[int, ...]:
     return tuple(result)
 
 
+def _share(length: int, parts: int, least: int) -> int:
+    """Return the longest side that makes so many parts, with padding of an eighth at most.
+
+    A side of less than `least` items is never returned, rather a longer one.
+    """
+    sides = chain(range(-(-length // parts), least - 1, -1), range(least, length))
+    return next((n for n in sides if -(-length // n) * n * 8 <= length * 9), length)
+
+
 def default_blocks(chunks: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Return the block shape for a chunk shape: near-isotropic, and small enough for an L2 cache.
+    """Return the block shape for a chunk shape: an equal share of the chunk along each axis.
 
     Parameters
     ----------
@@ -90,10 +107,33 @@ def default_blocks(chunks: Sequence[int], itemsize: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        At most `BLOCK_BYTES`, unless one item is larger. Sides divide the chunk's sides as evenly
-        as they can, so that there is little padding.
+        At most `BLOCK_BYTES`, unless one item is larger. Each axis is cut into as many parts, short
+        ones into as many as they have items; parts of the last axis are `RUN_BYTES` or `RUN_ITEMS`
+        long. Sides divide the chunk's sides so evenly that padding is short.
+
+    Notes
+    -----
+    The shape of a chunk says how much of each axis is read together. Of all partitions into so many
+    blocks, equal shares have the smallest worst share of the chunk for planes, and for lines, along
+    any axis.
     """
-    return _near_isotropic(chunks, BLOCK_BYTES // itemsize)
+    sides = [max(length, 1) for length in chunks]
+    most = max(BLOCK_BYTES // itemsize, 1)
+    run = min(RUN_ITEMS, -(-RUN_BYTES // itemsize), max(most // 2, 1))
+    least = [*(1 for _ in sides[1:]), *(min(side, run) for side in sides[-1:])]
+
+    def cut(parts: int) -> list[int]:
+        return [_share(side, parts, n) for side, n in zip(sides, least, strict=True)]
+
+    parts = range(1, max(sides, default=1))
+    enough = 1 + bisect_left(parts, -most, key=lambda n: -math.prod(cut(n)))
+    # Axes are cut once more, those of the largest share first, until the block is small enough.
+    blocks, smaller = cut(max(enough - 1, 1)), cut(enough)
+    for axis in sorted(range(len(sides)), key=lambda axis: -blocks[axis] / sides[axis]):
+        if math.prod(blocks) <= most:
+            break
+        blocks[axis] = smaller[axis]
+    return tuple(blocks)
 
 
 def default_partition(
@@ -115,9 +155,9 @@ def default_partition(
     Returns
     -------
     chunks, blocks : tuple of int
-        A default chunk holds about `CHUNK_BYTES`, a default block about `BLOCK_BYTES`. Both are as
-        near to cubes as the array's shape allows. Nothing is known about the slices to come, and
-        there is no slice for which a cube is the worst partition.
+        A default chunk holds about `CHUNK_BYTES`, and is as near to a cube as the array's shape
+        allows. Nothing is known about the slices to come, and there is no slice for which a cube is
+        the worst partition. A default block is an equal share of its chunk (`default_blocks`).
     """
     shape = _lengths("shape", shape, 0)
     chunks = None if chunks is None else _lengths("chunks", chunks, 0)

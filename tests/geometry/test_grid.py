@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from caterva_cffi import ArgumentError, CapacityError
@@ -16,6 +16,8 @@ from caterva_cffi.geometry.grid import (
     CHUNK_BYTES,
     MAX_BLOCK_BYTES,
     MAX_CHUNK_BYTES,
+    RUN_BYTES,
+    RUN_ITEMS,
     Grid,
     default_blocks,
     default_partition,
@@ -118,18 +120,53 @@ def test_default_partition(shape, itemsize):
     assert math.prod(blocks) * itemsize <= max(BLOCK_BYTES, itemsize)
     for length, chunk, block in zip(shape, chunks, blocks, strict=True):
         assert 1 <= block <= chunk <= max(length, 1)
-        # Parts are as equal as they can be, so that padding is small.
-        assert -(-chunk // block) * block - chunk < -(-chunk // block)
-    assert default_blocks(chunks, itemsize) == blocks
+        assert -(-chunk // block) * block <= chunk * 9 / 8  # padding is small
+    assert default_blocks(np.array(chunks, "i8"), itemsize) == blocks
+
+
+@pytest.mark.parametrize(
+    ("chunks", "itemsize", "parts"),
+    [
+        ((24, 721, 1440), 4, (8, 10, 10)),
+        ((1080, 1080, 12), 1, (6, 6, 3)),  # runs of 4 items
+        ((64, 1024, 1024), 2, (11, 10, 10)),
+        ((365, 180, 360), 4, (10, 9, 9)),
+        ((500000, 40), 4, (62, 10)),  # runs of 16 bytes
+        ((500000, 40), 8, (62, 20)),
+        ((256,) * 3, 4, (8, 8, 8)),
+        ((2**22,), 4, (128,)),
+        ((5000, 5000, 3), 1, (24, 24, 1)),
+        ((3,) * 16, 1, (3,) * 6 + (1,) * 10),  # halves would be padding for the most part
+        ((7, 7), 40000, (7, 7)),
+    ],
+    ids=str,
+)
+def test_default_blocks_are_equal_shares(chunks, itemsize, parts):
+    blocks = default_blocks(chunks, itemsize)
+    assert tuple(-(-n // side) for n, side in zip(chunks, blocks, strict=True)) == parts
 
 
 @LAW
-@given(st.integers(1, 5), st.integers(20, 3000), st.integers(1, 16))
-def test_default_blocks_of_cubes_are_near_cubes(ndim, side, itemsize):
-    blocks = default_blocks((side,) * ndim, itemsize)
-    assert max(blocks) <= 2 * min(blocks)
-    if side**ndim * itemsize > BLOCK_BYTES:
-        assert math.prod(blocks) * itemsize > BLOCK_BYTES / 2**ndim / 2
+@given(st.lists(st.integers(500, 2000), min_size=1, max_size=3), st.integers(1, 16))
+def test_shares_of_default_blocks_are_alike(chunks, itemsize):
+    """But for one item and one part, whatever the proportions; and larger shares would not fit."""
+    assume(math.prod(chunks) * itemsize > 8 * BLOCK_BYTES)
+    blocks = default_blocks(chunks, itemsize)
+    parts = [-(-n // side) for n, side in zip(chunks, blocks, strict=True)]
+    largest = max((side - 1) / n for n, side in zip(chunks, blocks, strict=True))
+    smallest = min(side / n for n, side in zip(chunks, blocks, strict=True))
+    assert largest * (max(parts) - 1) < smallest * max(parts)
+    fewer = [-(-n // max(min(parts) - 1, 1)) for n in chunks]
+    assert math.prod(fewer) * itemsize > BLOCK_BYTES
+
+
+@LAW
+@given(shapes(), st.integers(1, 2**17))
+def test_default_blocks_have_runs(chunks, itemsize):
+    blocks = default_blocks(chunks, itemsize)
+    if chunks and 8 * itemsize <= BLOCK_BYTES:
+        run = min(RUN_ITEMS, -(-RUN_BYTES // itemsize))
+        assert blocks[-1] >= min(run, max(chunks[-1], 1))
 
 
 @LAW
