@@ -88,9 +88,9 @@ int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t up
 int cat_decode_shared_block(const decoder *dec, scratch *own, const cat_part *parts,
                             const block_use *uses, int64_t n, cat_where *where);
 
-/* Let C-Blosc2 decode a block, to `dest` (decode_blosc2.c). */
-int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,
-                    uint8_t *dest);
+/* Let C-Blosc2 decode a block, to `dest` or else to the scratch (decode_blosc2.c). */
+int cat_decode_mini(const decoder *dec, scratch *own, int64_t number, const uint8_t *stored,
+                    int32_t size, uint8_t *dest);
 
 /* Let C-Blosc2 decode a whole chunk, to new memory. */
 int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_where *where);

@@ -58,8 +58,8 @@ static void see_use(decoder *dec, const cat_part *parts, const block_use *use, b
 }
 
 /* Decode a block as far as its parts want it. */
-static int decode_for_all(const decoder *dec, scratch *own, int64_t end, const uint8_t *stored,
-                          int32_t size, shared_block *block) {
+static int decode_for_all(const decoder *dec, scratch *own, int64_t number, int64_t end,
+                          const uint8_t *stored, int32_t size, shared_block *block) {
   const known_chunk *chunk = dec->chunk;
   block->items = NULL;
   if (chunk->head.kind == CHUNK_STORED) {
@@ -72,7 +72,7 @@ static int decode_for_all(const decoder *dec, scratch *own, int64_t end, const u
                                0, own->other, block->bytes, &own->space->zstd);
     block->items = chunk->layout.typesize > 1 ? NULL : block->bytes[0];
   } else {
-    error = cat_decode_mini(dec, own, stored, size, NULL);
+    error = cat_decode_mini(dec, own, number, stored, size, NULL);
     block->items = own->block;
   }
   return error;
@@ -116,7 +116,7 @@ int cat_decode_shared_block(const decoder *given, scratch *own, const cat_part *
   if (dec.chunk->whole != NULL) {
     block.items = dec.chunk->whole + uses->block * dec.g->blocksize;
   } else if (!(error = cat_find_stored_block(&dec, own, &wanted, &stored, &size, where))) {
-    error = decode_for_all(&dec, own, end, stored, size, &block);
+    error = decode_for_all(&dec, own, uses->block, end, stored, size, &block);
   }
   if (error) {
     where->block = uses->block;
@@ -151,7 +151,7 @@ int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t up
       error = decode_simple(dec, own, &p, stored, size, dest, &block);
     } else {
       int whole = p.whole && dec->direct;
-      error = cat_decode_mini(dec, own, stored, size, whole ? dest : NULL);
+      error = cat_decode_mini(dec, own, p.cell.number, stored, size, whole ? dest : NULL);
       block = whole ? NULL : own->block;
     }
   }

@@ -32,16 +32,26 @@ static int begin_mini(const decoder *dec, scratch *own, int64_t prefix, int64_t 
   }
   own->mini = size;
   memcpy(own->other, header, HEADER);
-  store_int32(own->other + BLOSC2_CHUNK_NBYTES, dec->g->blocksize);
   store_int32(own->other + HEADER, (int32_t)prefix);
   memcpy(own->other + HEADER + OFFSET, header + HEADER + OFFSET * dec->g->nblocks,
          (size_t)(prefix - HEADER - OFFSET));
   return 0;
 }
 
-int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int32_t size,
-                    uint8_t *dest) {
+/* Say in the header of a mini-chunk how many bytes it has. Of a block that is shorter than the others
+ * the streams were not split. */
+static void size_mini(const decoder *dec, uint8_t *mini, int32_t nbytes, int64_t cbytes) {
+  uint8_t flags = dec->chunk->head.header[BLOSC2_CHUNK_FLAGS];
+  mini[BLOSC2_CHUNK_FLAGS] = nbytes < dec->g->blocksize ? flags | FLAG_DONT_SPLIT : flags;
+  store_int32(mini + BLOSC2_CHUNK_NBYTES, nbytes);
+  store_int32(mini + BLOSC2_CHUNK_BLOCKSIZE, nbytes);
+  store_int32(mini + BLOSC2_CHUNK_CBYTES, (int32_t)cbytes);
+}
+
+int cat_decode_mini(const decoder *dec, scratch *own, int64_t number, const uint8_t *stored,
+                    int32_t size, uint8_t *dest) {
   const geometry *g = dec->g;
+  int32_t nbytes = cat_block_bytes(g, number);
   int64_t prefix = dec->chunk->head.offsets.body - OFFSET * (g->nblocks - 1), all = prefix + size;
   if (all > own->mini) {
     int64_t usual = prefix + g->blocksize + OFFSET * (int64_t)BLOSC_MAX_TYPESIZE;
@@ -50,12 +60,12 @@ int cat_decode_mini(const decoder *dec, scratch *own, const uint8_t *stored, int
       return error;
     }
   }
-  store_int32(own->other + BLOSC2_CHUNK_CBYTES, (int32_t)all);
+  size_mini(dec, own->other, nbytes, all);
   memcpy(own->other + prefix, stored, (size_t)size);
   memset(own->other + all, 0, (size_t)zfp_reads_on(dec));
   int decoded = blosc2_decompress_ctx(own->context, own->other, (int32_t)all,
-                                      dest == NULL ? own->block : dest, g->blocksize);
-  return decoded == g->blocksize ? 0 : CAT_ERROR_BLOCK;
+                                      dest == NULL ? own->block : dest, nbytes);
+  return decoded == nbytes ? 0 : CAT_ERROR_BLOCK;
 }
 
 /* Blocks that are not decoded alone are still checked alone. */

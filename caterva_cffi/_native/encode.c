@@ -46,8 +46,8 @@ static int cells_fit(const geometry *g, const cat_compression *compression) {
 int cat_check_compression(const cat_grid *grid, const cat_compression *compression,
                           int64_t destsize, geometry *g) {
   int error = cat_find_geometry(grid, g);
-  if (error) {
-    return error;
+  if (error || grid->cut) {
+    return error ? error : CAT_ERROR_GEOMETRY;
   }
   if (!cat_codec_is_known(compression->codec, g->ndim, g->itemsize)) {
     return CAT_ERROR_CODEC;

@@ -1,7 +1,8 @@
 #include "geometry.h"
 
 int cat_find_geometry(const cat_grid *grid, geometry *g) {
-  if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM || grid->itemsize < 1) {
+  if (grid->ndim < 0 || grid->ndim > CAT_MAX_DIM || grid->itemsize < 1 ||
+      (grid->cut && (grid->ndim != 1 || grid->checksums))) {
     return CAT_ERROR_GEOMETRY;
   }
   g->ndim = grid->ndim;
@@ -27,7 +28,7 @@ int cat_find_geometry(const cat_grid *grid, geometry *g) {
     return CAT_ERROR_GEOMETRY;
   }
   g->blocksize = (int32_t)blocksize;
-  g->nbytes = (int32_t)(blocksize * g->nblocks);
+  g->nbytes = (int32_t)(grid->cut ? g->itemsize * g->chunk[0] : blocksize * g->nblocks);
   return 0;
 }
 

@@ -9,13 +9,22 @@ typedef struct {
   int32_t ndim;
   int32_t itemsize;
   int32_t blocksize; /* bytes */
-  int32_t nbytes;    /* of the chunk, in whole blocks */
+  int32_t nbytes;    /* of the chunk, in whole blocks unless the grid is cut */
   int64_t nblocks;
   int64_t chunk[CAT_MAX_DIM];
   int64_t block[CAT_MAX_DIM];
   int64_t blocks[CAT_MAX_DIM];        /* along each dimension */
   int64_t block_strides[CAT_MAX_DIM]; /* bytes, inside a block */
 } geometry;
+
+/* How many bytes a block has: all blocks but the last one have as many. */
+static inline int32_t cat_block_bytes(const geometry *g, int64_t number) {
+  int64_t left = g->nbytes - number * g->blocksize;
+  return left < g->blocksize ? (int32_t)left : g->blocksize;
+}
+
+/* Whether the last block is shorter than the others. */
+static inline int cat_is_cut(const geometry *g) { return g->nbytes % g->blocksize != 0; }
 
 /* Check a grid, and find its geometry. Returns 0 or CAT_ERROR_GEOMETRY. */
 int cat_find_geometry(const cat_grid *grid, geometry *g);

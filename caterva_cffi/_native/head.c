@@ -1,5 +1,7 @@
 #include "head.h"
 
+#include <blosc2/filters-registry.h>
+
 #include "checksums.h"
 #include "chunk.h"
 
@@ -97,7 +99,8 @@ int cat_check_codecs(const geometry *g, const uint8_t *header) {
     if (codec <= BLOSC2_DEFINED_CODECS_STOP || !cat_codec_is_known(codec, g->ndim, g->itemsize)) {
       return CAT_ERROR_CODEC;
     }
-    if (codec < BLOSC2_USER_REGISTERED_CODECS_START && blocksize != g->blocksize) {
+    if (codec < BLOSC2_USER_REGISTERED_CODECS_START &&
+        (blocksize != g->blocksize || cat_is_cut(g))) {
       return CAT_ERROR_GEOMETRY; /* N-d codecs write a block of the grid, and no more */
     }
   } else if (codec != BLOSC_BLOSCLZ_FORMAT && codec != BLOSC_LZ4_FORMAT &&
@@ -106,7 +109,10 @@ int cat_check_codecs(const geometry *g, const uint8_t *header) {
   }
   const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
   const uint8_t *metas = header + BLOSC2_CHUNK_FILTER_META;
-  int usable = cat_filters_are_known(filters) &&
+  /* These filters look at a block as a box of items, which it must fill. */
+  int needs_boxes = cat_has_filter(filters, BLOSC_FILTER_NDCELL) ||
+                    cat_has_filter(filters, BLOSC_FILTER_NDMEAN);
+  int usable = cat_filters_are_known(filters) && !(needs_boxes && cat_is_cut(g)) &&
                cat_filters_fill(filters, metas, g->itemsize, blocksize, g->nbytes);
   return usable ? 0 : CAT_ERROR_FILTER;
 }

@@ -38,7 +38,8 @@ enum {
 };
 
 /* An array's shape and its partition, and whether its blocks must have checksums. If a chunk has some,
- * they are compared in any case. */
+ * they are compared in any case. `cut` arrays have one dimension, and chunks without padding, in which
+ * the last block may be shorter: they are only decoded. */
 typedef struct {
   int32_t ndim;
   int32_t itemsize;
@@ -46,6 +47,7 @@ typedef struct {
   int64_t chunk[CAT_MAX_DIM];
   int64_t block[CAT_MAX_DIM];
   int32_t checksums;
+  int32_t cut;
 } cat_grid;
 
 /* Some compressed bytes of a chunk, in memory: `size` bytes, from byte `start` of the chunk on. */

@@ -58,7 +58,7 @@ int cat_know_chunk(const decoder *dec, scratch *own, cat_where *where) {
     cat_forget_chunk(own);
     return error;
   }
-  chunk->simple = head->kind == CHUNK_OF_BLOCKS &&
+  chunk->simple = head->kind == CHUNK_OF_BLOCKS && !cat_is_cut(dec->g) &&
                   cat_find_streams(head->header, dec->g->itemsize, &chunk->layout);
   /* What is checked goes on to where the next block begins. */
   chunk->at_hand = chunk->simple && head->checksums == NULL && chunk->size >= head->cbytes;

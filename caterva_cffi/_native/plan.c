@@ -16,7 +16,7 @@ static int compare_ranges(const void *a, const void *b) {
 static int find_range(const geometry *g, const chunk_head *head, int64_t number, range *found) {
   if (head->kind == CHUNK_STORED) {
     found->start = HEADER + number * g->blocksize;
-    found->stop = found->start + g->blocksize;
+    found->stop = found->start + cat_block_bytes(g, number);
     return 0;
   }
   int32_t start, stop;

@@ -125,7 +125,7 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
     return cat_find_stored(&head->offsets, number, start, end);
   }
   *start = (int32_t)(HEADER + number * dec->g->blocksize);
-  *end = *start + dec->g->blocksize;
+  *end = *start + cat_block_bytes(dec->g, number);
   return 0;
 }
 

@@ -66,6 +66,7 @@ class Kernel:
                 "chunk": grid.chunks,
                 "block": grid.blocks,
                 "checksums": grid.checksums,
+                "cut": grid.cut,
             },
         )
         self.head = _CHUNK_HEADER + _OFFSET * grid.nblocks

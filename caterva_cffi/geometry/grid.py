@@ -200,6 +200,9 @@ class Grid:
         Bytes.
     checksums : bool, default False
         Whether each chunk holds checksums of its blocks.
+    cut : bool, default False
+        Whether chunks are not padded to whole blocks, so that the last block may be shorter. Only
+        in one dimension, and only read.
 
     Raises
     ------
@@ -214,6 +217,7 @@ class Grid:
     blocks: tuple[int, ...]
     itemsize: int
     checksums: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         shape = _lengths("shape", self.shape, 0)
@@ -227,6 +231,8 @@ class Grid:
             raise ArgumentError(
                 f"shape {shape}, chunks {chunks} and blocks {blocks} differ in length"
             )
+        if self.cut and (len(shape) != 1 or self.checksums):
+            raise ArgumentError(f"shape {shape}, cut; expected one dimension, and no checksums")
         if self.itemsize < 1:
             raise ArgumentError(f"itemsize is {self.itemsize}; expected at least 1 byte")
         for length, chunk, block in zip(shape, chunks, blocks, strict=True):
@@ -273,7 +279,9 @@ class Grid:
 
     @cached_property
     def chunk_nbytes(self) -> int:
-        """Bytes of a chunk's items as they are compressed: padded to whole blocks."""
+        """Bytes of a chunk's items as they are compressed: padded to whole blocks, if not cut."""
+        if self.cut:
+            return self.chunksize
         return self.itemsize * math.prod(
             -(-chunk // block) * block if block else 0
             for chunk, block in zip(self.chunks, self.blocks, strict=True)
@@ -282,7 +290,7 @@ class Grid:
     @cached_property
     def nblocks(self) -> int:
         """Number of blocks in a chunk."""
-        return self.chunk_nbytes // self.blocksize if self.blocksize else 0
+        return -(-self.chunk_nbytes // self.blocksize) if self.blocksize else 0
 
     @cached_property
     def chunk_grid(self) -> tuple[int, ...]:

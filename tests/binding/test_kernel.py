@@ -35,8 +35,8 @@ RNG = np.random.default_rng(8)
 class Chunk:
     """The geometry of one chunk, and a kernel for it."""
 
-    def __init__(self, shape, block, itemsize):
-        self.grid = Grid(shape, shape, block, itemsize)
+    def __init__(self, shape, block, itemsize, **more):
+        self.grid = Grid(shape, shape, block, itemsize, **more)
         self.kernel = Kernel(self.grid)
 
     def encode(self, items, **compression):
@@ -65,6 +65,8 @@ class Chunk:
     def in_block_order(self, items):
         """Return a chunk's items, padded to whole blocks, in the order in which they are stored."""
         grid = self.grid
+        if grid.cut:
+            return items.tobytes()
         counts = [-(-c // b) for c, b in zip(grid.chunks, grid.blocks, strict=True)]
         whole = np.zeros([n * b for n, b in zip(counts, grid.blocks, strict=True)], items.dtype)
         whole[tuple(map(slice, items.shape))] = items
@@ -826,3 +828,26 @@ def test_a_block_is_changed_where_it_lies_if_it_fits(new, fits):
         assert chunk.c_decompress(bytes(encoded)) == chunk.c_decompress(chunk.encode(items))
     else:
         assert encoded == before
+
+
+@pytest.mark.parametrize("splitmode", list(SplitMode))
+@pytest.mark.parametrize("codec", [*CODECS, "plain"])
+def test_a_shorter_last_block_is_decoded(codec, splitmode):
+    """C-Blosc2 does not split the streams of a block that is shorter than the others."""
+    items = np.arange(1000, dtype="i4")
+    chunk = Chunk((1000,), (300,), 4, cut=True)
+    plain = {"codec": Codec.LZ4, "clevel": 0} if codec == "plain" else {"codec": codec}
+    data = chunk.c_compress(items, filters=[S], splitmode=splitmode, **plain)
+    for start, count in ((0, 1000), (899, 3), (999, 1)):
+        found = chunk.decode(data, (start,), (count,)).view("i4")
+        assert found.tolist() == items[start : start + count].tolist()
+
+
+def test_a_shorter_last_block_is_only_read():
+    kernel = Kernel(Grid((1000,), (1000,), (300,), 4, cut=True))
+    with pytest.raises(cat.FormatError):
+        kernel.encode(0, Compression().to_kernel(), np.arange(1000, dtype="i4"))
+    for wrong in ({"cut": True, "checksums": True}, {"cut": True, "shape": (4, 4)}):
+        shape = wrong.pop("shape", (4,))
+        with pytest.raises(cat.ArgumentError, match="cut"):
+            Grid(shape, shape, shape, 4, **wrong)
