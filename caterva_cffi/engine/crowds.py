@@ -41,7 +41,7 @@ def crowds(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[Crowd]:
         Of the box's shape.
     """
     layout = frame.layout
-    small = layout.most <= _SMALL and not layout.header.sparse
+    small = layout.most <= _SMALL and not layout.sparse
     most = min(AT_ONCE, max(_BYTES // layout.most, 1)) if small else AT_ONCE
     for part, position in boxes_of(layout.grid, box, most):
         within = tuple(slice(k, k + n) for k, n in zip(position, part[1], strict=True))

@@ -21,9 +21,9 @@ from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Known
 from caterva_cffi.planning.frame import Frame, Heads
-from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
+from caterva_cffi.planning.layout import Chunks, layout_steps, slices
 from caterva_cffi.planning.policy import ReadPolicy
-from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Work
+from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Steps, Work, run
 
 __all__ = ["ObjectRead"]
 
@@ -48,12 +48,15 @@ class ObjectRead:
     policy : ReadPolicy
     check : callable
         Raises if a layout is not what was expected.
+    find : callable
+        Returns the steps that find the object's chunks; see `layout_steps`.
     """
 
     selection: Basic | Fancy
     usual: Grid
     policy: ReadPolicy
-    check: Callable[[Layout], None]
+    check: Callable[[Chunks], None]
+    find: Callable[[int, int | None], Steps[Chunks]] = layout_steps
 
     def steps(
         self,
@@ -126,7 +129,7 @@ class ObjectRead:
         expected = _USUAL_HEADER + kernel_of(self.usual).head
         first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
         seen: dict[Range, bytes] = {}
-        layout = yield from cache.recording(layout_steps(first, size), seen)
+        layout = yield from cache.recording(self.find(first, size), seen)
         known = Known(layout, seen, Heads(_HEADS_BYTES))
         items = yield from self._block_steps(known, size, descriptor)
         cache.shared.put(key, stamp, known)
@@ -147,27 +150,29 @@ class ObjectRead:
             layout, kernel_of(layout.grid), self.policy, known.heads, unsure, size is None,
             descriptor,
         )  # fmt: skip
-        batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+        batches = layout.batches(self.selection, items)
         yield from read_steps(groups(frame, batches))
         return items
 
-    def decode(self, stored: bytes | memoryview, layout: Layout | None = None) -> npt.NDArray[Any]:
-        """Return the items of a frame in memory.
+    def decode(self, stored: bytes | memoryview, layout: Chunks | None = None) -> npt.NDArray[Any]:
+        """Return the items of an object in memory.
 
         Parameters
         ----------
         stored : bytes
-            The frame.
-        layout : Layout, optional
-            Its layout, if known.
+            The object.
+        layout : Chunks, optional
+            Where its chunks are, if known.
 
         Raises
         ------
         FormatError, UnsupportedError
         """
-        layout = layout or whole_layout(stored)
+        if layout is None:
+            steps = self.find(len(stored), len(stored))
+            layout = run(steps, partial(slices, memoryview(stored)))
         self.check(layout)
         items = memory_pool.empty(self.selection.shape, layout.dtype)
-        batches = index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+        batches = layout.batches(self.selection, items)
         read_memory(stored, layout, kernel_of(layout.grid), batches)
         return items

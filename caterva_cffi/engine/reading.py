@@ -12,7 +12,7 @@ from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.groups import Groups, groups
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.planning.frame import Frame
-from caterva_cffi.planning.layout import Layout, slices
+from caterva_cffi.planning.layout import Chunks, slices
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Asked, Range, Work, run
 
@@ -110,16 +110,16 @@ class _Coming:
 
 
 def read_memory(
-    data: bytes | memoryview, layout: Layout, kernel: Kernel, parts: Iterable[Batch]
+    data: bytes | memoryview, layout: Chunks, kernel: Kernel, parts: Iterable[Batch]
 ) -> None:
     """Read and decode boxes of a frame in memory.
 
     Parameters
     ----------
     data : bytes
-        The frame.
-    layout : Layout
-        Of this frame.
+        The object.
+    layout : Chunks
+        Of this object.
     kernel : Kernel
         Of the layout's grid.
     parts : iterable of Batch

@@ -18,9 +18,11 @@ __all__ = [
     "is_plain",
     "is_simple",
     "many_cbytes_of",
+    "plain_header",
     "sizes_of",
     "special_header",
     "special_of",
+    "typesize_of",
 ]
 
 HEADER = 32
@@ -46,6 +48,11 @@ def sizes_of(chunk: Any) -> tuple[int, int, int]:
     """
     nbytes, blocksize, cbytes = struct.unpack_from("<iii", chunk, _SIZES)
     return nbytes, blocksize, cbytes
+
+
+def typesize_of(chunk: Any) -> int:
+    """Return how many bytes an item has, as a chunk's header says; 1 for more than 255."""
+    return int(chunk[_ITEMSIZE])
 
 
 def cbytes_of(chunk: bytes | memoryview) -> int:
@@ -109,4 +116,18 @@ def special_header(nbytes: int, blocksize: int, itemsize: int, special: int) -> 
     header[:_SIZES] = bytes([_VERSION, _CODEC_VERSION, _EXTENDED, min(itemsize, 255)])
     struct.pack_into("<iii", header, _SIZES, nbytes, blocksize, HEADER)
     header[_FLAGS2] = special << 4
+    return bytes(header)
+
+
+def plain_header(nbytes: int, blocksize: int, itemsize: int) -> bytes:
+    """Return the header of a chunk whose blocks are stored as they are.
+
+    Parameters
+    ----------
+    nbytes, blocksize, itemsize : int
+        Bytes that follow it, bytes of a block, and bytes of an item.
+    """
+    header = bytearray(HEADER)
+    header[:_SIZES] = bytes([_VERSION, _CODEC_VERSION, _EXTENDED | _PLAIN, min(itemsize, 255)])
+    struct.pack_into("<iii", header, _SIZES, nbytes, blocksize, HEADER + nbytes)
     return bytes(header)

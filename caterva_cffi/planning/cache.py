@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.planning.frame import Heads
-from caterva_cffi.planning.layout import Layout
+from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.steps import Asked, Range, Steps, Work
 
 __all__ = [
@@ -45,14 +45,14 @@ class Known:
 
     Attributes
     ----------
-    layout : Layout
+    layout : Chunks
     evidence : dict of Range to bytes
         The bytes from which the layout was parsed.
     heads : Heads
         The heads of its chunks.
     """
 
-    layout: Layout
+    layout: Chunks
     evidence: dict[Range, bytes]
     heads: Heads
 

@@ -83,7 +83,8 @@ def chunk_steps(
         # To read a few known bytes again costs less than to join them with new ones.
         again = known + sum(stop - start for start, stop in ranges) <= cbytes
         asked = [(start if again else max(start, known), stop) for start, stop in ranges]
-        unsure = may_change and is_plain(head)
+        # What is before the object's first byte was never stored.
+        unsure = may_change and is_plain(head) and base >= 0
         places = [(base + start, base + stop) for start, stop in asked]
         got = yield [*places, (base, base + need)] if unsure else places
         if unsure and bytes(got[-1]) != head[:need]:

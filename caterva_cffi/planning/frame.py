@@ -13,7 +13,7 @@ from caterva_cffi.format.chunk_header import HEADER
 from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.chunk import chunk_steps
-from caterva_cffi.planning.layout import Layout
+from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, together
 
@@ -63,7 +63,7 @@ class Frame:
 
     Parameters
     ----------
-    layout : Layout
+    layout : Chunks
     kernel : Kernel
         Of the layout's grid.
     policy : ReadPolicy
@@ -78,7 +78,7 @@ class Frame:
         Local files, from which the kernel reads what it decodes.
     """
 
-    layout: Layout
+    layout: Chunks
     kernel: Kernel
     policy: ReadPolicy
     heads: Heads | None = None
@@ -129,7 +129,7 @@ class Frame:
             return [(0, layout.special_chunk(special_of_offset(offset)))]
         start, end = layout.place(number)
         # The frame's first read often brought some bytes of its first chunk.
-        head = layout.beginning[start:end]
+        head = layout.head_of(number)
         known = self.heads.get(number) if self.heads is not None else b""
         is_sure = len(known) <= len(head)
         if not is_sure:

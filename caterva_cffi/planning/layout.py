@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -16,40 +17,61 @@ from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.format.trailer import TRAILER_MIN
+from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, run
 
-__all__ = ["Layout", "layout_steps", "slices", "whole_layout"]
+__all__ = [
+    "Chunks",
+    "Layout",
+    "first_steps",
+    "geometry_of",
+    "header_steps",
+    "layout_steps",
+    "offsets_steps",
+    "slices",
+    "whole_layout",
+]
 
 _MANY_EDGES = 4096
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a frame's header and offsets say.
+class Chunks:
+    """Where the chunks of an object are.
 
     Attributes
     ----------
-    header : FrameHeader
     grid : Grid
     dtype : dtype
     offsets : ndarray of int64
-        Where the chunks begin, in bytes of the frame; in a sparse frame, numbers of files. A
+        Where the chunks begin, in bytes of the object; in a sparse frame, numbers of files. A
         negative one stands for a chunk of one value.
     beginning : bytes
-        The frame's first bytes, as many as were read.
+        The object's first bytes, as many as were read.
+    chunks_end : int
+        A byte that the chunks do not go beyond, if they are in one object.
+    sparse : bool
+        Whether each chunk is a file.
     """
 
-    header: FrameHeader
     grid: Grid
     dtype: np.dtype[Any]
     offsets: npt.NDArray[np.int64]
     beginning: bytes | memoryview
+    chunks_end: int
+    sparse: bool
 
-    @property
-    def chunks_end(self) -> int:
-        """The first byte behind the chunks of a contiguous frame."""
-        return self.header.header_len + self.header.cbytes
+    def batches(
+        self, selection: Basic | Fancy, out: npt.NDArray[Any]
+    ) -> Iterator[index_arrays.Batch]:
+        """Cut a selection into boxes of the grid; see `index_arrays.batches`."""
+        return index_arrays.batches(self.grid, selection, self.dtype, out)
+
+    def head_of(self, number: int) -> bytes | memoryview:
+        """Return the first bytes of a stored chunk, as far as they are known."""
+        return self.beginning[slice(*self.place(number))]
 
     @cached_property
     def _edges(self) -> npt.NDArray[np.int64] | list[int]:
@@ -63,7 +85,7 @@ class Layout:
 
         In a sparse frame it begins with its file.
         """
-        if self.header.sparse:
+        if self.sparse:
             return 0, self.most
         offset = int(self.offsets[number])
         return offset, int(self._edges[bisect_right(self._edges, offset)])
@@ -116,6 +138,105 @@ class Layout:
         return rest[: check_size(rest, number)]
 
 
+@dataclass(frozen=True)
+class Layout(Chunks):
+    """What a frame's header and offsets say.
+
+    Attributes
+    ----------
+    header : FrameHeader
+    """
+
+    header: FrameHeader
+
+
+def first_steps(first: int) -> Steps[bytes | memoryview]:
+    """Read the first bytes of an object; fewer than asked for if it has no more.
+
+    Raises
+    ------
+    FormatError
+    """
+    first = max(first, HEADER)
+    [data] = yield [(0, first)]
+    if len(data) > first:
+        raise FormatError(f"{len(data)} bytes where {first} were asked for: ranges are ignored")
+    return data
+
+
+def header_steps(data: bytes | memoryview) -> Steps[tuple[FrameHeader, bytes | memoryview]]:
+    """Read the header of a frame.
+
+    Parameters
+    ----------
+    data : bytes
+        The frame's first bytes, as many as are known.
+
+    Returns
+    -------
+    header : FrameHeader
+    data : bytes
+        The same, at least the whole header.
+
+    Raises
+    ------
+    FormatError
+    UnsupportedError
+    """
+    length = FrameHeader.length_of(bytes(data[:16]))
+    if length > len(data):
+        part = (len(data), length)
+        [more] = yield [part]
+        data = bytes(data) + exactly(more, part, "the frame's header")
+    return FrameHeader.parse(bytes(data[:length])), data
+
+
+def geometry_of(header: FrameHeader) -> tuple[Grid, np.dtype[Any]]:
+    """Return what the metalayers of a frame say of its items, if its header agrees.
+
+    Raises
+    ------
+    FormatError
+    """
+    grid, dtype = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
+    if header.nchunks and header.chunksize != grid.chunk_nbytes:
+        raise FormatError(
+            f"chunks of {header.chunksize} bytes; their shape needs {grid.chunk_nbytes}"
+        )
+    if header.nchunks and header.blocksize not in (0, grid.blocksize):
+        raise FormatError(f"blocks of {header.blocksize} bytes; their shape needs {grid.blocksize}")
+    return grid, dtype
+
+
+def offsets_steps(header: FrameHeader, data: bytes | memoryview) -> Steps[npt.NDArray[np.int64]]:
+    """Read where the chunks of a frame begin; see `Chunks`.
+
+    Parameters
+    ----------
+    header : FrameHeader
+    data : bytes
+        The frame's first bytes, as many as are known.
+
+    Raises
+    ------
+    FormatError
+    """
+    if not header.nchunks:
+        return np.empty(0, np.int64)
+    if _is_filled(header, data[header.header_len :]):
+        return np.array([header.header_len], np.int64)
+    # The trailer behind the offsets is not needed.
+    part = header.offsets_range
+    if part[1] - part[0] < HEADER:
+        raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
+    chunk = bytes(data[slice(*part)])
+    if part[1] > len(data):
+        part = (max(part[0], len(data)), part[1])
+        [more] = yield [part]
+        chunk += exactly(more, part, "the frame")
+    return header.decode_offsets(chunk)
+
+
 def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     """Read a frame's layout.
 
@@ -132,45 +253,19 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
         For a frame that is damaged, or longer or shorter than its header says.
     UnsupportedError
     """
-    first = max(first, HEADER)
-    [data] = yield [(0, first)]
-    if len(data) > first:
-        raise FormatError(f"{len(data)} bytes where {first} were asked for: ranges are ignored")
-    if len(data) < first:
-        size = len(data)
-    length = FrameHeader.length_of(bytes(data[:16]))
-    if length > len(data):
-        part = (len(data), length)
-        [more] = yield [part]
-        data = bytes(data) + exactly(more, part, "the frame's header")
-    header = FrameHeader.parse(bytes(data[:length]))
+    start = yield from first_steps(first)
+    if len(start) < max(first, HEADER):
+        size = len(start)
+    header, data = yield from header_steps(start)
     if size is not None and size != header.frame_len:
         raise FormatError(
             f"the frame has {size} bytes; its header says {header.frame_len}: "
             "it is cut off, or something was appended"
         )
-    grid, dtype = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
-    if header.nchunks and header.chunksize != grid.chunk_nbytes:
-        raise FormatError(
-            f"chunks of {header.chunksize} bytes; their shape needs {grid.chunk_nbytes}"
-        )
-    if header.nchunks and header.blocksize not in (0, grid.blocksize):
-        raise FormatError(f"blocks of {header.blocksize} bytes; their shape needs {grid.blocksize}")
-    if not header.nchunks:
-        return Layout(header, grid, dtype, np.empty(0, np.int64), data)
-    if _is_filled(header, data[length:]):
-        return Layout(header, grid, dtype, np.array([length], np.int64), data)
-    # The trailer behind the offsets is not needed.
-    part = header.offsets_range
-    if part[1] - part[0] < HEADER:
-        raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
-    chunk = bytes(data[slice(*part)])
-    if part[1] > len(data):
-        part = (max(part[0], len(data)), part[1])
-        [more] = yield [part]
-        chunk += exactly(more, part, "the frame")
-    offsets = header.decode_offsets(chunk)
-    return Layout(header, grid, dtype, offsets, data)
+    grid, dtype = geometry_of(header)
+    offsets = yield from offsets_steps(header, data)
+    end = header.header_len + header.cbytes
+    return Layout(grid, dtype, offsets, data, end, header.sparse, header)
 
 
 def slices(frame: bytes | memoryview, ranges: list[Range]) -> list[bytes | memoryview]:

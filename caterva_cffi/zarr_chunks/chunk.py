@@ -27,7 +27,7 @@ from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
 from caterva_cffi.geometry.selection import normalize
-from caterva_cffi.planning.layout import Layout, whole_layout
+from caterva_cffi.planning.layout import Chunks, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError
 from caterva_cffi.storage.stored import stamp_of
@@ -188,7 +188,7 @@ class ZarrChunk:
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
         return ObjectRead(normalize(selection, shape), usual, policy, self.check)
 
-    def check(self, layout: Layout) -> None:
+    def check(self, layout: Chunks) -> None:
         """Compare a stored frame with the array's metadata.
 
         Raises
@@ -207,7 +207,7 @@ class ZarrChunk:
                 f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
                 f"the array's chunks have shape {self.spec.shape} and dtype {dtype}"
             )
-        if layout.header.sparse:
+        if layout.sparse:
             raise FormatError("the stored frame is sparse: its chunks are elsewhere")
         if self.parameters.checksum and not layout.grid.checksums:
             raise FormatError("the stored frame has no checksums, which the array's codec writes")

@@ -27,7 +27,7 @@ from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.cache import Known, recording, shared
 from caterva_cffi.planning.frame import Frame, Heads
-from caterva_cffi.planning.layout import Layout, layout_steps
+from caterva_cffi.planning.layout import Chunks, layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import run
 from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
@@ -162,7 +162,7 @@ def _open(codec: Parameters, number: int, item: Item) -> _Opened | None:
     return None
 
 
-def _layout(byte_getter: Any, descriptor: int, stamp: Version, size: int) -> Layout:
+def _layout(byte_getter: Any, descriptor: int, stamp: Version, size: int) -> Chunks:
     """Return what the beginning of a file says, if that is known; or read it."""
     key = stores.identity(byte_getter)
     known = shared.get(key, stamp)
