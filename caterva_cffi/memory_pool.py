@@ -18,8 +18,6 @@ from weakref import finalize
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.dtypes import allocate
-
 __all__ = ["LEAST", "empty"]
 
 LEAST = 4 << 20
@@ -45,7 +43,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     if not LEAST <= nbytes <= _MOST or not _may_be_kept:
-        return allocate(shape, dtype)
+        return np.ndarray(shape, dtype)  # not `numpy.empty`; see `dtypes.allocate`
     memory = _take(nbytes) or _map(nbytes)
     array: npt.NDArray[Any] = np.ndarray(shape, dtype, memory)  # all views keep it alive
     finalize(array, _give, memory).atexit = False

@@ -34,7 +34,7 @@ from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
 from caterva_cffi.steps import Asked, Range, Work, run, run_async
 from caterva_cffi.storage.atomic import disk_errors
-from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
 from caterva_cffi.storage.stored import stamp_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
@@ -322,13 +322,17 @@ def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Await
 def _read_file(path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
     """Read from a file; if it is replaced meanwhile, the old one is read to the end."""
     try:
-        with disk_errors(path, "read"):
-            descriptor = open_to_read(path)
+        descriptor = os.open(path, READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-    try:
+    except OSError:
         with disk_errors(path, "read"):
-            return _read_unchanged(descriptor, path, chunk, byte_getter, selection)
+            raise
+    try:
+        return _read_unchanged(descriptor, path, chunk, byte_getter, selection)
+    except OSError:
+        with disk_errors(path, "read"):
+            raise
     finally:
         os.close(descriptor)
 
@@ -344,7 +348,25 @@ def _read_unchanged(
         If something writes to it in place meanwhile.
     """
     status = os.fstat(descriptor)
-    racy = stamp_of(status) is None
+    stamp, size = stamp_of(status), status.st_size
+    if stamp is None:
+        items, changed = _read_twice(descriptor, chunk, byte_getter, selection, size)
+    else:
+        items = chunk.read_file(byte_getter, selection, stamp, descriptor, size)
+        changed = False
+    now = os.fstat(descriptor)
+    if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
+        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
+    return items
+
+
+def _read_twice(
+    descriptor: int, chunk: ZarrChunk, byte_getter: Any, selection: Any, size: int
+) -> tuple[NDBuffer | None, bool]:
+    """Read from a file whose times may stand still; return whether it was changed meanwhile.
+
+    Steps read it, so that what is read can be compared.
+    """
     seen: list[Range] = []
     sums: list[int] = []
 
@@ -352,23 +374,15 @@ def _read_unchanged(
         if isinstance(asked, Work):
             return asked.action()
         found = read_ranges(descriptor, asked)
-        if racy:
-            seen.extend(asked)
-            sums.extend(map(crc32, found))
+        seen.extend(asked)
+        sums.extend(map(crc32, found))
         return found
 
-    # The kernel reads the file itself. But if the file's times may stand still, what is read must
-    # be compared below, so that steps read it.
-    steps = chunk.read_steps(byte_getter, selection, status, None if racy else descriptor)
-    items = run(steps, answer)
-    now = os.fstat(descriptor)
-    changed = (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns)
-    if len(seen) > 1:  # read all ranges once more: equal bytes were there in between, too
-        changed |= any(
-            crc32(data) != before
-            for part, before in zip(seen, sums, strict=True)
-            for data in read_ranges(descriptor, [part])
-        )
-    if changed:
-        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
-    return items
+    items = run(chunk.read_steps(byte_getter, selection, size), answer)
+    # Read all ranges once more: if their bytes are equal, they were there in between, too.
+    changed = len(seen) > 1 and any(
+        crc32(data) != before
+        for part, before in zip(seen, sums, strict=True)
+        for data in read_ranges(descriptor, [part])
+    )
+    return items, changed

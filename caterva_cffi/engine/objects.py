@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -22,10 +22,11 @@ from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Known
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Chunks, layout_steps, slices
-from caterva_cffi.planning.policy import ReadPolicy
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Steps, Work, run
+from caterva_cffi.storage.positioned_reads import read_ranges
 
-__all__ = ["ObjectRead"]
+__all__ = ["ObjectRead", "layout_of_file"]
 
 _USUAL_HEADER = 512
 """Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
@@ -34,6 +35,9 @@ _MOST_AT_ONCE = 1 << 20
 """The first read is not longer: most of the block offsets in it would often not be needed."""
 
 _HEADS_BYTES = 4 << 20
+
+Find: TypeAlias = Callable[[int, int | None], Steps[Chunks]]
+"""Returns the steps that find the chunks of an object; see `layout_steps`."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,35 @@ class ObjectRead:
     usual: Grid
     policy: ReadPolicy
     check: Callable[[Chunks], None]
-    find: Callable[[int, int | None], Steps[Chunks]] = layout_steps
+    find: Find = layout_steps
+
+    def read_file(
+        self, key: Hashable, stamp: Hashable, descriptor: int, size: int
+    ) -> npt.NDArray[Any]:
+        """Read the items from a local file whose times tell changes; the kernel reads the blocks.
+
+        Parameters
+        ----------
+        key, stamp : hashable
+            The file's name, and its stamp; see `Cache.get`.
+        descriptor : int
+        size : int
+            Bytes of the file.
+
+        Raises
+        ------
+        FormatError, UnsupportedError, StorageError
+        """
+        layout = layout_of_file(key, stamp, descriptor, size, self.find)
+        self.check(layout)
+        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        frame = Frame(layout, kernel_of(layout.grid), self.policy, files=descriptor)
+        for group in groups(frame, layout.batches(self.selection, items)):
+            group.decode()
+        return items
 
     def steps(
-        self,
-        key: Hashable,
-        stamp: Hashable | None,
-        size: int | None = None,
-        descriptor: int | None = None,
+        self, key: Hashable, stamp: Hashable | None, size: int | None = None
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         """Read header and offsets first, then the blocks; or the whole object, if most is wanted.
 
@@ -76,8 +101,6 @@ class ObjectRead:
             the whole object is read at once if its frame seems damaged or a range cannot be read:
             the object may have been replaced between two requests, and stores differ in what they
             do with ranges behind an object's end.
-        descriptor : int, optional
-            Of a local file, from which the kernel reads what it decodes.
 
         Returns
         -------
@@ -88,9 +111,9 @@ class ObjectRead:
         ------
         FormatError, UnsupportedError
         """
-        if descriptor is not None or self._share <= self.policy.whole:
+        if self._share <= self.policy.whole:
             try:
-                return (yield from self._part_steps(key, stamp, size, descriptor))
+                return (yield from self._part_steps(key, stamp, size))
             except Exception as error:
                 final = isinstance(error, (MissingError, CatervaError))
                 if size is not None or (final and not isinstance(error, FormatError)):
@@ -107,16 +130,16 @@ class ObjectRead:
         return index_arrays.count_blocks(self.usual, self.selection) / max(count, 1)
 
     def _part_steps(
-        self, key: Hashable, stamp: Hashable | None, size: int | None, descriptor: int | None
+        self, key: Hashable, stamp: Hashable | None, size: int | None
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         known = cache.shared.get(key, stamp)
         if known is not None:
             before = known.heads.nbytes
             if stamp is not None:
-                items = yield from self._block_steps(known, size, descriptor)
+                items = yield from self._block_steps(known, size)
             else:
                 unsure = dict(known.evidence)
-                steps = self._block_steps(known, size, descriptor, unsure)
+                steps = self._block_steps(known, size, unsure)
                 try:
                     items = yield from cache.asking_again(steps, unsure)
                 except cache.ChangedError:
@@ -131,7 +154,7 @@ class ObjectRead:
         seen: dict[Range, bytes] = {}
         layout = yield from cache.recording(self.find(first, size), seen)
         known = Known(layout, seen, Heads(_HEADS_BYTES))
-        items = yield from self._block_steps(known, size, descriptor)
+        items = yield from self._block_steps(known, size)
         cache.shared.put(key, stamp, known)
         return items
 
@@ -139,7 +162,6 @@ class ObjectRead:
         self,
         known: Known,
         size: int | None,
-        descriptor: int | None,
         unsure: dict[Range, bytes] | None = None,
     ) -> Generator[Asked, Any, npt.NDArray[Any]]:
         """Read and decode blocks of a frame whose layout is known."""
@@ -147,9 +169,8 @@ class ObjectRead:
         self.check(layout)
         items = memory_pool.empty(self.selection.shape, layout.dtype)
         frame = Frame(
-            layout, kernel_of(layout.grid), self.policy, known.heads, unsure, size is None,
-            descriptor,
-        )  # fmt: skip
+            layout, kernel_of(layout.grid), self.policy, known.heads, unsure, size is None
+        )
         batches = layout.batches(self.selection, items)
         yield from read_steps(groups(frame, batches))
         return items
@@ -176,3 +197,31 @@ class ObjectRead:
         batches = layout.batches(self.selection, items)
         read_memory(stored, layout, kernel_of(layout.grid), batches)
         return items
+
+
+def layout_of_file(
+    key: Hashable, stamp: Hashable, descriptor: int, size: int, find: Find = layout_steps
+) -> Chunks:
+    """Return where the chunks in a local file are: that is known, or it is read.
+
+    Parameters
+    ----------
+    key, stamp : hashable
+        The file's name, and its stamp; see `Cache.get`.
+    descriptor : int
+    size : int
+        Bytes of the file.
+    find : callable
+        See `ObjectRead`.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+    """
+    known = cache.shared.get(key, stamp)
+    if known is None:
+        seen: dict[Range, bytes] = {}
+        steps = cache.recording(find(get_read_policy("local").first, size), seen)
+        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
+        cache.shared.put(key, stamp, known)
+    return known.layout

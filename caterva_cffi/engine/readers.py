@@ -28,7 +28,7 @@ from caterva_cffi.planning.frame import Files, Frame
 from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Range, run
-from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
 from caterva_cffi.storage.stored import Stored, Version, stamp_of
 from caterva_cffi.superchunk.schunk import SChunk
 
@@ -259,7 +259,7 @@ class DiskReader:
         """Open the file of a contiguous frame; return its descriptor and its status."""
         stored = self._stored
         try:
-            descriptor = open_to_read(stored.index)
+            descriptor = os.open(stored.index, READ_FLAGS)
         except OSError as error:
             stored.status()  # which would explain it
             raise stored.unreadable(error) from error

@@ -9,23 +9,10 @@ import numpy as np
 from caterva_cffi import memory_pool
 from caterva_cffi.steps import Range
 
-__all__ = ["open_to_read", "read_ranges"]
+__all__ = ["READ_FLAGS", "read_ranges"]
 
-
-_FLAGS: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-
-
-def open_to_read(path: str) -> int:
-    """Return a descriptor of a file; the caller closes it.
-
-    The path may lead to something that is no regular file. A pipe is opened without waiting for its
-    writer.
-
-    Raises
-    ------
-    OSError
-    """
-    return os.open(path, os.O_RDONLY | _FLAGS)
+READ_FLAGS: int = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""For `os.open`. A path may lead to a pipe, which is opened without waiting for its writer."""
 
 
 def read_ranges(descriptor: int, ranges: list[Range]) -> list[bytes | memoryview]:

@@ -10,10 +10,10 @@ asks for ranges of the stored object, and for work that takes a while.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -30,7 +30,7 @@ from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.layout import Chunks, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError
-from caterva_cffi.storage.stored import stamp_of
+from caterva_cffi.storage.stored import Version
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
 
@@ -56,7 +56,7 @@ class ZarrChunk:
     parameters: Parameters
     spec: ArraySpec
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its items in memory."""
         return self.spec.dtype.to_native_dtype()
@@ -148,12 +148,32 @@ class ZarrChunk:
 
     # --- a part of it -------------------------------------------------------------------------
 
+    def read_file(
+        self, byte_getter: Any, selection: Any, stamp: Version, descriptor: int, size: int
+    ) -> NDBuffer:
+        """Read and decode a selection of a local file.
+
+        Parameters
+        ----------
+        byte_getter : ByteGetter
+        selection : tuple
+        stamp : Version
+            Of the file.
+        descriptor : int
+        size : int
+            Bytes of the file.
+
+        Raises
+        ------
+        FormatError, UnsupportedError, StorageError
+        """
+        read = self._read(selection, get_read_policy("local"))
+        with stores.naming(byte_getter):
+            items = read.read_file(stores.identity(byte_getter), stamp, descriptor, size)
+        return self._as_ndbuffer(items)
+
     def read_steps(
-        self,
-        byte_getter: Any,
-        selection: Any,
-        status: os.stat_result | None = None,
-        descriptor: int | None = None,
+        self, byte_getter: Any, selection: Any, size: int | None = None
     ) -> Generator[Asked, Any, NDBuffer | None]:
         """Read and decode a selection; None for a chunk that is not stored.
 
@@ -162,21 +182,17 @@ class ZarrChunk:
         byte_getter : ByteGetter
             Zarr's access to the chunk; its store decides the read policy.
         selection : tuple
-        status : os.stat_result, optional
-            Of the file that holds the chunk.
-        descriptor : int, optional
-            Of that file, if the kernel may read it.
+        size : int, optional
+            Bytes of the chunk, if that cannot be replaced by another one meanwhile.
 
         Raises
         ------
         FormatError, UnsupportedError
         """
         read = self._read(selection, stores.policy_of(byte_getter))
-        size = None if status is None else status.st_size
-        stamp = None if status is None else stamp_of(status)
         try:
             with stores.naming(byte_getter):
-                items = yield from read.steps(stores.identity(byte_getter), stamp, size, descriptor)
+                items = yield from read.steps(stores.identity(byte_getter), None, size)
         except MissingError:
             return None
         return self._as_ndbuffer(items)

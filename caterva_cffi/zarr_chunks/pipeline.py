@@ -21,16 +21,14 @@ from caterva_cffi.binding.kernel import Kernel, Piece, Place, kernel_of
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.engine.groups import pieces
+from caterva_cffi.engine.objects import layout_of_file
 from caterva_cffi.errors import CatervaError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import normalize
-from caterva_cffi.planning.cache import Known, recording, shared
-from caterva_cffi.planning.frame import Frame, Heads
-from caterva_cffi.planning.layout import Chunks, layout_steps
+from caterva_cffi.planning.frame import Frame
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.steps import run
-from caterva_cffi.storage.positioned_reads import open_to_read, read_ranges
+from caterva_cffi.storage.positioned_reads import READ_FLAGS
 from caterva_cffi.storage.stored import Version, stamp_of, version_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk, with_dtype
@@ -144,14 +142,15 @@ def _open(codec: Parameters, number: int, item: Item) -> _Opened | None:
     """Open a chunk's file and know its layout; None where that cannot be, or may not last."""
     byte_getter, spec, *_ = item
     try:
-        descriptor = open_to_read(stores.local_path(byte_getter) or "")
+        descriptor = os.open(stores.local_path(byte_getter) or "", READ_FLAGS)
     except OSError:
         return None
     try:
         status = os.fstat(descriptor)
         stamp = stamp_of(status)
         if stamp is not None:
-            layout = _layout(byte_getter, descriptor, stamp, status.st_size)
+            key = stores.identity(byte_getter)
+            layout = layout_of_file(key, stamp, descriptor, status.st_size)
             ZarrChunk(codec, spec).check(layout)
             kernel, policy = kernel_of(layout.grid), get_read_policy("local")
             frame = Frame(layout, kernel, policy, files=descriptor)
@@ -160,18 +159,6 @@ def _open(codec: Parameters, number: int, item: Item) -> _Opened | None:
         pass  # the other way says what is wrong
     os.close(descriptor)
     return None
-
-
-def _layout(byte_getter: Any, descriptor: int, stamp: Version, size: int) -> Chunks:
-    """Return what the beginning of a file says, if that is known; or read it."""
-    key = stores.identity(byte_getter)
-    known = shared.get(key, stamp)
-    if known is None:
-        seen: Any = {}
-        steps = recording(layout_steps(get_read_policy("local").first, size), seen)
-        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
-        shared.put(key, stamp, known)
-    return known.layout
 
 
 def _decode(

@@ -44,7 +44,7 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
 def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path, monkeypatch):
     array = cat.asarray(np.arange(100), urlpath=tmp_path / "a", contiguous=True)
     assert array[5] == 5
-    monkeypatch.setattr(readers, "open_to_read", lambda path: os.open(path, os.O_WRONLY))
+    monkeypatch.setattr(readers, "READ_FLAGS", os.O_WRONLY)
     with pytest.raises(cat.StorageError, match=r"a' cannot be read: Bad file descriptor"):
         array[...]
 

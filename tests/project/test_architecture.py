@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
+import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import pytest
 import zarr
 from checkout import ROOT
 from system_reads import counted_by_the_system, system_reads
+from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -189,3 +194,42 @@ def test_scattered_items_of_a_zarr_array(tmp_path, calls, items, points):
     calls.clear()
     np.testing.assert_array_equal(array.vindex[points], items[points])
     assert calls["open"] == 4
+
+
+async def modules_of_a_second_slice(path):
+    """Return the modules of ours that a small slice enters, once its chunk is known."""
+    entered = set()
+
+    def note(frame, event, _):
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and PACKAGE in file.parents:
+            entered.add(file.relative_to(PACKAGE).as_posix())
+
+    threading.setprofile(note)  # of the threads that this loop starts from now on
+    sys.setprofile(note)
+    try:
+        array = await zarr.api.asynchronous.open_array(store=path, mode="r")
+        for _ in range(2):
+            entered.clear()
+            items = await array.getitem((slice(3, 9), slice(4, 8)))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert items[1, 2] == 4 * 64 + 6
+    return entered
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "most"), [("BatchedCodecPipeline", 17), ("CatervaPipeline", 15)]
+)
+def test_a_small_slice_of_a_known_chunk_enters_few_modules(tmp_path, pipeline, most):
+    codec = CatervaCodec(block_shape=(8, 8))
+    with zarr.config.set({"codec_pipeline.path": PIPELINES[pipeline]}):
+        array = zarr.create_array(
+            tmp_path, shape=(64, 64), dtype="i4", chunks=(32, 64), serializer=codec,
+            compressors=None,
+        )  # fmt: skip
+        array[...] = np.arange(64 * 64).reshape(64, 64)
+        time.sleep(0.06)  # until a change would show in the files' times
+        entered = asyncio.run(modules_of_a_second_slice(tmp_path))
+    assert len(entered) <= most, sorted(entered)
