@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import (
     checksums,
+    default_blocks,
     kernel,
     machine,
     partitions,
@@ -51,6 +52,7 @@ PARTS = {
         ("zarr_slices", zarr_slices),
         ("small_chunks", small_chunks),
         ("partitions", partitions),
+        ("default_blocks", default_blocks),
         ("remote", remote),
     )
 }

@@ -1,4 +1,7 @@
-"""Slices of one array from two Zarr copies: Caterva chunks, and whole chunks under Blosc.
+"""Slices of one array from Zarr copies: Caterva chunks, and what Zarr has without them.
+
+The peers are whole chunks of the same shape under Blosc, shards of inner chunks as large as our
+blocks, and what Zarr makes of the array by itself. Shapes are defaults unless options name others.
 
 Without a dataset, the array is the Linke turbidity climatology that pvlib ships: the haze of the
 atmosphere in every month of the year, on a grid of 5 arc minutes.
@@ -36,7 +39,7 @@ from caterva_cffi.zarr import CatervaCodec
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 CHUNK_BYTES = 16 * 1024 * 1024
-CATERVA, BLOSC = "Caterva", "Blosc"
+CATERVA, BLOSC, SHARDS, OWN = "Caterva", "Blosc", "sharding", "Zarr's own"
 
 Selection = tuple[int | slice, ...]
 
@@ -68,7 +71,6 @@ class Source:
     array: Any
     reads: list[Read]
     path: Path
-    blocks: tuple[int, ...] | None = None
     scale: float = 1
     unit: str = ""
 
@@ -105,7 +107,6 @@ def climatology() -> Source:
     ]
     return Source(
         *("Linke turbidity", h5py.File(path)["LinkeTurbidity"], reads, path),
-        blocks=(120, 120, 1),  # ten degrees by ten, one month: maps are read as often as series
         scale=1 / 20,
         unit="Linke turbidity",
     )
@@ -218,7 +219,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-# --- the two copies -------------------------------------------------------------------------------
+# --- the copies -----------------------------------------------------------------------------------
 def default_chunks(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Halve the longest side until a chunk has at most CHUNK_BYTES."""
     chunks = list(shape)
@@ -241,17 +242,18 @@ def boxes(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, 
 def create(
     path: Path, source: Any, chunks: tuple[int, ...], codec: str, blocks: tuple[int, ...], how: Any
 ) -> zarr.Array[Any]:
-    """Create one of the copies, empty. Both have the same chunks and compression."""
-    coding: dict[str, Any] = (
-        {"serializer": CatervaCodec(block_shape=blocks, **how), "compressors": None}
-        if codec == CATERVA
-        else {
-            "serializer": "auto",
-            "compressors": BloscCodec(typesize=source.dtype.itemsize, **how),
-        }
-    )
+    """Create one of the copies, empty. All but Zarr's own have the same chunks and compression."""
+    blosc = BloscCodec(typesize=source.dtype.itemsize, **how)
+    shards = tuple(-(-n // side) * side for n, side in zip(chunks, blocks, strict=True))
+    caterva = CatervaCodec(block_shape=blocks, **how)
+    coding: dict[str, dict[str, Any]] = {
+        CATERVA: {"chunks": chunks, "serializer": caterva, "compressors": None},
+        BLOSC: {"chunks": chunks, "compressors": blosc},
+        SHARDS: {"chunks": blocks, "shards": shards, "compressors": blosc},
+        OWN: {},
+    }
     return zarr.create_array(
-        path, shape=source.shape, dtype=source.dtype, chunks=chunks, overwrite=True, **coding
+        path, shape=source.shape, dtype=source.dtype, overwrite=True, **coding[codec]
     )
 
 
@@ -265,7 +267,7 @@ def write(array: zarr.Array[Any], source: Any, label: str) -> float:
     seconds = 0.0
     total = source.dtype.itemsize * math.prod(source.shape)
     with tqdm(total=total, unit="B", unit_scale=True, desc=label, disable=None) as bar:
-        for box in boxes(array.shape, array.chunks):
+        for box in boxes(array.shape, array.shards or array.chunks):
             data = source[box]
             start = time.perf_counter()
             array[box] = data
@@ -313,7 +315,7 @@ def check_equal(found: Any, expected: Any, where: str) -> None:
 def measure(
     paths: dict[str, Path], source: Source, results: dict[str, Measured], repeat: int
 ) -> None:
-    """Time every read of both copies, in turns, and compare all of them with the source."""
+    """Time every read of all copies, in turns, and compare all of them with the source."""
     opened = {codec: zarr.open_array(path, mode="r") for codec, path in paths.items()}
     for read in tqdm(source.reads, desc="reading", disable=None):
         expected = source.array[read.selection]
@@ -339,24 +341,29 @@ def measure(
 
 # --- what a person sees ---------------------------------------------------------------------------
 def table(results: dict[str, Measured], source: Source) -> str:
-    """Return the figures as text."""
-    caterva, blosc = results[CATERVA], results[BLOSC]
+    """Return the figures as text, ours against the best of the others."""
+    ours, *others = results
 
-    def line(name: str, a: str, b: str, ratio: str = "", first: str = "") -> str:
-        return f"{name:<22}{a:>12}{b:>12}  {ratio:<14}{first}".rstrip()
+    def line(name: str, cells: Sequence[str], verdict: str = "", first: str = "") -> str:
+        columns = "".join(f"{cell:>12}" for cell in cells)
+        return f"{name:<18}{columns}  {verdict:<14}{first}".rstrip()
 
-    def faster(a: float, b: float) -> str:
-        return f"{b / a:.1f} x faster" if a <= b else f"{a / b:.1f} x slower"
+    def against(values: dict[str, float], better: str, worse: str) -> str:
+        ratio = min(values[codec] for codec in others) / values[ours]
+        return f"{ratio:.1f} x {better}" if ratio >= 1 else f"{1 / ratio:.1f} x {worse}"
 
-    lines = [line("", CATERVA, BLOSC, "", "first read, cold")]
+    lines = [line("", list(results), "best of others", "  first read, cold [ms]")]
     for read in source.reads:
-        a, b = caterva.median[read.name], blosc.median[read.name]
-        cold = f"{caterva.first[read.name] * 1e3:.1f} / {blosc.first[read.name] * 1e3:.1f} ms"
-        lines.append(line(read.name, f"{a * 1e3:.2f} ms", f"{b * 1e3:.2f} ms", faster(a, b), cold))
-    a, b = caterva.write, blosc.write
-    lines.append(line("writing all", f"{a:.2f} s", f"{b:.2f} s", faster(a, b)))
-    a, b = caterva.stored, blosc.stored
-    lines.append(line("stored", f"{a / 1e6:.2f} MB", f"{b / 1e6:.2f} MB", f"{a / b - 1:+.1%}"))
+        times = {codec: measured.median[read.name] for codec, measured in results.items()}
+        cold = " / ".join(f"{m.first[read.name] * 1e3:.1f}" for m in results.values())
+        cells = [f"{seconds * 1e3:.2f} ms" for seconds in times.values()]
+        lines.append(line(read.name, cells, against(times, "faster", "slower"), f"  {cold}"))
+    times = {codec: measured.write for codec, measured in results.items()}
+    cells = [f"{seconds:.2f} s" for seconds in times.values()]
+    lines.append(line("writing all", cells, against(times, "faster", "slower")))
+    sizes = {codec: float(measured.stored) for codec, measured in results.items()}
+    cells = [f"{stored / 1e6:.2f} MB" for stored in sizes.values()]
+    lines.append(line("stored", cells, against(sizes, "smaller", "larger")))
     return "\n".join(lines)
 
 
@@ -399,9 +406,9 @@ def draw(source: Source, results: dict[str, Measured], path: Path, setting: str)
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(
-        2, 4, figsize=(13, 6), layout="constrained", width_ratios=[2, 1.2, 1.2, 1.2]
+        2, 4, figsize=(15, 6), layout="constrained", width_ratios=[2, 1.2, 1.2, 1.2]
     )
-    colours = ["tab:orange", "tab:gray"]
+    colours = ["tab:orange", "tab:gray", "tab:gray", "tab:gray"]
 
     def bars(axes: Any, values: Sequence[float], label: str) -> None:
         drawn = axes.bar(list(results), values, color=colours)  # from zero: lengths can be compared
@@ -409,13 +416,13 @@ def draw(source: Source, results: dict[str, Measured], path: Path, setting: str)
         axes.set_ylabel(label)
         axes.margins(y=0.15)
 
-    for axes, read in zip(panels[0], source.reads, strict=False):
+    for axes, read in zip(panels[0][:3], source.reads, strict=False):
         axes.set_title(f"{read.name}  [{read}]", fontsize=9)
         show(axes, source, source.array[read.selection])
-    for axes, read in zip(panels[1], source.reads, strict=False):
-        bars(axes, [m.median[read.name] * 1e3 for m in results.values()], "reading it [ms]")
+    for axes, read in zip(panels[1], source.reads, strict=True):
+        label = f"reading {read.name} [ms]"
+        bars(axes, [m.median[read.name] * 1e3 for m in results.values()], label)
     bars(panels[0][3], [m.write for m in results.values()], "writing all [s]")
-    bars(panels[1][3], [m.stored / 1e6 for m in results.values()], "stored [MB]")
     figure.suptitle(f"{source.name}: {setting}", fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -444,8 +451,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Write both copies, read them, print and draw."""
+    """Write all copies, read them, print and draw."""
     source = load(options.dataset) if options.dataset else climatology()
+    source.reads.append(Read("everything", (slice(None),) * len(source.array.shape)))
     array = source.array
     itemsize, shape = array.dtype.itemsize, tuple(array.shape)
     chunks = options.chunks or default_chunks(shape, itemsize)
@@ -454,7 +462,7 @@ def compare(options: argparse.Namespace) -> None:
             raise InputError(f"{option} {given} does not suit the shape {shape}")
     if options.repeat < 1:
         raise InputError(f"--repeat must be 1 or more, not {options.repeat}")
-    blocks = options.blocks or source.blocks or default_blocks(chunks, itemsize)
+    blocks = options.blocks or default_blocks(chunks, itemsize)
     shuffle = options.shuffle or ("bitshuffle" if itemsize == 1 else "shuffle")  # as zarr chooses
     how = {"cname": options.cname, "clevel": options.clevel, "shuffle": shuffle}
 
@@ -462,16 +470,17 @@ def compare(options: argparse.Namespace) -> None:
     directory = options.results / source.name.replace(":", "-").replace("/", "-").replace(" ", "-")
     directory.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(directory).free
-    if free < 2.2 * nbytes:
+    if free < 4.4 * nbytes:
         raise InputError(
-            f"{directory} has {free / 1e9:.1f} GB free, {2.2 * nbytes / 1e9:.1f} needed"
+            f"{directory} has {free / 1e9:.1f} GB free, {4.4 * nbytes / 1e9:.1f} needed"
         )
     print(f"{source.name}: shape {shape}, {array.dtype}, {nbytes / 1e6:.1f} MB")
     partition = f"chunks {chunks}, Caterva's blocks {blocks}"
     compression = f"{options.cname} {options.clevel}, {shuffle}"
-    print(f"{partition}; both with {compression}; zarr {zarr.__version__}")
+    print(f"{partition}; {compression}, but Zarr's own; zarr {zarr.__version__}")
 
-    paths = {CATERVA: directory / "caterva.zarr", BLOSC: directory / "blosc.zarr"}
+    names = {CATERVA: "caterva", BLOSC: "blosc", SHARDS: "shards", OWN: "own"}
+    paths = {codec: directory / f"{name}.zarr" for codec, name in names.items()}
     for path in paths.values():
         if source.path.resolve().is_relative_to(path.resolve()):
             raise InputError(f"{path} would be overwritten; name another directory with --results")

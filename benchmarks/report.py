@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 
 import caterva_cffi as cat
+from benchmarks import default_blocks as shares
 from benchmarks.kernel import Row
 from benchmarks.partitions import Point
 from benchmarks.remote import Far
@@ -81,7 +82,7 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point | Far | Small) -> str:
+def line(row: Row | Timed | Point | Far | Small | shares.Access) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -98,6 +99,9 @@ def line(row: Row | Timed | Point | Far | Small) -> str:
     if isinstance(row, Small):
         shown = (f"{n} {seconds(s.median)}, {row.nbytes[n]} B" for n, s in row.seconds.items())
         return f"{row.case:24} {'; '.join(shown)}; {ratio(row.against_default)}"
+    if isinstance(row, shares.Access):
+        shown = "".join(f"\n    {way:32} {seconds(s):>8}" for way, s in row.seconds.items())
+        return f"{_chunk(row)}: {row.access}{shown}"
     memory = "" if row.peak is None else f"{row.peak / 2**20:10.1f} MiB"
     return f"{row.way:58} {row.what:16} {row.x:4} {seconds(row.seconds.median):>8}{memory}"
 
@@ -189,6 +193,38 @@ def partitions(points: Sequence[Point], directory: Path) -> str:
         f"![Time against the size of the selection]({directory.name}/selection.png)\n\n"
         f"![Time and memory against the size of the chunk]({directory.name}/chunk.png)"
     )
+
+
+def default_blocks(rows: Sequence[shares.Access], _: Path) -> str:
+    """Return what matters of each chunk, then every access."""
+    short, long = [], []
+    for mine in shares.by_chunk(rows).values():
+        cells = [_chunk(mine[0])]
+        for kind in ("plane", "line", "everything"):
+            found = [shares.worst(mine, kind, w) for w in (shares.DEFAULT, shares.CUBES)]
+            best = shares.best_by_hand(mine, kind)
+            cells.append(", ".join(seconds(value) for value in (*found, best)) if best else "")
+        cells.append(f"{shares.mean_ratio(mine, shares.DEFAULT, shares.CUBES):.2f}")
+        against = max(row.seconds[shares.OURS] / row.seconds[shares.ZARR] for row in mine)
+        mean = shares.mean_ratio(mine, shares.OURS, shares.ZARR)
+        short.append((*cells, f"{mean:.2f}, {against:.2f}"))
+    for row in rows:
+        times = [row.seconds[way] for way in (shares.DEFAULT, shares.CUBES)]
+        ours, zarrs = row.seconds[shares.OURS], row.seconds[shares.ZARR]
+        times += [shares.fastest_by_hand(row), ours, zarrs]
+        verdict = f"{ours / zarrs:.2f}" + (", **slower**" if ours > zarrs else "")
+        long.append((_chunk(row), row.access, *map(seconds, times), verdict))
+    head = ("default blocks, near-cubes, best by hand", "worst plane", "worst line", "everything")
+    head += ("default / near-cubes, mean", "in zarr / its own: mean, worst")
+    ways = (shares.DEFAULT, shares.CUBES, "fastest by hand", shares.OURS, shares.ZARR, "ratio")
+    return (
+        f"{table(head, short)}\n\n<details><summary>Every access</summary>\n\n"
+        f"{table(('chunk', 'access', *ways), long)}\n\n</details>"
+    )
+
+
+def _chunk(row: shares.Access) -> str:
+    return f"{' x '.join(map(str, row.chunk))} {row.dtype}"
 
 
 def remote(rows: Sequence[Far], directory: Path) -> str:

@@ -51,12 +51,12 @@ def test_inputs(file, name, tmp_path, capsys):
     options = ["--results", tmp_path / "out", "--repeat", 1, "--chunks", "11,16,40"]
     code, output, errors = run(capsys, argument, *options)
     assert (code, errors) == (0, "")
-    for said in ("plane", "pencil", "cube", "stored", "equal the source's", "(11, 16, 40)"):
+    for said in ("plane", "everything", "sharding", "stored", "equal the source's", "(11, 16, 40)"):
         assert said in output
     picture = next((tmp_path / "out").glob("*/comparison.png"))
     assert str(picture) in output
     assert picture.read_bytes().startswith(b"\x89PNG")
-    for copy in ("caterva.zarr", "blosc.zarr"):
+    for copy in ("caterva.zarr", "blosc.zarr", "shards.zarr", "own.zarr"):
         np.testing.assert_array_equal(zarr.open_array(picture.with_name(copy), mode="r"), DATA)
     metadata = json.loads((picture.parent / "caterva.zarr" / "zarr.json").read_text())
     assert [codec["name"] for codec in metadata["codecs"]] == ["caterva"]
