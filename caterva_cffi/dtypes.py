@@ -22,6 +22,7 @@ __all__ = [
     "frame_dtype",
     "text_of_dtype",
     "void_dtype",
+    "with_dtype",
 ]
 
 
@@ -249,3 +250,16 @@ def as_asked(value: Any, dtype: npt.DTypeLike | None) -> npt.NDArray[Any]:
     asked = items.dtype if dtype is None else np.dtype(dtype)
     differ_in_order = items.dtype.newbyteorder("=") == asked.newbyteorder("=")
     return as_dtype(items, asked) if differ_in_order else items
+
+
+def with_dtype(
+    items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Return items in another dtype of the same size: from the frame's to the array's, or back."""
+    if items.dtype == dtype:
+        return items
+    if of_array.kind in "SV" and of_array.names is None:
+        return items.view(dtype)  # plain bytes are taken as they are
+    # A frame that does not name its dtype has its items in little-endian byte order.
+    little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
+    return as_dtype(little, dtype)

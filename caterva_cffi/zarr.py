@@ -8,14 +8,12 @@ warning that partial reads are off.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice, permutations
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from zlib import crc32
 
 from zarr.abc.codec import (
     ArrayBytesCodec,
@@ -29,13 +27,11 @@ from zarr.registry import register_pipeline
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import check_items
-from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.engine.object_files import read_file
+from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
-from caterva_cffi.steps import Asked, Range, Work, run, run_async
-from caterva_cffi.storage.atomic import disk_errors
-from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
-from caterva_cffi.storage.stored import stamp_of
+from caterva_cffi.steps import Asked, Work, run, run_async
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
@@ -320,69 +316,12 @@ def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Await
 
 
 def _read_file(path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
-    """Read from a file; if it is replaced meanwhile, the old one is read to the end."""
+    """Read from a file; None if there is none."""
     try:
-        descriptor = os.open(path, READ_FLAGS)
+        return read_file(
+            path,
+            partial(chunk.read_file, byte_getter, selection),
+            partial(chunk.read_steps, byte_getter, selection),
+        )
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-    except OSError:
-        with disk_errors(path, "read"):
-            raise
-    try:
-        return _read_unchanged(descriptor, path, chunk, byte_getter, selection)
-    except OSError:
-        with disk_errors(path, "read"):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _read_unchanged(
-    descriptor: int, path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any
-) -> NDBuffer | None:
-    """Read from an open file.
-
-    Raises
-    ------
-    StorageError
-        If something writes to it in place meanwhile.
-    """
-    status = os.fstat(descriptor)
-    stamp, size = stamp_of(status), status.st_size
-    if stamp is None:
-        items, changed = _read_twice(descriptor, chunk, byte_getter, selection, size)
-    else:
-        items = chunk.read_file(byte_getter, selection, stamp, descriptor, size)
-        changed = False
-    now = os.fstat(descriptor)
-    if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
-        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
-    return items
-
-
-def _read_twice(
-    descriptor: int, chunk: ZarrChunk, byte_getter: Any, selection: Any, size: int
-) -> tuple[NDBuffer | None, bool]:
-    """Read from a file whose times may stand still; return whether it was changed meanwhile.
-
-    Steps read it, so that what is read can be compared.
-    """
-    seen: list[Range] = []
-    sums: list[int] = []
-
-    def answer(asked: Asked) -> Any:
-        if isinstance(asked, Work):
-            return asked.action()
-        found = read_ranges(descriptor, asked)
-        seen.extend(asked)
-        sums.extend(map(crc32, found))
-        return found
-
-    items = run(chunk.read_steps(byte_getter, selection, size), answer)
-    # Read all ranges once more: if their bytes are equal, they were there in between, too.
-    changed = len(seen) > 1 and any(
-        crc32(data) != before
-        for part, before in zip(seen, sums, strict=True)
-        for data in read_ranges(descriptor, [part])
-    )
-    return items, changed

@@ -1,13 +1,14 @@
-"""A selection of a frame in an object that anybody may replace, such as a Zarr chunk."""
+"""What is wanted of a frame in an object that anybody may replace, such as a Zarr chunk."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import memory_pool
@@ -17,6 +18,7 @@ from caterva_cffi.engine.reading import read_memory, read_steps
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Known
@@ -26,7 +28,10 @@ from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Steps, Work, run
 from caterva_cffi.storage.positioned_reads import read_ranges
 
-__all__ = ["ObjectRead", "layout_of_file"]
+__all__ = ["ObjectRead", "Selected", "WantedItems", "check_layout", "layout_of_file"]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 _USUAL_HEADER = 512
 """Bytes for the header and both metalayers of up to 8 dimensions, and for a chunk's header."""
@@ -40,13 +45,87 @@ Find: TypeAlias = Callable[[int, int | None], Steps[Chunks]]
 """Returns the steps that find the chunks of an object; see `layout_steps`."""
 
 
+def check_layout(
+    layout: Chunks, shape: tuple[int, ...], dtype: np.dtype[Any], checksums: bool
+) -> None:
+    """Compare a frame with what is known of it beforehand.
+
+    Parameters
+    ----------
+    layout : Layout
+    shape : tuple of int
+    dtype : dtype
+    checksums : bool
+        Whether its blocks have checksums.
+
+    Raises
+    ------
+    FormatError
+    """
+    kinds = {layout.dtype.kind, dtype.kind}
+    if (
+        layout.grid.shape != shape
+        or layout.grid.itemsize != dtype.itemsize
+        # All writers name the types of numbers; of other items, some know only the size.
+        or (len(kinds) > 1 and kinds <= set("biufc"))
+    ):
+        raise FormatError(
+            f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
+            f"the array's chunks have shape {shape} and dtype {dtype}"
+        )
+    if layout.sparse:
+        raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+    if checksums and not layout.grid.checksums:
+        raise FormatError("the stored frame has no checksums, which the array's codec writes")
+
+
+class WantedItems(Protocol[_T_co]):
+    """What is wanted of a frame, and where it goes."""
+
+    @property
+    def nitems(self) -> int:
+        """How many items are wanted."""
+
+    def count_blocks(self, grid: Grid) -> int:
+        """Return in about how many blocks wanted items are."""
+
+    def begin(self, layout: Chunks) -> tuple[_T_co, Iterable[Batch]]:
+        """Return the result, and the boxes that fill it once they are read."""
+
+
 @dataclass(frozen=True)
-class ObjectRead:
-    """Reads a selection of a frame.
+class Selected:
+    """A selection of a frame, read into new memory.
 
     Parameters
     ----------
     selection : Basic or Fancy
+    """
+
+    selection: Basic | Fancy
+
+    @property
+    def nitems(self) -> int:
+        """How many items are wanted."""
+        return math.prod(self.selection.shape)
+
+    def count_blocks(self, grid: Grid) -> int:
+        """Return in about how many blocks wanted items are."""
+        return index_arrays.count_blocks(grid, self.selection)
+
+    def begin(self, layout: Chunks) -> tuple[npt.NDArray[Any], Iterable[Batch]]:
+        """Return an array of the selection's shape and the frame's dtype, and its boxes."""
+        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        return items, layout.batches(self.selection, items)
+
+
+@dataclass(frozen=True)
+class ObjectRead(Generic[_T]):
+    """Reads what is wanted of a frame.
+
+    Parameters
+    ----------
+    wanted : WantedItems
     usual : Grid
         The partition that the frame probably has; the first read is planned by it.
     policy : ReadPolicy
@@ -56,15 +135,13 @@ class ObjectRead:
         Returns the steps that find the object's chunks; see `layout_steps`.
     """
 
-    selection: Basic | Fancy
+    wanted: WantedItems[_T]
     usual: Grid
     policy: ReadPolicy
     check: Callable[[Chunks], None]
     find: Find = layout_steps
 
-    def read_file(
-        self, key: Hashable, stamp: Hashable, descriptor: int, size: int
-    ) -> npt.NDArray[Any]:
+    def read_file(self, key: Hashable, stamp: Hashable, descriptor: int, size: int) -> _T:
         """Read the items from a local file whose times tell changes; the kernel reads the blocks.
 
         Parameters
@@ -81,15 +158,15 @@ class ObjectRead:
         """
         layout = layout_of_file(key, stamp, descriptor, size, self.find)
         self.check(layout)
-        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        result, batches = self.wanted.begin(layout)
         frame = Frame(layout, kernel_of(layout.grid), self.policy, files=descriptor)
-        for group in groups(frame, layout.batches(self.selection, items)):
+        for group in groups(frame, batches):
             group.decode()
-        return items
+        return result
 
     def steps(
         self, key: Hashable, stamp: Hashable | None, size: int | None = None
-    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+    ) -> Generator[Asked, Any, _T]:
         """Read header and offsets first, then the blocks; or the whole object, if most is wanted.
 
         Parameters
@@ -104,8 +181,8 @@ class ObjectRead:
 
         Returns
         -------
-        ndarray
-            The items, of the selection's shape and the frame's dtype.
+        object
+            The result; see `WantedItems.begin`.
 
         Raises
         ------
@@ -119,7 +196,7 @@ class ObjectRead:
                 if size is not None or (final and not isinstance(error, FormatError)):
                     raise
         [stored] = yield [WHOLE if size is None else (0, size)]
-        nbytes = len(stored) + math.prod(self.selection.shape) * self.usual.itemsize
+        nbytes = len(stored) + self.wanted.nitems * self.usual.itemsize
         return (yield Work(nbytes, partial(self.decode, stored)))  # type: ignore[no-any-return]
 
     @property
@@ -127,11 +204,11 @@ class ObjectRead:
         """About which share of the frame's blocks has wanted items."""
         shape, blocks = self.usual.shape, self.usual.blocks
         count = math.prod(-(-n // block) for n, block in zip(shape, blocks, strict=True))
-        return index_arrays.count_blocks(self.usual, self.selection) / max(count, 1)
+        return self.wanted.count_blocks(self.usual) / max(count, 1)
 
     def _part_steps(
         self, key: Hashable, stamp: Hashable | None, size: int | None
-    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+    ) -> Generator[Asked, Any, _T]:
         known = cache.shared.get(key, stamp)
         if known is not None:
             before = known.heads.nbytes
@@ -163,20 +240,19 @@ class ObjectRead:
         known: Known,
         size: int | None,
         unsure: dict[Range, bytes] | None = None,
-    ) -> Generator[Asked, Any, npt.NDArray[Any]]:
+    ) -> Generator[Asked, Any, _T]:
         """Read and decode blocks of a frame whose layout is known."""
         layout = known.layout
         self.check(layout)
-        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        result, batches = self.wanted.begin(layout)
         frame = Frame(
             layout, kernel_of(layout.grid), self.policy, known.heads, unsure, size is None
         )
-        batches = layout.batches(self.selection, items)
         yield from read_steps(groups(frame, batches))
-        return items
+        return result
 
-    def decode(self, stored: bytes | memoryview, layout: Chunks | None = None) -> npt.NDArray[Any]:
-        """Return the items of an object in memory.
+    def decode(self, stored: bytes | memoryview, layout: Chunks | None = None) -> _T:
+        """Decode what is wanted of an object in memory; return the result.
 
         Parameters
         ----------
@@ -193,10 +269,9 @@ class ObjectRead:
             steps = self.find(len(stored), len(stored))
             layout = run(steps, partial(slices, memoryview(stored)))
         self.check(layout)
-        items = memory_pool.empty(self.selection.shape, layout.dtype)
-        batches = layout.batches(self.selection, items)
+        result, batches = self.wanted.begin(layout)
         read_memory(stored, layout, kernel_of(layout.grid), batches)
-        return items
+        return result
 
 
 def layout_of_file(

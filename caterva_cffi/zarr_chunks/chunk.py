@@ -23,9 +23,9 @@ from zarr.core.buffer import cpu
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.codecs.editing import FrameEditor
 from caterva_cffi.codecs.parameters import Parameters, grid_of
-from caterva_cffi.dtypes import as_dtype, frame_dtype
-from caterva_cffi.engine.objects import ObjectRead
-from caterva_cffi.errors import ArgumentError, CatervaError, FormatError
+from caterva_cffi.dtypes import as_dtype, frame_dtype, with_dtype
+from caterva_cffi.engine.objects import ObjectRead, Selected, check_layout
+from caterva_cffi.errors import ArgumentError, CatervaError
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning.layout import Chunks, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["ZarrChunk", "with_dtype"]
+__all__ = ["ZarrChunk"]
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,10 @@ class ZarrChunk:
 
     # --- what all of them share ---------------------------------------------------------------
 
-    def _read(self, selection: Any, policy: ReadPolicy) -> ObjectRead:
+    def _read(self, selection: Any, policy: ReadPolicy) -> ObjectRead[npt.NDArray[Any]]:
         shape = self.spec.shape
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
-        return ObjectRead(normalize(selection, shape), usual, policy, self.check)
+        return ObjectRead(Selected(normalize(selection, shape)), usual, policy, self.check)
 
     def check(self, layout: Chunks) -> None:
         """Compare a stored frame with the array's metadata.
@@ -211,28 +211,14 @@ class ZarrChunk:
         ------
         FormatError
         """
-        dtype = self.dtype
-        kinds = {layout.dtype.kind, dtype.kind}
-        if (
-            layout.grid.shape != self.spec.shape
-            or layout.grid.itemsize != dtype.itemsize
-            # All writers name the types of numbers; of other items, some know only the size.
-            or (len(kinds) > 1 and kinds <= set("biufc"))
-        ):
-            raise FormatError(
-                f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
-                f"the array's chunks have shape {self.spec.shape} and dtype {dtype}"
-            )
-        if layout.sparse:
-            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
-        if self.parameters.checksum and not layout.grid.checksums:
-            raise FormatError("the stored frame has no checksums, which the array's codec writes")
+        check_layout(layout, self.spec.shape, self.dtype, self.parameters.checksum)
 
     def _as_buffer(self, frame: memoryview) -> Buffer:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
 
     def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
-        native = with_dtype(items, self.dtype, self.dtype)
+        dtype = self.dtype
+        native = items if items.dtype == dtype else with_dtype(items, dtype, dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
 
 
@@ -244,16 +230,3 @@ def _pointing_to_verify() -> Iterator[None]:
     except CatervaError as error:
         error.add_note("`python -m caterva_cffi verify` names the chunks that are damaged.")
         raise
-
-
-def with_dtype(
-    items: npt.NDArray[Any], dtype: np.dtype[Any], of_array: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """Return items in another dtype of the same size: from the frame's to the array's, or back."""
-    if items.dtype == dtype:
-        return items
-    if of_array.kind in "SV" and of_array.names is None:
-        return items.view(dtype)  # plain bytes are taken as they are
-    # A frame that does not name its dtype has its items in little-endian byte order.
-    little = as_dtype(items, items.dtype.newbyteorder("<")).view(dtype.newbyteorder("<"))
-    return as_dtype(little, dtype)

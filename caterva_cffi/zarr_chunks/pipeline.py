@@ -6,32 +6,24 @@ chunks of a selection are planned together, and decoded straight into Zarr's out
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from operator import mul
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from zarr.core import codec_pipeline
 
-from caterva_cffi.binding.buffers import address
-from caterva_cffi.binding.kernel import Kernel, Piece, Place, kernel_of
 from caterva_cffi.codecs.parameters import Parameters
-from caterva_cffi.dtypes import allocate
-from caterva_cffi.engine.groups import pieces
-from caterva_cffi.engine.objects import layout_of_file
-from caterva_cffi.errors import CatervaError
+from caterva_cffi.dtypes import allocate, with_dtype
+from caterva_cffi.engine.object_files import read_files
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.cutting import cut
-from caterva_cffi.geometry.selection import normalize
-from caterva_cffi.planning.frame import Frame
-from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.storage.positioned_reads import READ_FLAGS
-from caterva_cffi.storage.stored import Version, stamp_of, version_of
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Basic, normalize
+from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import ZarrChunk, with_dtype
+from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:
@@ -45,12 +37,6 @@ _Base: Any = getattr(codec_pipeline, "FusedCodecPipeline", codec_pipeline.Batche
 Item = tuple[Any, "ArraySpec", Any, Any, bool]
 """What Zarr says of a chunk: where it is, what it is like, what is wanted of it, where that goes in
 the output, and whether it is all of the chunk."""
-
-_FILES = 64
-"""That are open at a time."""
-
-_BYTES = 64 << 20
-"""Of items that are decoded beside the output, before they are put into it."""
 
 
 class CatervaPipeline(_Base):  # type: ignore[misc]
@@ -76,8 +62,12 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
         items: Any = out.as_ndarray_like()
         is_ours = len(codecs) == 1 and isinstance(codecs[0], Parameters)
         if is_ours and type(items) is np.ndarray and all(map(_is_local, batch)):
-            work = partial(_read_files, codecs[0], batch, items, drop_axes)
-            rest = await in_thread(items.nbytes, work)
+            wanted = [
+                _Wanted(ZarrChunk(codecs[0], item[1]), item, items, drop_axes) for item in batch
+            ]
+            work = partial(read_files, wanted)
+            left = await in_thread(items.nbytes, work)
+            rest = sorted(left.missing + left.others)
         if not rest:
             return _results(len(batch))
         found = await super().read([batch[number] for number in rest], out, drop_axes)
@@ -99,148 +89,49 @@ def _is_local(item: Item) -> bool:
     return stores.local_path(item[0]) is not None
 
 
-class _Opened(NamedTuple):
-    """A chunk whose file is open."""
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a chunk in a file; see `caterva_cffi.engine.object_files.WantedFile`."""
 
-    number: int
-    descriptor: int
-    version: Version
-    frame: Frame
+    chunk: ZarrChunk
+    item: Item
+    out: npt.NDArray[Any]
+    drop_axes: tuple[int, ...]
 
+    @property
+    def path(self) -> str:
+        return stores.local_path(self.item[0]) or ""
 
-class _Cells(NamedTuple):
-    """Boxes of chunks to be decoded, as `Kernel.decode` takes them, and what is done then."""
+    @property
+    def key(self) -> Hashable:
+        return stores.identity(self.item[0])
 
-    boxes: list[tuple[int, list[Piece] | Place, Any, int, Sequence[int]]]
-    after: list[Callable[[], None]]
-    kept: list[Any]
+    def check(self, layout: Chunks) -> None:
+        """Compare a frame with the array's metadata."""
+        self.chunk.check(layout)
 
-
-def _read_files(
-    codec: Parameters, batch: list[Item], out: npt.NDArray[Any], drop_axes: tuple[int, ...]
-) -> list[int]:
-    """Read chunks in files; return the numbers of those that are to be read in another way."""
-    rest: list[int] = []
-    for first in range(0, len(batch), _FILES):
-        some = range(first, min(first + _FILES, len(batch)))
-        opened: list[_Opened] = []
-        try:
-            for number in some:
-                each = _open(codec, number, batch[number])
-                if each is None:
-                    rest.append(number)
-                else:
-                    opened.append(each)
-            rest += _decode(codec, batch, opened, out, drop_axes)
-        finally:
-            for each in opened:
-                os.close(each.descriptor)
-    return sorted(rest)
-
-
-def _open(codec: Parameters, number: int, item: Item) -> _Opened | None:
-    """Open a chunk's file and know its layout; None where that cannot be, or may not last."""
-    byte_getter, spec, *_ = item
-    try:
-        descriptor = os.open(stores.local_path(byte_getter) or "", READ_FLAGS)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(descriptor)
-        stamp = stamp_of(status)
-        if stamp is not None:
-            key = stores.identity(byte_getter)
-            layout = layout_of_file(key, stamp, descriptor, status.st_size)
-            ZarrChunk(codec, spec).check(layout)
-            kernel, policy = kernel_of(layout.grid), get_read_policy("local")
-            frame = Frame(layout, kernel, policy, files=descriptor)
-            return _Opened(number, descriptor, version_of(status), frame)
-    except (CatervaError, OSError):
-        pass  # the other way says what is wrong
-    os.close(descriptor)
-    return None
-
-
-def _decode(
-    codec: Parameters,
-    batch: list[Item],
-    opened: list[_Opened],
-    out: npt.NDArray[Any],
-    drop_axes: tuple[int, ...],
-) -> list[int]:
-    """Decode chunks into the output; return the numbers of those that are to be read again."""
-    planned: dict[Kernel, _Cells] = {}
-    nbytes = 0
-    try:
-        for each in opened:
-            _, spec, selection, where, _ = batch[each.number]
-            kernel = each.frame.kernel
-            cells = planned.setdefault(kernel, _Cells([], [], []))
-            for extra in _plan(
-                each, ZarrChunk(codec, spec), selection, where, out, drop_axes, cells
-            ):
-                nbytes += extra
-                if nbytes > _BYTES:
-                    _run(kernel, cells)
-                    nbytes = 0
-        for kernel, cells in planned.items():
-            _run(kernel, cells)
-    except (CatervaError, OSError):
-        return [each.number for each in opened]
-    return [each.number for each in opened if version_of(os.fstat(each.descriptor)) != each.version]
-
-
-def _run(kernel: Kernel, cells: _Cells) -> None:
-    """Decode boxes, and forget them: the plan of a chunk may go on."""
-    if cells.boxes:
-        kernel.decode(cells.boxes)
-    for action in cells.after:
-        action()
-    for each in cells:
-        each.clear()
-
-
-def _plan(
-    opened: _Opened,
-    chunk: ZarrChunk,
-    selection: Any,
-    where: Any,
-    out: npt.NDArray[Any],
-    drop_axes: tuple[int, ...],
-    cells: _Cells,
-) -> Iterable[int]:
-    """Plan what is wanted of a chunk; yield how many bytes are decoded beside the output."""
-    frame, dtype = opened.frame, chunk.dtype
-    layout = frame.layout
-    wanted = normalize(selection, chunk.spec.shape)
-    dest = out[where] if _is_basic(where) and not drop_axes else None
-    is_direct = (
-        isinstance(dest, np.ndarray)
-        and dest.shape == wanted.shape
-        and dest.dtype == layout.dtype == dtype
-    )
-    if dest is None or not is_direct:
+    def batches(self, layout: Chunks) -> Iterable[Batch]:
+        """Return boxes that are decoded into the output, or to be put into it then."""
+        out, drop_axes, dtype = self.out, self.drop_axes, self.chunk.dtype
+        _, spec, selection, where, _ = self.item
+        wanted = normalize(selection, spec.shape)
+        dest = out[where] if _is_basic(where) and not drop_axes else None
+        if (
+            isinstance(dest, np.ndarray)
+            and dest.shape == wanted.shape
+            and dest.dtype == layout.dtype == dtype
+        ):
+            yield from index_arrays.batches(layout.grid, wanted, dtype, dest)
+            return
         dest = allocate(wanted.shape, layout.dtype)
-        yield dest.nbytes
-    sources: dict[int, list[Piece] | Place] = {}
-    for boxes, place in index_arrays.batches(layout.grid, wanted, layout.dtype, dest):
-        for box, part_of_dest in boxes:
-            if not part_of_dest.size:
-                continue
-            if part_of_dest is not dest:
-                yield part_of_dest.nbytes
-            first, strides = address(part_of_dest), part_of_dest.strides
-            cells.kept.append(part_of_dest)
-            for number, part, position in cut(layout.grid, box):
-                if number not in sources:
-                    source = frame.in_file(number)
-                    sources[number] = pieces(source) if isinstance(source, list) else source
-                at = first + sum(map(mul, position, strides))
-                cells.boxes.append((number, sources[number], part, at, strides))
-        if place is not None:
-            cells.after.append(place)
-    if not is_direct:
-        cells.after.append(partial(_put, dest, dtype, out, where, drop_axes))
+        place = partial(_put, dest, dtype, out, where, drop_axes)
+        found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
+        if isinstance(wanted, Basic):
+            [(boxes, _)] = found
+            yield Batch(boxes, place)
+            return
+        yield from found
+        yield Batch([], place)
 
 
 def _is_basic(where: Any) -> bool:

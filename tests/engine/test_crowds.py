@@ -168,5 +168,7 @@ def decode(frame):
     """Decode a frame as Zarr's chunks are."""
     everything = normalize((slice(1, None),), whole_layout(frame).grid.shape)
     usual = Grid((2,), (2,), (2,), 1)
-    read = objects.ObjectRead(everything, usual, get_read_policy("local"), lambda layout: None)
+    read = objects.ObjectRead(
+        objects.Selected(everything), usual, get_read_policy("local"), lambda layout: None
+    )
     return read.decode(frame)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import caterva_cffi as cat
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning import cache
@@ -64,7 +64,7 @@ def test_what_is_kept_is_never_believed_unseen(versions, data):
 
         for _ in range(2):
             wanted = slice(data.draw(st.integers(0, 63)), None, 9)
-            read = ObjectRead(normalize(wanted, (64,)), GRID, policy, lambda layout: None)
+            read = ObjectRead(Selected(normalize(wanted, (64,))), GRID, policy, lambda layout: None)
             rounds.clear()
             np.testing.assert_array_equal(run(read.steps(key, None), answer), items[wanted])
         known = cache.shared.get(key, None)

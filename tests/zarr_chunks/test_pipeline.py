@@ -84,7 +84,7 @@ def test_index_arrays_and_masks(tmp_path, calls):
 
 @pytest.mark.parametrize("most", [0, 100, 1000])
 def test_more_items_than_are_decoded_beside_the_output(tmp_path, monkeypatch, most):
-    monkeypatch.setattr(module, "_BYTES", most)
+    monkeypatch.setattr("caterva_cffi.engine.object_files._BYTES", most)
     monkeypatch.setattr("caterva_cffi.geometry.index_arrays._BYTES", most)
     mask = DATA > 60
     for name, data in (("big", DATA.astype(">i4")), ("little", DATA)):

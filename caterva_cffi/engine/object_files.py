@@ -1,0 +1,279 @@
+"""Frames in local files that anybody may replace, such as Zarr chunks: many are read together.
+
+Some files are opened at a time, boxes of all of them are planned, and one call decodes them. What
+that cannot do, such as a file that changes meanwhile, is left to the caller, who reads the file by
+steps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from operator import mul
+from typing import Any, NamedTuple, Protocol, TypeVar
+from zlib import crc32
+
+import numpy.typing as npt
+
+from caterva_cffi.binding.buffers import address
+from caterva_cffi.binding.kernel import Kernel, Piece, Place, kernel_of
+from caterva_cffi.engine.groups import pieces
+from caterva_cffi.engine.objects import layout_of_file
+from caterva_cffi.errors import CatervaError, StorageError
+from caterva_cffi.geometry.cutting import cut
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.layout import Chunks
+from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.steps import Asked, Range, Work, run
+from caterva_cffi.storage.atomic import disk_errors
+from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
+from caterva_cffi.storage.stored import Version, stamp_of, version_of
+
+__all__ = ["Left", "WantedFile", "read_file", "read_files"]
+
+_T = TypeVar("_T")
+
+_FILES = 64
+"""That are open at a time."""
+
+_BYTES = 64 << 20
+"""Of items that are decoded beside the output, before they are put into it."""
+
+
+class WantedFile(Protocol):
+    """What is wanted of a frame in a file."""
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
+
+    @property
+    def key(self) -> Hashable:
+        """The object's name in the cache of layouts."""
+
+    def check(self, layout: Chunks) -> None:
+        """Raise if a layout is not what was expected.
+
+        Raises
+        ------
+        FormatError
+        """
+
+    def batches(self, layout: Chunks) -> Iterable[Batch]:
+        """Return boxes of the frame, and where their items go."""
+
+
+class Left(NamedTuple):
+    """What is still to be done: numbers of files that are not there, and of others."""
+
+    missing: list[int]
+    others: list[int]
+
+
+class _Opened(NamedTuple):
+    """A file that is open, of which it is known where its blocks are."""
+
+    number: int
+    descriptor: int
+    version: Version
+    frame: Frame
+
+
+def read_files(wanted: Sequence[WantedFile]) -> Left:
+    """Read boxes of frames in files; one call decodes those of all files that are open.
+
+    Returns
+    -------
+    Left
+        The files that were not read, or whose bytes may be of two versions.
+    """
+    left = Left([], [])
+    for first in range(0, len(wanted), _FILES):
+        opened: list[_Opened] = []
+        try:
+            for number in range(first, min(first + _FILES, len(wanted))):
+                try:
+                    each = _open(number, wanted[number])
+                except (FileNotFoundError, NotADirectoryError):
+                    left.missing.append(number)
+                    continue
+                except (CatervaError, OSError):
+                    each = None  # the other way says what is wrong
+                if each is None:
+                    left.others.append(number)
+                else:
+                    opened.append(each)
+            left.others.extend(_decode(wanted, opened))
+        finally:
+            for each in opened:
+                os.close(each.descriptor)
+    return left
+
+
+def _open(number: int, wanted: WantedFile) -> _Opened | None:
+    """Open a file and know its layout; None where that may not last."""
+    descriptor = os.open(wanted.path, READ_FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        stamp = stamp_of(status)
+        if stamp is not None:
+            layout = layout_of_file(wanted.key, stamp, descriptor, status.st_size)
+            wanted.check(layout)
+            policy = get_read_policy("local")
+            frame = Frame(layout, kernel_of(layout.grid), policy, files=descriptor)
+            opened = _Opened(number, descriptor, version_of(status), frame)
+            descriptor = -1
+            return opened
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return None
+
+
+def _decode(wanted: Sequence[WantedFile], opened: list[_Opened]) -> list[int]:
+    """Decode what is wanted of open files; return the numbers of those to be read again."""
+    plan = _Plan()
+    try:
+        for each in opened:
+            for batch in wanted[each.number].batches(each.frame.layout):
+                plan.add(each.frame, batch)
+        plan.run()
+    except (CatervaError, OSError):
+        return [each.number for each in opened]
+    return [each.number for each in opened if version_of(os.fstat(each.descriptor)) != each.version]
+
+
+class _Plan:
+    """Boxes of several frames in files, which one call decodes if the frames have one grid."""
+
+    def __init__(self) -> None:
+        self._nbytes = 0
+        self._sources: dict[tuple[int | None, int], list[Piece] | Place] = {}
+        self._boxes: dict[Kernel, list[tuple[int, Any, Box, int, Sequence[int]]]] = {}
+        self._after: list[Callable[[], None]] = []
+        self._kept: list[npt.NDArray[Any]] = []
+
+    def add(self, frame: Frame, batch: Batch) -> None:
+        """Add boxes of a frame; decode those before, if too many items would wait for a place."""
+        if batch.place is not None:
+            nbytes = sum(dest.nbytes for _, dest in batch.boxes)
+            if self._nbytes + nbytes > _BYTES:
+                self.run()
+            self._nbytes += nbytes
+            self._after.append(batch.place)
+        boxes, grid = self._boxes.setdefault(frame.kernel, []), frame.layout.grid
+        for box, dest in batch.boxes:
+            if not dest.size:
+                continue
+            self._kept.append(dest)
+            first, strides = address(dest), dest.strides
+            for number, part, position in cut(grid, box):
+                at = first + sum(map(mul, position, strides))
+                boxes.append((number, self._source(frame, number), part, at, strides))
+
+    def _source(self, frame: Frame, number: int) -> list[Piece] | Place:
+        """Return where a chunk is: the same object for all its boxes."""
+        key = frame.files, number
+        found = self._sources.get(key)  # type: ignore[arg-type]
+        if found is None:
+            where = frame.in_file(number)
+            found = pieces(where) if isinstance(where, list) else where
+            self._sources[key] = found  # type: ignore[index]
+        return found
+
+    def run(self) -> None:
+        """Decode all boxes, and forget them."""
+        for kernel, boxes in self._boxes.items():
+            if boxes:
+                kernel.decode(boxes)
+        for action in self._after:
+            action()
+        self._nbytes = 0
+        for each in (self._sources, self._boxes, self._after, self._kept):
+            each.clear()
+
+
+def read_file(
+    path: str,
+    read: Callable[[Version, int, int], _T],
+    steps: Callable[[int], Generator[Asked, Any, _T]],
+) -> _T:
+    """Read an object in a file; if it is replaced meanwhile, the old one is read to the end.
+
+    Parameters
+    ----------
+    path : str
+    read : callable
+        Reads a file whose times tell changes: gets its stamp, its descriptor and its size.
+    steps : callable
+        Gives steps that read another file, of a size.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError, IsADirectoryError
+    StorageError
+        If the file cannot be read, or something writes to it in place meanwhile.
+    """
+    descriptor = -1
+    try:
+        descriptor = os.open(path, READ_FLAGS)
+        return _read_unchanged(descriptor, path, read, steps)
+    except OSError:
+        with disk_errors(path, "read"):
+            raise
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _read_unchanged(
+    descriptor: int,
+    path: str,
+    read: Callable[[Version, int, int], _T],
+    steps: Callable[[int], Generator[Asked, Any, _T]],
+) -> _T:
+    """Read from an open file.
+
+    Raises
+    ------
+    StorageError
+        If something writes to it in place meanwhile.
+    """
+    status = os.fstat(descriptor)
+    stamp, size = stamp_of(status), status.st_size
+    if stamp is None:
+        result, changed = _read_twice(descriptor, steps(size))
+    else:
+        result, changed = read(stamp, descriptor, size), False
+    now = os.fstat(descriptor)
+    if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
+        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
+    return result
+
+
+def _read_twice(descriptor: int, steps: Generator[Asked, Any, _T]) -> tuple[_T, bool]:
+    """Read from a file whose times may stand still; return whether it was changed meanwhile.
+
+    Steps read it, so that what is read can be compared.
+    """
+    seen: list[Range] = []
+    sums: list[int] = []
+
+    def answer(asked: Asked) -> Any:
+        if isinstance(asked, Work):
+            return asked.action()
+        found = read_ranges(descriptor, asked)
+        seen.extend(asked)
+        sums.extend(map(crc32, found))
+        return found
+
+    result = run(steps, answer)
+    # Read all ranges once more: if their bytes are equal, they were there in between, too.
+    changed = len(seen) > 1 and any(
+        crc32(data) != before
+        for part, before in zip(seen, sums, strict=True)
+        for data in read_ranges(descriptor, [part])
+    )
+    return result, changed
