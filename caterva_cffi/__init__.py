@@ -13,12 +13,13 @@ from caterva_cffi.arrays.constructors import (
     from_buffer,
     from_cframe,
     full,
-    open,
     schunk_to_buffer,
     zeros,
 )
 from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.opening import open
 from caterva_cffi.arrays.remote import RemoteArray
+from caterva_cffi.arrays.zarr_array import ZarrArray
 from caterva_cffi.binding.compression import Codec, Compression, Filter, SplitMode
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.binding.threads import get_nthreads, set_nthreads
@@ -36,6 +37,7 @@ from caterva_cffi.errors import (
 )
 from caterva_cffi.planning.cache import get_cache_size, set_cache_size
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, set_read_policy
+from caterva_cffi.sources.object_stores import RangeStore
 from caterva_cffi.sources.source import RangeReader
 from caterva_cffi.storage.atomic import remove
 from caterva_cffi.verification.report import Counts, Damage, Unchecked, Verification
@@ -55,6 +57,7 @@ __all__ = [
     "FormatError",
     "NDArray",
     "RangeReader",
+    "RangeStore",
     "ReadOnlyError",
     "ReadPolicy",
     "RemoteArray",
@@ -64,6 +67,7 @@ __all__ = [
     "UnsupportedError",
     "Verification",
     "Versions",
+    "ZarrArray",
     "__version__",
     "asarray",
     "check",

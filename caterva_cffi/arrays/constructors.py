@@ -1,12 +1,11 @@
-"""The ways to make and open arrays; names and defaults are python-caterva's."""
+"""The ways to make arrays; names and defaults are python-caterva's."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from operator import index
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.arrays.creation import encode_items, filled, new_items
 from caterva_cffi.arrays.ndarray import NDArray
-from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import special_chunk
@@ -28,8 +26,6 @@ from caterva_cffi.format.frame_start import (
     frame_length,
     length_error,
 )
-from caterva_cffi.sources.opening import source_of
-from caterva_cffi.sources.source import RangeReader
 from caterva_cffi.superchunk.schunk import SChunk
 
 __all__ = [
@@ -39,7 +35,6 @@ __all__ = [
     "from_buffer",
     "from_cframe",
     "full",
-    "open",
     "schunk_to_buffer",
     "zeros",
 ]
@@ -259,66 +254,6 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     NDArray
     """
     return array.copy(**kwargs)
-
-
-@overload
-def open(urlpath: os.PathLike[str], mode: Literal["a", "r"] | None = None) -> NDArray: ...
-@overload
-def open(urlpath: str, mode: Literal["a"]) -> NDArray: ...
-@overload
-def open(
-    urlpath: str,
-    mode: Literal["r"] | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> NDArray | RemoteArray: ...
-@overload
-def open(urlpath: RangeReader, mode: Literal["r"] | None = None) -> RemoteArray: ...
-
-
-def open(
-    urlpath: str | os.PathLike[str] | RangeReader,
-    mode: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> NDArray | RemoteArray:
-    """Open an array that is stored in a file, in a sparse directory, or behind a network.
-
-    Parameters
-    ----------
-    urlpath : str, path-like or RangeReader
-        A path; a URL with `://` in it, which fsspec opens ("s3://...", "https://..."); or any
-        object with a method `read_ranges`, see `RangeReader`.
-    mode : {"a", "r"}, optional
-        Whether it may be changed ("a") or only read ("r"). The default is "a" for a path. A URL or
-        a reader can only be read.
-    storage_options : mapping, optional
-        For fsspec's file system: credentials, endpoints, ...
-
-    Returns
-    -------
-    NDArray or RemoteArray
-        A `RemoteArray` for a URL or a reader: it reads what each selection needs.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, PermissionError
-    FormatError
-        For a file that is no frame, or a frame that is no N-d array.
-    StorageError
-        For a request that fails.
-    UnsupportedError
-        For a sparse directory behind a URL.
-    ImportError
-        For a URL, if fsspec or what it needs for the scheme is not installed.
-    """
-    if isinstance(urlpath, RangeReader) or (isinstance(urlpath, str) and "://" in urlpath):
-        if mode not in ("r", None):
-            raise ArgumentError(f"mode is {mode!r}; remote arrays are only read: expected 'r'")
-        return RemoteArray(source_of(urlpath, storage_options))
-    if storage_options:
-        raise ArgumentError(f"storage_options are given beside the path {urlpath!r}")
-    if mode not in ("r", "a", None):
-        raise ArgumentError(f"mode is {mode!r}; expected 'r' (read) or 'a' (read and change)")
-    return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
 
 
 def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -> NDArray:

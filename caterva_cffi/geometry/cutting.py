@@ -13,6 +13,7 @@ from caterva_cffi.geometry.selection import Box, spans
 __all__ = [
     "AT_ONCE",
     "MANY",
+    "blocks_in",
     "boxes_of",
     "cut",
     "is_crowd",
@@ -56,6 +57,11 @@ AT_ONCE = 4096
 def _count_cells(start: int, count: int, step: int, chunk: int) -> int:
     """Return how many chunks have some of `count` positions along a dimension."""
     return min((start + (count - 1) * step) // chunk - start // chunk + 1, count)
+
+
+def blocks_in(box: Box, blocks: Sequence[int]) -> int:
+    """Return in how many blocks a box of a chunk has items."""
+    return math.prod(map(_count_cells, *box, blocks))
 
 
 def is_crowd(grid: Grid, box: Box) -> bool:

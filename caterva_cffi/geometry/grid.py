@@ -25,6 +25,7 @@ __all__ = [
     "RUN_BYTES",
     "RUN_ITEMS",
     "Grid",
+    "ObjectGrid",
     "Partition",
     "chunk_items",
     "default_blocks",
@@ -327,6 +328,21 @@ class Grid:
     def all_chunks(self) -> Iterator[tuple[int, ...]]:
         """Yield the positions of all chunks in the chunk grid, in their order in the frame."""
         return product(*map(range, self.chunk_grid))
+
+
+@dataclass(frozen=True)
+class ObjectGrid(Grid):
+    """The grid of an array whose chunks are objects of any size, which nothing here compresses."""
+
+    def __post_init__(self) -> None:
+        """Check nothing: whoever makes it knows that the shapes fit together."""
+
+    def chunk_at(self, number: int) -> list[int]:
+        """Return the position of a chunk in the chunk grid."""
+        at = [0] * len(self.shape)
+        for d in range(len(at) - 1, -1, -1):
+            number, at[d] = divmod(number, self.chunk_grid[d])
+        return at
 
 
 def chunk_items(items: npt.NDArray[Any], grid: Grid) -> Iterator[npt.NDArray[Any]]:

@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-__all__ = ["MOST_WHOLE", "Answer", "FsspecSource", "Unversioned", "Versioned", "file_system"]
+__all__ = [
+    "MOST_WHOLE",
+    "Answer",
+    "FsspecSource",
+    "Unversioned",
+    "Versioned",
+    "check_no_secrets",
+    "file_system",
+    "read_versioned",
+]
 
 MOST_WHOLE = 64 << 20
 """If a server ignores ranges, an object of at most this many bytes is read whole."""
@@ -66,25 +75,23 @@ class FsspecSource(Source):
         UnsupportedError
             For a URL with a user, a query or a fragment: a pickle would show them.
         """
-        if without_secrets(self._url) != self._url:
-            raise UnsupportedError(
-                f"{self.name} cannot be pickled: the pickle would show what its URL hides. Either "
-                "give others the URL, to call caterva_cffi.open where they use it, or give users "
-                "and passwords as storage_options, which are pickled"
-            )
+        check_no_secrets(self._url)
         return self._url, self._options
 
     def _told(self, action: Callable[[], Any]) -> Any:
         """Do something with the file system; turn its errors into those of this package."""
         try:
             return action()
-        except CatervaError as error:
-            told: Exception = error
         except Exception as error:  # each file system has exceptions of its own
-            told = self._tell(error)
+            told = self._ours(error)
+        raise told
+
+    def _ours(self, error: Exception) -> Exception:
+        """Return an error of this package for one of the file system."""
+        told = error if isinstance(error, CatervaError) else self._tell(error)
         # The original error may hold the URL; tracebacks and logs would show it.
         told.__cause__ = told.__context__ = None
-        raise told
+        return told
 
     def _tell(self, error: Exception) -> Exception:
         if isinstance(error, FileNotFoundError):
@@ -199,6 +206,15 @@ class Versioned(FsspecSource):
         whole = memoryview(self._whole)
         return [whole[start:stop] for start, stop in ranges]
 
+    def _answer(self, part: Range, answer: bytes | Exception) -> memoryview | Exception:
+        """Return the bytes of a range, or the error of this package for what was answered."""
+        if self._whole is not None:
+            return memoryview(self._whole)[part[0] : part[1]]
+        if not isinstance(answer, Exception):
+            return memoryview(answer)
+        is_missing = isinstance(answer, FileNotFoundError) and not self._opened
+        return answer if is_missing else self._ours(answer)
+
     def verify(self) -> None:
         """Do nothing: the version of each answer was compared."""
 
@@ -268,6 +284,61 @@ class Versioned(FsspecSource):
             raise self._changed(self._shown(f"it is version {version} instead of {self._version}"))
         elif size != self.size:
             raise self._changed(f"it has {size} bytes instead of {self.size}")
+
+
+def check_no_secrets(url: str) -> None:
+    """Refuse a URL that a pickle must not show.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    name = without_secrets(url)
+    if name != url:
+        raise UnsupportedError(
+            f"{name} cannot be pickled: the pickle would show what its URL hides. Either give "
+            "others the URL, to call caterva_cffi.open where they use it, or give users and "
+            "passwords as storage_options, which are pickled"
+        )
+
+
+def read_versioned(
+    requests: Sequence[tuple[Versioned, Range]],
+) -> list[memoryview | Exception]:
+    """Read ranges of several objects of one file system, as many at a time as connections allow.
+
+    Returns
+    -------
+    list of memoryview or Exception
+        For each request the bytes, or the error of this package that tells why there are none.
+    """
+    fs = requests[0][0].fs
+    answers = _run(fs.loop, _fetch_each(fs, requests)).result()
+    return [
+        source._answer(part, answer)
+        for (source, part), answer in zip(requests, answers, strict=True)
+    ]
+
+
+async def _fetch_each(
+    fs: Any, requests: Sequence[tuple[Versioned, Range]]
+) -> list[bytes | Exception]:
+    import asyncio  # see `_fetch_together`
+
+    limit = asyncio.Semaphore(_CONNECTIONS)
+
+    async def fetch(source: Versioned, part: Range) -> bytes | Exception:
+        async with limit:
+            try:
+                data = await source._fetch_one(fs, part)
+            except Exception as error:  # each file system has exceptions of its own
+                return error
+            source._opened = True  # the next answer must be of the same version
+            return data
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(fetch(*each)) for each in requests]
+    return [task.result() for task in tasks]
 
 
 def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, _T]) -> Future[_T]:

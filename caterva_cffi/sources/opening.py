@@ -12,10 +12,10 @@ from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.s3 import S3
 from caterva_cffi.sources.source import Given, RangeReader, Source
 
-__all__ = ["source_of"]
+__all__ = ["VERSIONED", "source_of"]
 
 
-_SPECIAL: list[tuple[str, str, type[Versioned]]] = [
+VERSIONED: list[tuple[str, str, type[Versioned]]] = [
     ("fsspec.implementations.http", "HTTPFileSystem", Http),
     ("s3fs.core", "S3FileSystem", S3),
 ]
@@ -44,7 +44,7 @@ def source_of(where: str | RangeReader, storage_options: Mapping[str, Any] | Non
         return Given(where)
     options = dict(storage_options or {})
     fs, _ = file_system(where, options)
-    for module, name, source in _SPECIAL:
+    for module, name, source in VERSIONED:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(fs, kind):
             return source(where, options)

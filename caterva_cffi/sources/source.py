@@ -15,7 +15,7 @@ from caterva_cffi.steps import Range
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Given", "RangeReader", "Source"]
+__all__ = ["Given", "RangeReader", "ReplacedError", "Source"]
 
 
 @runtime_checkable
@@ -43,6 +43,10 @@ class RangeReader(Protocol):
             The bytes of each range; fewer only where the object ends.
         """
         ...
+
+
+class ReplacedError(StorageError):
+    """An object is not the one that was opened."""
 
 
 class Source(ABC):
@@ -148,8 +152,8 @@ class Source(ABC):
         StorageError
         """
 
-    def _changed(self, what: str = "") -> StorageError:
-        return StorageError(
+    def _changed(self, what: str = "") -> ReplacedError:
+        return ReplacedError(
             f"{self.name} has changed since it was opened{what and ': '}{what}; open it again"
         )
 

@@ -9,9 +9,10 @@ import sys
 from types import ModuleType
 from typing import Any, cast
 
-from caterva_cffi.arrays.constructors import open as open_array
 from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.opening import open as open_array
 from caterva_cffi.arrays.readable import ReadableArray
+from caterva_cffi.arrays.zarr_array import ZarrArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.library import ffi
 from caterva_cffi.errors import (
@@ -51,7 +52,7 @@ def verify(source: Any) -> Verification:
 
     Parameters
     ----------
-    source : str, path-like, buffer, NDArray, RemoteArray or one of zarr's arrays, groups and stores
+    source : str, path-like, buffer, any array of this package, or an array, group or store of zarr
         A path of a frame, of a sparse directory, or of a Zarr array or group in a directory or a
         zip file; the bytes of a frame; an open array. Of a Zarr group, all arrays with this
         package's codecs are read.
@@ -79,6 +80,8 @@ def verify(source: Any) -> Verification:
     if isinstance(source, (str, os.PathLike)):
         found.source = os.fspath(source)
         _check_path(found, found.source)
+    elif isinstance(source, ZarrArray):
+        _check_zarr_array(found, source)
     elif isinstance(source, ReadableArray):
         found.source = getattr(source, "urlpath", None) or ""
         found.checked.arrays += 1
@@ -103,6 +106,16 @@ def _zarr_arrays() -> ModuleType:
             f"zarr 3.1.6 or later is needed to verify Zarr arrays: {error}"
         ) from error
     return zarr_arrays
+
+
+def _check_zarr_array(found: Verification, array: ZarrArray) -> None:
+    """Let zarr read an array that it wrote, since it knows other codecs too."""
+    if not os.path.isdir(array.urlpath):
+        raise ArgumentError(
+            f"{array!r} is no local directory; open it by zarr, and give zarr's array"
+        )
+    found.source = array.urlpath
+    _check_path(found, array.urlpath)
 
 
 # --- files and buffers ------------------------------------------------------------------------

@@ -1,0 +1,232 @@
+"""The items of an array that Zarr wrote: each chunk is a frame in a file or an object of its own.
+
+A selection is cut at the borders of chunks, and many chunks are read together. Those that are not
+stored hold the fill value.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+
+from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.codecs.parameters import grid_of
+from caterva_cffi.engine.object_files import read_file, read_files
+from caterva_cffi.engine.object_stores import Answer, read_objects
+from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
+from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
+from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.crops import Crops
+from caterva_cffi.geometry.cutting import blocks_in, cut
+from caterva_cffi.geometry.grid import Grid, ObjectGrid
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.sources.object_stores import ObjectStore
+from caterva_cffi.zarr_format.metadata import ArrayMetadata
+
+__all__ = ["FileItems", "StoreItems", "ZarrItems"]
+
+_CHUNKS = 256
+"""That are planned together."""
+
+_BLOCK_BYTES = 64 << 20
+"""Of blocks behind a network that are asked for together; compressed they are fewer."""
+
+
+class ZarrItems(Items):
+    """The items of an array that Zarr wrote.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+
+    Attributes
+    ----------
+    name : str
+        Where it is, for people.
+    metadata : ArrayMetadata
+    usual : Grid
+        The partition of frames that the array's codec writes; others may be stored.
+    """
+
+    name: str
+    closed = False
+
+    def __init__(self, metadata: ArrayMetadata) -> None:
+        self.metadata, self.dtype = metadata, metadata.dtype
+        shape, chunks, itemsize = metadata.shape, metadata.chunks, metadata.dtype.itemsize
+        self.usual = grid_of(metadata.parameters, chunks, itemsize)
+        grid = ObjectGrid(shape, chunks, self.usual.blocks, itemsize, self.usual.checksums)
+        self.grid: Grid = grid
+        self._at = grid.chunk_at
+        self._objects = Objects(grid, metadata.dtype, as_bytes=metadata.zarr_format == 2)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Hold off nobody."""
+        return nullcontext()
+
+    def check_current(self) -> None:
+        """Do nothing: each chunk is compared with the metadata that were read."""
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` for an array that was closed."""
+        if self.closed:
+            raise ClosedError("the array is closed")
+
+    def close(self) -> None:
+        """Refuse to read from now on."""
+        self.closed = True
+
+    @property
+    @abstractmethod
+    def cbytes(self) -> int:
+        """Bytes of all chunks that are stored."""
+
+    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
+        """Read items into an array that fits."""
+        if isinstance(selection, Crops):
+            batches = iter([Batch(list(zip(selection.boxes, out, strict=True)))])
+        else:
+            batches = index_arrays.batches(self.grid, selection, self.dtype, out)
+        read = self._begin()
+        for boxes, place in batches:
+            for chunks in self._groups(boxes):
+                read(chunks)
+            if place is not None:
+                place()
+
+    def _groups(self, boxes: Iterable[tuple[Box, npt.NDArray[Any]]]) -> Iterator[list[WantedChunk]]:
+        """Cut boxes at the borders of chunks, and yield the chunks that are read together."""
+        found: dict[int, WantedChunk] = {}
+        cost = 0
+        for box, dest in boxes:
+            if not dest.size:
+                continue
+            for number, part, position in cut(self.grid, box):
+                chunk = found.get(number)
+                cost += self._cost(part)
+                if chunk is None:
+                    if found and (len(found) == _CHUNKS or cost > _BLOCK_BYTES):
+                        yield list(found.values())
+                        found, cost = {}, self._cost(part)
+                    chunk = found[number] = self._wanted(self.metadata.key(self._at(number)))
+                if dest.shape == (*part[1],):
+                    chunk.boxes.append((part, dest))
+                else:
+                    within = tuple(slice(k, k + n) for k, n in zip(position, part[1], strict=True))
+                    chunk.boxes.append((part, dest[within]))
+        if found:
+            yield list(found.values())
+
+    def _cost(self, box: Box) -> int:
+        """Return the bytes of the blocks in which a box of a chunk has items."""
+        return blocks_in(box, self.usual.blocks) * self.usual.blocksize
+
+    @abstractmethod
+    def _wanted(self, key: str) -> WantedChunk:
+        """Return a chunk, by its key below the array, of which nothing is wanted yet."""
+
+    @abstractmethod
+    def _begin(self) -> Callable[[list[WantedChunk]], None]:
+        """Return what reads chunks for one selection."""
+
+
+class FileItems(ZarrItems):
+    """The items of an array whose chunks are local files.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+    directory : str
+        Of the array; absolute.
+    """
+
+    def __init__(self, metadata: ArrayMetadata, directory: str) -> None:
+        super().__init__(metadata)
+        self.name = self._directory = directory
+
+    def _wanted(self, key: str) -> WantedChunk:
+        path = f"{self._directory}/{key}"
+        return WantedChunk(path, path, self._objects)
+
+    def _begin(self) -> Callable[[list[WantedChunk]], None]:
+        return self._read
+
+    def _read(self, chunks: list[WantedChunk]) -> None:
+        left = read_files(chunks)
+        for number in left.missing:
+            chunks[number].fill(self.metadata.fill)
+        for number in left.others:
+            self._read_one(chunks[number])
+
+    def _read_one(self, chunk: WantedChunk) -> None:
+        """Read a chunk by steps; its errors tell what is wrong."""
+        read = ObjectRead(chunk, self.usual, get_read_policy("local"), chunk.check)
+
+        try:
+            read_file(
+                chunk.path,
+                partial(read.read_file, chunk.key),
+                partial(read.steps, chunk.key, None),
+            )
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            chunk.fill(self.metadata.fill)
+        except (FormatError, UnsupportedError) as error:
+            raise type(error)(f"{chunk.path!r}: {error}", error.code) from error
+
+    @property
+    def cbytes(self) -> int:
+        """Bytes of the files of all chunks."""
+        total = 0
+        for at in self.grid.all_chunks():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                total += os.stat(f"{self._directory}/{self.metadata.key(at)}").st_size
+        return total
+
+
+class StoreItems(ZarrItems):
+    """The items of an array whose chunks are objects of a store.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+    store : ObjectStore
+    prefix : str
+        Of the keys of the array's objects.
+    """
+
+    def __init__(self, metadata: ArrayMetadata, store: ObjectStore, prefix: str) -> None:
+        super().__init__(metadata)
+        self._store, self._prefix = store, prefix
+        self.name = f"{store.name}, {prefix[:-1]}" if prefix else store.name
+
+    def _wanted(self, key: str) -> WantedChunk:
+        path = self._prefix + key
+        return WantedChunk(path, (self._store.identity, path), self._objects)
+
+    def _begin(self) -> Callable[[list[WantedChunk]], None]:
+        return partial(self._read, self._store.begin())
+
+    def _read(self, answer: Answer, chunks: list[WantedChunk]) -> None:
+        for chunk in read_objects(answer, chunks, self.usual):
+            chunk.fill(self.metadata.fill)
+
+    @property
+    def cbytes(self) -> int:
+        """Refuse: a store is only asked for ranges.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError(
+            f"{self._store.name}: how many bytes the chunks take is only known of local files"
+        )

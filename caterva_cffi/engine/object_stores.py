@@ -1,0 +1,78 @@
+"""Frames in objects of a store behind a network, such as Zarr chunks: many are read together.
+
+The first reads of all objects are asked for at once, and then the blocks of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeAlias, cast
+
+from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.engine.wanted_chunks import WantedChunk
+from caterva_cffi.errors import CatervaError
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.steps import Asked, MissingError, Range, Work, run, together
+
+__all__ = ["Answer", "Request", "read_objects"]
+
+Request: TypeAlias = tuple[str, Range]
+"""The key of an object, and a range of it."""
+
+Answer: TypeAlias = Callable[[Sequence[Request]], Sequence[Any]]
+"""Gives the bytes for each request, or the exception that tells why there are none."""
+
+
+def read_objects(answer: Answer, chunks: Sequence[WantedChunk], usual: Grid) -> list[WantedChunk]:
+    """Read what is wanted of some objects.
+
+    Parameters
+    ----------
+    answer : Answer
+    chunks : sequence of WantedChunk
+        Their paths are the keys of the objects.
+    usual : Grid
+        The partition that the frames probably have.
+
+    Returns
+    -------
+    list of WantedChunk
+        Those whose objects are not there.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+        They name the object.
+    """
+    policy = get_read_policy("remote")
+    many = {
+        chunk.path: _steps(
+            chunk.path, ObjectRead(chunk, usual, policy, chunk.check).steps(chunk.key, None)
+        )
+        for chunk in chunks
+    }
+    found = run(cast("Any", together(cast("Any", many))), answer)
+    return [chunk for chunk in chunks if not found[chunk.path]]
+
+
+def _steps(
+    key: str, steps: Generator[Asked, Any, None]
+) -> Generator[list[Request], Sequence[Any], bool]:
+    """Ask for ranges by the object's key, and decode; return whether the object is there."""
+    asked: Asked
+    try:
+        asked = next(steps)
+        while True:
+            if isinstance(asked, Work):
+                asked = steps.send(asked.action())
+                continue
+            found = yield [(key, part) for part in asked]
+            wrong = next((each for each in found if isinstance(each, Exception)), None)
+            asked = steps.send(found) if wrong is None else steps.throw(wrong)
+    except StopIteration:
+        return True
+    except MissingError:
+        return False
+    except CatervaError as error:
+        raise type(error)(f"{key!r}: {error}", error.code) from error

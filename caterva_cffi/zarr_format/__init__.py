@@ -1,0 +1,1 @@
+"""Zarr's metadata, understood without Zarr."""
