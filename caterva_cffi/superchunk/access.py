@@ -29,10 +29,10 @@ __all__ = ["Shared"]
 
 
 class Shared:
-    """Owner of a `blosc2_schunk`, and of the lock by which it is used.
+    """Owns a `blosc2_schunk`, and the lock that threads take to use it.
 
-    Of a stored one C-Blosc2 has header, metalayers and offsets in memory. They are read anew where
-    something else has changed the file, before they are used.
+    If the super-chunk is stored, C-Blosc2 keeps its header, metalayers and offsets in memory. They
+    are read anew before they are used, if something else has changed the file.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Shared:
     path : str, optional
         Where it is stored, or going to be.
     stored : Stored, optional
-        What is at its place.
+        Its file or directory.
     version : Version, optional
-        Of the file that was read; None where that may be another one now.
+        The version of the file that was read; None if the file may have changed since.
     keep : object, optional
         What keeps its memory alive.
 
@@ -53,7 +53,7 @@ class Shared:
     path : str or None
         Where it is stored; None in memory.
     stored : Stored or None
-        What is at that place.
+        Its file or directory.
     contiguous : bool
         Whether it is one frame.
     read_only : bool
@@ -114,7 +114,8 @@ class Shared:
     def _own(self, owner: Any) -> None:
         """Take a C object, and learn when it is freed.
 
-        Of a cycle that it collects, Python ends the objects in any order: some would still use it.
+        When Python collects a cycle of objects, it ends them in any order. So somebody may ask for
+        the C object after it was freed.
         """
         ended: list[bool] = []
         ffi.gc(owner, None)
@@ -274,7 +275,7 @@ class Shared:
                     self._version = finish_change(stored, file, status, ptr, sealed=sealed)
 
     def write(self, what: str, function: Any, *arguments: Any) -> None:
-        """Call a C function that writes; raise and refuse the array where it fails."""
+        """Call a C function that writes. If it fails, raise, and refuse the array from then on."""
         self._writes += 1  # first: an interrupt may come behind the call
         code = function(*arguments)
         if code < 0 and self.stored is not None:
@@ -285,7 +286,7 @@ class Shared:
 
     @contextmanager
     def whole_change(self) -> Iterator[None]:
-        """Refuse the array where several writes that belong together are cut off."""
+        """Refuse the array from then on, if several writes that belong together are cut off."""
         before = self._writes
         try:
             yield
@@ -300,7 +301,10 @@ class Shared:
 
     @contextmanager
     def change_without_errors(self) -> Iterator[None]:
-        """Leave the file marked where an error comes between writes; an interrupt may come."""
+        """Leave the file marked if an error comes between two writes.
+
+        An interrupt may come: each write by itself is whole.
+        """
         before = self._writes
         try:
             yield
@@ -310,7 +314,7 @@ class Shared:
             raise
 
     def check(self, code: int, what: str) -> int:
-        """Return a C function's result, or raise; a file that is gone explains any error."""
+        """Return a C function's result, or raise. If the file is gone, that is what is told."""
         if code < 0 and self.stored is not None:
             self.stored.status()
             try:

@@ -47,12 +47,12 @@ def finish_change(
     ptr : cdata
         The `blosc2_schunk *`.
     sealed : bool
-        Whether it has a seal, which is open.
+        Whether it has a seal; the change has opened it.
 
     Returns
     -------
     Version or None
-        Of what was written.
+        Of the file now; see `stamp_of`.
 
     Raises
     ------

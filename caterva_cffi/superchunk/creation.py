@@ -1,4 +1,4 @@
-"""New super-chunks, which on disk are beside their place until they are complete."""
+"""New super-chunks. On disk they are written beside their target, and moved when complete."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Target:
         check_descriptors(self.path, "created")
 
     def take(self, *, contiguous: bool, sealed: bool, mine: bool) -> None:
-        """Move there what is complete and closed.
+        """Move the super-chunk, which is complete and closed, to its target.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Target:
         sealed : bool
             Whether its seal is to be filled in.
         mine : bool
-            Whether the caller holds what is there.
+            Whether the caller itself is changing the array that is there.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Frames that C-Blosc2 opens, after a look at what it would believe."""
+"""Frames that C-Blosc2 opens, once what it would believe unseen was checked."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def load_frame(data: Any, size: int, *, copy: bool) -> Any:
         ffi.memmove(memory, data, size)
         pointer = ffi.cast("uint8_t *", memory)
         if size >= HEADER_MIN and not any(ffi.buffer(pointer, size)[_NBYTES]):
-            # What chunks had that are gone would be left free before the next one.
+            # A frame that lost all its chunks may still say that they take bytes. C-Blosc2 would
+            # leave as many bytes free before the next chunk.
             ffi.memmove(pointer + _CBYTES, bytes(8), 8)
     ptr = lib.blosc2_schunk_from_buffer(pointer, size, False)
     if ptr != ffi.NULL:
@@ -114,9 +115,9 @@ def load_frame(data: Any, size: int, *, copy: bool) -> Any:
 
 
 def _unseal(ptr: Any, frame: FileFrame | MemoryFrame) -> None:
-    """Compare a frame that was opened with its checksums, and open them in C-Blosc2's copy.
+    """Compare a frame with its checksums, and open the seal in C-Blosc2's copy of the header.
 
-    It writes that copy with each change, which makes the checksums wrong that it has read.
+    C-Blosc2 writes that copy with each change, after which the checksums in it would be wrong.
 
     Raises
     ------

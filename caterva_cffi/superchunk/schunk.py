@@ -41,7 +41,7 @@ class SChunk(Shared):
     """The chunks and metalayers of an array, as C-Blosc2 has them; see `Shared` for parameters."""
 
     _target: Target | None = None
-    """Of a new one, until it is complete."""
+    """Where a new super-chunk is going to be; see `complete`."""
 
     _known_offsets: tuple[tuple[int, int], Any] | None = None
 
@@ -59,7 +59,7 @@ class SChunk(Shared):
     ) -> SChunk:
         """Return a new super-chunk without chunks.
 
-        On disk it is beside its place, which it takes when it is complete: see `complete`.
+        On disk it is written beside its target, until `complete` moves it there.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class SChunk(Shared):
 
     @contextmanager
     def discarded_on_error(self) -> Iterator[None]:
-        """Remove a new super-chunk's files where what is done meanwhile fails."""
+        """Remove a new super-chunk's files if what is done meanwhile fails."""
         try:
             yield
         except BaseException:
@@ -101,9 +101,9 @@ class SChunk(Shared):
             raise
 
     def complete(self) -> SChunk:
-        """Return a new super-chunk that has all its chunks, at its place.
+        """Move a new super-chunk that has all its chunks to its target, and return it.
 
-        What is at the place before is there until the new one is.
+        What is there before stays until the new one takes its place.
 
         Raises
         ------
@@ -275,7 +275,7 @@ class SChunk(Shared):
         self._replace(lib.blosc2_schunk_open(os.fsencode(self.path)))
 
     def _replace(self, new: Any) -> None:
-        """Take another C object for the same array, which knows what frames do not say."""
+        """Take another C object for the same array; tell it the parameters that no frame has."""
         if new == ffi.NULL:
             raise StorageError("the chunks that were written cannot be opened")
         old = self._owner

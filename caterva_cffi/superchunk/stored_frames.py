@@ -16,7 +16,8 @@ __all__ = ["check_stored"]
 def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> None:
     """Refuse a frame on disk that C-Blosc2 must not open.
 
-    It decodes the offsets, and visits as many blocks of the first chunk as that chunk claims.
+    When C-Blosc2 opens a frame, it decodes the offsets, and looks at as many blocks of the first
+    chunk as the chunk's header claims. It checks neither.
 
     Parameters
     ----------

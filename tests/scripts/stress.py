@@ -190,6 +190,7 @@ simple("NDArray", {
     "__reduce__ copied": lambda a, r: whole(copy.deepcopy(a)[...]),
     "__enter__": end, "__exit__": end, "close": lambda a, r: a.close(),
     "read": lambda a, r: whole(a.read(out=np.empty(a.shape, "i4"))),
+    "read_many": lambda a, r: whole(a.read_many([(0,) * a.ndim], a.shape)[0]),
     "to_buffer": lambda a, r: a.to_buffer(),
     "slice": lambda a, r: a.slice(np.s_[2:, 3:]),
     "copy": lambda a, r: whole(a.copy()[...]),
