@@ -20,7 +20,7 @@ static uint32_t update(uint32_t crc, const uint8_t *bytes, int64_t size) {
 
 enum { CHECKSUM = sizeof(uint32_t), MARK = 4 };
 
-/* A block could not begin so: its first stream would be longer than any. */
+/* No block begins with these bytes: as the length of its first stream they would be too much. */
 static const uint8_t mark[MARK] = {0, 'C', 'R', 'C'};
 
 int64_t cat_checksums_size(int64_t nblocks) { return MARK + CHECKSUM * (1 + nblocks); }

@@ -35,7 +35,7 @@ int cat_filters_fill(const uint8_t *filters, const uint8_t *metas, int32_t items
                      int32_t nbytes) {
   for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
     if (filters[i] == BLOSC_FILTER_BYTEDELTA_BUGGY) {
-      /* It leaves what is behind the last whole item as memory was. */
+      /* Bytes behind the last whole item it does not write: they would be whatever is in memory. */
       int32_t size = metas[i] ? metas[i] : itemsize;
       if (blocksize % size || nbytes % size) {
         return 0;

@@ -3,7 +3,7 @@
 #include "decode.h"
 #include "rows.h"
 
-/* Put streams together to a block in the scratch, where they do not lie yet. */
+/* Join the streams of a block in the scratch. Those that lie there already are not copied. */
 static void unshuffle_block(const decoder *dec, scratch *own, const uint8_t *const *bytes) {
   int typesize = dec->chunk->layout.typesize;
   int64_t length = dec->g->blocksize / typesize;
@@ -15,8 +15,8 @@ static void unshuffle_block(const decoder *dec, scratch *own, const uint8_t *con
   blosc2_unshuffle(typesize, dec->g->blocksize, own->other, own->block);
 }
 
-/* Decode the wanted items of a block from its streams. Where they are not in the destination then,
- * `block` is where the whole block is. */
+/* Decode the wanted items of a block from its streams. They are in the destination then, and `block` is
+ * NULL; or `block` is where the whole block is, and they are to be copied. */
 static int decode_simple(const decoder *dec, scratch *own, const block_part *p,
                          const uint8_t *stored, int32_t size, uint8_t *dest,
                          const uint8_t **block) {

@@ -10,8 +10,8 @@
 
 enum {
   TASK_BYTES = 256 * 1024,    /* of items, compressed by a task at least */
-  PACKED_BYTES = 1024 * 1024, /* compressed ahead of other threads */
-  MOST_WAITING = 32,          /* tasks of which this is */
+  PACKED_BYTES = 1024 * 1024, /* that a thread may compress before their place is known */
+  MOST_WAITING = 32,          /* tasks whose blocks these bytes are */
 };
 
 /* How a chunk is done by tasks: each compresses some groups. */
@@ -40,14 +40,15 @@ typedef struct {
   int nwaiting;
 } packer;
 
-/* Blocks start in different sets of a cache. */
+/* Bytes from one block to the next: at least a cache line more than a block, so that blocks begin in
+ * different sets of a cache. */
 static int64_t slot_of(const geometry *g) { return (g->blocksize + 127) / 64 * 64; }
 
 static int64_t task_bound(const tasks *all) {
   return all->task_groups * cat_most_grouped(&all->enc->source) * cat_block_bound(&all->enc->g);
 }
 
-/* Copy to the chunk what has a place, or, if `wait` is set, all. */
+/* Copy the waiting blocks that have a place to the chunk; with `wait`, wait until all have one. */
 static void settle(packer *own, int wait) {
   const tasks *all = own->all;
   int done = 0;
@@ -89,7 +90,7 @@ static void end_packer(void *given) {
 }
 
 /* Compress the blocks of a group, one behind the other. Their sizes go where their offsets will be.
- * Returns the size of them all, 0 where the chunk is to be stored as it is, or an error code. */
+ * Returns the size of them all, 0 if the chunk is to be stored as it is, or an error code. */
 static int64_t encode_group(packer *own, block_group group, uint8_t *dest, cat_where *where) {
   const encoder *enc = own->all->enc;
   int64_t total = 0, slot = slot_of(&enc->g);
@@ -114,7 +115,7 @@ static int64_t encode_group(packer *own, block_group group, uint8_t *dest, cat_w
   return total;
 }
 
-/* Compress a run of blocks, to where they go in the chunk if that is known. */
+/* Compress a run of blocks. If their place in the chunk is known, they go there at once. */
 static int64_t encode_run(packer *own, int64_t number, cat_where *where) {
   const tasks *all = own->all;
   const encoder *enc = all->enc;
@@ -148,7 +149,7 @@ static int encode_task(void *state, void *own, int64_t number, cat_where *where)
     cat_fail_task(all->places, number);
     return (int)size;
   }
-  /* What is stored as it is goes beyond any limit. */
+  /* If the chunk is to be stored as it is, say a size beyond any limit. */
   cat_end_task(all->places, number, size > 0 ? size : INT32_MAX);
   return 0;
 }
@@ -181,7 +182,7 @@ int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where) {
   int error = cat_run(&work, &all, n, nthreads, NULL, where);
   int64_t cbytes = cat_end_of_places(all.places);
   cat_free_places(all.places);
-  if (cbytes == 0) { /* whatever tasks met that would not have been needed */
+  if (cbytes == 0) { /* even if a task failed: its result is not needed */
     return cat_store_blocks(enc, nthreads, where);
   }
   if (error) {

@@ -57,8 +57,9 @@ int64_t cat_encode_whole(encoder *enc, int nthreads, cat_where *where) {
     if (cbytes == 0) {
       cbytes = CAT_ERROR_BLOCK;
     } else if (cbytes > 0 && enc->dest[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
-      /* With several filters C-Blosc2 works in its source, and would store what they left there;
-       * after it gave up a dictionary, its size may be wrong, and it would still look for one. */
+      /* C-Blosc2 stored the chunk plain, but not always rightly. With several filters it has stored
+       * what they left in its source; after it gave up a dictionary, the size may be wrong, and readers
+       * would look for one. */
       enc->dest[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t)~BLOSC2_USEDICT;
       cbytes = cat_store_blocks(enc, nthreads, where);
     } else if (cbytes > 0 && enc->grid->checksums && special_of(enc->dest) == BLOSC2_NO_SPECIAL) {

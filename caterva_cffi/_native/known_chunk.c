@@ -60,7 +60,7 @@ int cat_know_chunk(const decoder *dec, scratch *own, cat_where *where) {
   }
   chunk->simple = head->kind == CHUNK_OF_BLOCKS && !cat_is_cut(dec->g) &&
                   cat_find_streams(head->header, dec->g->itemsize, &chunk->layout);
-  /* What is checked goes on to where the next block begins. */
+  /* A block with a checksum must be looked for: its checksum is of all up to the next block. */
   chunk->at_hand = chunk->simple && head->checksums == NULL && chunk->size >= head->cbytes;
   return 0;
 }
@@ -72,7 +72,7 @@ int cat_prepare_chunk(const decoder *dec, scratch *own, int64_t more, cat_where 
     return cat_decode_at_once(dec, own, &chunk->whole, where);
   }
   int search = chunk->head.kind == CHUNK_OF_BLOCKS && !chunk->at_hand;
-  /* A run in a file may go on to blocks that are wanted later, however many they are. */
+  /* When a file is read, one run of bytes may go on to any number of blocks that are wanted later. */
   int64_t asked = dec->part->place != NULL && own->nahead > 0 ? INT64_MAX : chunk->asked;
   return search ? cat_init_offsets(&chunk->head.offsets, asked) : 0;
 }

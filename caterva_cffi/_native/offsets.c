@@ -40,7 +40,7 @@ int cat_init_offsets(block_offsets *offsets, int64_t wanted) {
 
 void cat_free_offsets(block_offsets *offsets) { free(offsets->sorted); }
 
-/* The block's end; its start where another block begins there too. */
+/* The block's end: where the next one begins. If another block begins at its start, that. */
 static int32_t end_of(const block_offsets *offsets, int64_t block, int32_t start) {
   int64_t n = offsets->nblocks;
   if (offsets->in_order) {

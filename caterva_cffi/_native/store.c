@@ -34,8 +34,8 @@ static void forget_compression(uint8_t *header) {
   memset(header + BLOSC2_CHUNK_FILTER_CODES, 0, HEADER - BLOSC2_CHUNK_FILTER_CODES);
 }
 
-/* A chunk that says that it is stored as it is has no room for checksums: with them its blocks are
- * streams that were not compressed. */
+/* A plain chunk has no room for checksums. So with checksums, the chunk is written as one of blocks whose
+ * streams were not compressed. */
 int64_t cat_store_blocks(encoder *enc, int nthreads, cat_where *where) {
   static const cat_work work = {.task = store_task};
   if (enc->grid->checksums) {

@@ -129,7 +129,7 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
   return 0;
 }
 
-/* Whether a run of bytes goes on to a block; then it does so. */
+/* Let a run of bytes go on to the end of a block, if that is near enough. Returns whether it is. */
 static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *stop) {
   int32_t from, to;
   if (find_range(dec, number, &from, &to) || from < start || from - *stop > dec->part->place->gap ||
@@ -154,8 +154,8 @@ static int extend_all(const decoder *dec, const cutting *cut, int64_t place, int
   return 1;
 }
 
-/* Where the run ends that begins with a block: those that are wanted next are in it, also those of parts
- * that follow. */
+/* Where the run of bytes ends that begins with a block. Blocks that are wanted next are in it, also those
+ * that only the parts that follow want. */
 static int32_t find_run(const decoder *dec, const scratch *own, const wanted_block *wanted,
                         int32_t start, int32_t stop) {
   const geometry *g = dec->g;
@@ -197,7 +197,8 @@ static int read_run(const decoder *dec, scratch *own, const wanted_block *wanted
 
 /* --- blocks ------------------------------------------------------------------------------------- */
 
-/* Find a block that lies in one piece with all others. Its streams say how long they are. */
+/* Find a block of a chunk that is all in one piece of memory. Its end need not be known: its streams say
+ * how long they are. */
 static int find_at_hand(const chunk_head *head, int64_t number, const uint8_t **bytes,
                         int32_t *size) {
   int32_t start = load_int32(head->offsets.stored + OFFSET * number);

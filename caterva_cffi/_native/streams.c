@@ -20,7 +20,7 @@ int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *lay
   for (int i = 0; i < BLOSC2_MAX_FILTERS; i++) {
     switch (filters[i]) {
       case BLOSC_NOFILTER:
-      case BLOSC_TRUNC_PREC: /* what it cut off stays so */
+      case BLOSC_TRUNC_PREC: /* nothing to undo: the bits that it cut off are lost */
         break;
       case BLOSC_SHUFFLE:
         shuffled++;
@@ -37,8 +37,8 @@ int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *lay
   return 1;
 }
 
-/* How many bytes of a stream are wanted, from its start on: where bytes were not taken apart, streams
- * are stretches of the block; otherwise each holds one byte of all items, or one after the other. */
+/* How many bytes of a stream are wanted, from its start on. Without a shuffle, streams are stretches of
+ * the block. With one, each holds one byte of all items; or a single stream holds all of these in turn. */
 static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length, int32_t blocksize,
                          int64_t end) {
   int64_t wanted;
@@ -53,11 +53,11 @@ static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length
   return (int32_t)(wanted < 0 ? 0 : wanted < length ? wanted : length);
 }
 
-/* A stream that is decoded: of how many bytes, and how many of these are wanted. */
+/* A stream: how many bytes it decodes to, and how many of these are wanted, from the first on. */
 typedef struct {
   int format;
   int32_t length, wanted;
-  int leave; /* what was stored as it is may stay where it is */
+  int leave; /* a stream that was not compressed may stay where it is, without a copy */
 } stream;
 
 /* Decode its first `wanted` bytes, or more of them, from a codec's. Returns 0 or an error code. */
@@ -106,7 +106,7 @@ static int decode_stored(const stream *s, int32_t stored, const uint8_t **at, co
   }
   *at = from + stored;
   if (s->wanted == 0) {
-    return 0; /* only its length says something */
+    return 0; /* nothing of it is wanted; it was only passed over */
   }
   if (stored == s->length) {
     if (s->leave) {

@@ -141,7 +141,7 @@ static int is_stopped(void) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-/* Give a thread what it has of its own. Returns 0 or an error code; take it back in any case. */
+/* Make what a thread has of its own. Returns 0 or an error code; call `end_own` in any case. */
 static int begin_own(const cat_work *kind, void *state, void **own) {
   *own = NULL;
   if (kind->own_size == 0) {
@@ -171,7 +171,7 @@ static void fail(crew *all, int64_t number, int error, const cat_where *where) {
   unlock(&all->lock);
 }
 
-/* Do what is left to do, beside others. */
+/* Take one task after the other that no thread has taken, until none is left. */
 static void run_beside(crew *all, void *own) {
   crew *before = outer;
   int64_t next_look = first_look();
@@ -198,7 +198,8 @@ static void run_beside(crew *all, void *own) {
   outer = before;
 }
 
-/* Do it with what the thread has of its own; NULL: not yet. Returns an error where it cannot be had. */
+/* Do tasks with what the thread has of its own, which is made first if it is NULL. Returns the error of
+ * that, not of the tasks. */
 static int take_part(crew *all, void *own) {
   void *made = NULL;
   int error = own == NULL ? begin_own(all->kind, all->state, &made) : 0;
@@ -209,7 +210,7 @@ static int take_part(crew *all, void *own) {
   return error;
 }
 
-/* A further thread. Where it lacks what it needs, others do its work. */
+/* A further thread. If there is no memory for what it needs, others do its work. */
 static ENTRY help(void *given) {
   (void)take_part(given, NULL);
   return 0;

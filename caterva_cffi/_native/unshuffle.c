@@ -20,7 +20,7 @@
     }                                          \
   }
 
-/* Put items together one by one, from the first-th of a row on. */
+/* Put the items of a row together one by one, beginning with number `first`. */
 static void gather_items(const uint8_t *const *bytes, int size, uint8_t *dest, int64_t dest_stride,
                          int64_t at, int64_t stride, int64_t first, int64_t n) {
   switch (size) { /* a constant size lets the compiler unroll */
