@@ -17,7 +17,7 @@ __all__ = ["QUICK", "TINY", "Size", "run"]
 FULL = Size()
 
 MOST = 1.03
-"""What they may cost to be there unless they are refused."""
+"""The most that checksums may cost if they are written by default."""
 
 
 def costs(case: Case, budget: Budget) -> Iterator[Row]:

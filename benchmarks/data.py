@@ -52,7 +52,7 @@ def rough(shape: Sequence[int]) -> Array:
 FIELDS: dict[str, Callable[[Sequence[int]], Array]] = {"smooth": smooth, "rough": rough}
 
 PLACES = 16
-"""A selection is read in turn at so many places, drawn once, so that none is met by luck."""
+"""A selection is read at this many random places in turn, so that a lucky place decides nothing."""
 
 
 def selections(side: int) -> dict[str, list[Key]]:

@@ -1,4 +1,4 @@
-"""How much longer it takes to import this package than to import NumPy, in turns.
+"""How much longer it takes to import this package than NumPy; both are imported in turns.
 
 python benchmarks/import_time.py [ROUNDS]
 """

@@ -1,4 +1,4 @@
-"""Each bound that the kernel has to keep, measured: whole chunks, slices, encoding, updates."""
+"""The kernel against its bounds: whole chunks, slices, encoding, updates."""
 
 from __future__ import annotations
 

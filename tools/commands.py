@@ -23,7 +23,7 @@ LOWEST_TESTS = (
 
 
 class Peer(NamedTuple):
-    """A package that cannot live beside ours. Tests start the Python that `variable` names."""
+    """A package that needs an environment of its own; `variable` names the Python of that."""
 
     variable: str
     requirements: str
@@ -107,7 +107,7 @@ def test_on(arguments: list[str]) -> int:
 
 
 def test_core(arguments: list[str]) -> int:
-    """Run the tests of what needs no other package, for interpreters that these lack wheels for."""
+    """Run the tests that need no other package, on interpreters for which others have no wheels."""
     with only_one():
         wheel = make_portable_wheel()
         name = f"core-{version(sys.executable)}"
@@ -129,7 +129,7 @@ def lowest(arguments: list[str]) -> int:
 
 
 def peers(arguments: list[str]) -> int:
-    """Run other packages' tests with our codecs; the environments are made there."""
+    """Run other packages' tests with our codecs; `tools.peers` makes the environments."""
     return run([sys.executable, ROOT / "tools" / "peers.py", *arguments], {})
 
 
@@ -144,7 +144,7 @@ def lint(arguments: list[str]) -> int:
 
 
 def wheel(arguments: list[str]) -> int:
-    """Make the wheel that others can install, and show what was checked; emulate aarch64's."""
+    """Make a wheel that others can install, and show what was checked; aarch64 is emulated."""
     if not PORTABLE:
         raise Failure("wheels for others are made on Linux with glibc, on x86-64 or aarch64.")
     cross = arguments[:1] == ["--aarch64"] and platform.machine() != "aarch64"

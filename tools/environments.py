@@ -36,7 +36,7 @@ def only_one() -> Iterator[None]:
 
 
 def digest(paths: list[Path], *more: str) -> str:
-    """Hash of the files' names and contents."""
+    """Return a hash of the files' names and contents."""
     result = hashlib.sha256("\0".join(more).encode())
     for path in paths:
         content = path.read_bytes()
