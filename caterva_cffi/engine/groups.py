@@ -179,7 +179,7 @@ def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
         To be decoded in this order.
     """
     group = Group(frame)
-    for batch in batches:
+    for batch in map(frame.layout.translated, batches):
         for box, dest in batch.boxes:
             for crowd, cells, part_of_dest in _cells(frame, box, dest):
                 if crowd is not None:

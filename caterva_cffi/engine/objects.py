@@ -116,7 +116,7 @@ class Selected:
     def begin(self, layout: Chunks) -> tuple[npt.NDArray[Any], Iterable[Batch]]:
         """Return an array of the selection's shape and the frame's dtype, and its boxes."""
         items = memory_pool.empty(self.selection.shape, layout.dtype)
-        return items, layout.batches(self.selection, items)
+        return items, index_arrays.batches(layout.seen, self.selection, layout.dtype, items)
 
 
 @dataclass(frozen=True)

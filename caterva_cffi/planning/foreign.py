@@ -1,49 +1,20 @@
-"""Chunks of arrays of others: what HDF5 stores, and chunks of Blosc2 without a frame.
-
-HDF5's filter 32026 stores each chunk as a frame. Most frames of several dimensions have a metalayer
-that says so. Others hold the chunk's bytes in a row. Where HDF5 left the filter out, the items are
-stored as they are. Bytes may follow: a checksum, or what comes next in the file.
-"""
+"""Layouts of chunks that hold a chunk of another array, which has other dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.errors import FormatError, UnsupportedError
-from caterva_cffi.format.chunk_header import (
-    HEADER,
-    cbytes_of,
-    plain_header,
-    sizes_of,
-    typesize_of,
-)
-from caterva_cffi.format.frame_header import FrameHeader
-from caterva_cffi.format.frame_start import MAGIC, START, begins_as_frame
-from caterva_cffi.format.metalayers import B2ND, CATERVA
-from caterva_cffi.geometry import index_arrays
+from caterva_cffi.format.chunk_header import HEADER, plain_header
 from caterva_cffi.geometry.flattening import flattened
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Basic, Box, Fancy
-from caterva_cffi.planning.layout import (
-    Chunks,
-    first_steps,
-    geometry_of,
-    header_steps,
-    offsets_steps,
-)
-from caterva_cffi.steps import Steps, exactly
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning.layout import Chunks
 
-__all__ = ["Bare", "HDF5Chunk"]
-
-_CHECKSUM = 4  # bytes that HDF5's filter fletcher32 appends
-_RAW_BLOCK = 4096  # bytes of items that are stored as they are, read at a time
-_NUMBERS = "biufc"
+__all__ = ["Raw", "Row", "Squeezed", "dimensions_in", "row_grid"]
 
 
 @dataclass(frozen=True)
@@ -58,22 +29,24 @@ class Foreign(Chunks):
 
     items: Grid
 
-    def batches(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any]
-    ) -> Iterator[index_arrays.Batch]:
-        """Cut a selection of the array chunk into boxes of the grid."""
-        for batch in index_arrays.batches(self.items, selection, self.dtype, out):
-            cut = [self._cut(box, dest) for box, dest in batch.boxes]
-            actions = [each.place for each in (*cut, batch) if each.place is not None]
+    @property
+    def seen(self) -> Grid:
+        """The grid of the array chunk."""
+        return self.items
 
-            def place(actions: Any = actions) -> None:
-                for action in actions:
-                    action()
+    def translated(self, batch: Batch) -> Batch:
+        """Return boxes of the grid for boxes of the array chunk."""
+        cut = [self._cut(box, dest) for box, dest in batch.boxes]
+        actions = [each.place for each in (*cut, batch) if each.place is not None]
 
-            boxes = list(chain.from_iterable(each.boxes for each in cut))
-            yield index_arrays.Batch(boxes, place if actions else None)
+        def place() -> None:
+            for action in actions:
+                action()
 
-    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> index_arrays.Batch:
+        boxes = [pair for each in cut for pair in each.boxes]
+        return Batch(boxes, place if actions else None)
+
+    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         raise NotImplementedError
 
 
@@ -89,19 +62,19 @@ class Squeezed(Foreign):
 
     kept: tuple[int, ...]
 
-    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> index_arrays.Batch:
+    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         if not dest.size:
-            return index_arrays.Batch([])
+            return Batch([])
         start, count, step = ([side[d] for d in self.kept] for side in box)
         key = tuple(slice(None) if d in self.kept else 0 for d in range(dest.ndim))
-        return index_arrays.Batch([((start, count, step), dest[(*key, ...)])])
+        return Batch([((start, count, step), dest[(*key, ...)])])
 
 
 @dataclass(frozen=True)
 class Row(Foreign):
     """A chunk that holds the array chunk's bytes in a row."""
 
-    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> index_arrays.Batch:
+    def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         return flattened(self.items.shape, self.grid.itemsize, box, dest)
 
 
@@ -119,177 +92,13 @@ class Raw(Row):
         return plain_header(grid.chunk_nbytes, grid.blocksize, grid.itemsize)
 
 
-@dataclass(frozen=True)
-class HDF5Chunk:
-    """A chunk as HDF5's filter 32026 stores it.
-
-    Parameters
-    ----------
-    items : Grid
-        Of the chunk: its shape and the size of items. Its blocks say how index arrays are cut.
-    dtype : dtype
-        Of the items, in the byte order in which they are stored.
-    """
-
-    items: Grid
-    dtype: np.dtype[Any]
-
-    def steps(self, first: int, size: int | None = None) -> Steps[Chunks]:
-        """Find its chunks.
-
-        Parameters
-        ----------
-        first : int
-            Bytes to read at once.
-        size : int, optional
-            Bytes that are stored, if known.
-
-        Raises
-        ------
-        FormatError, UnsupportedError
-        """
-        start = yield from first_steps(first)
-        if len(start) < max(first, HEADER):
-            size = len(start)
-        if bytes(start[2 : 2 + len(MAGIC)]) != MAGIC:
-            return (yield from self._raw_steps(start, size))
-        header, data = yield from header_steps(start)
-        if size is not None and size < header.frame_len:
-            raise FormatError(f"{size} bytes of a frame of {header.frame_len}: it is cut off")
-        if header.sparse:
-            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
-        data = data[: header.frame_len]
-        if header.metalayers.keys() & {B2ND, CATERVA}:
-            return (yield from self._grid_steps(header, data))
-        return (yield from self._row_steps(header, data))
-
-    def _grid_steps(self, header: FrameHeader, data: bytes | memoryview) -> Steps[Chunks]:
-        grid, dtype = geometry_of(header)
-        shape = self.items.shape
-        kept = _kept(shape, grid.shape)
-        if kept is None or grid.itemsize != self.items.itemsize:
-            raise FormatError(
-                f"a frame of shape {grid.shape} with items of {grid.itemsize} bytes; "
-                f"expected {shape} and {self.items.itemsize}"
-            )
-        self._check_named(dtype)
-        offsets = yield from offsets_steps(header, data)
-        end = header.header_len + header.cbytes
-        return Squeezed(grid, self.dtype, offsets, data, end, False, self.items, kept)
-
-    def _check_named(self, dtype: np.dtype[Any]) -> None:
-        """Compare the dtype that a frame names, if it is one of numbers."""
-        both = dtype.kind + self.dtype.kind
-        if all(kind in _NUMBERS for kind in both) and dtype != self.dtype:
-            raise FormatError(f"a frame of {dtype.str!r}; expected {self.dtype.str!r}")
-
-    def _row_steps(self, header: FrameHeader, data: bytes | memoryview) -> Steps[Chunks]:
-        nbytes = self.items.chunksize
-        if header.nbytes != nbytes:
-            raise FormatError(f"a frame of {header.nbytes} bytes; the array's chunk has {nbytes}")
-        if header.nchunks != 1:
-            raise UnsupportedError(f"{header.nchunks} chunks in a frame that names no shape")
-        offsets = yield from offsets_steps(header, data)
-        at = int(offsets[0])
-        blocksize, unit = nbytes, header.itemsize
-        if at >= 0:
-            if len(data) < at + HEADER:
-                part = (len(data), at + HEADER)
-                [more] = yield [part]
-                data = bytes(data) + exactly(more, part, "the chunk's header")
-            decoded, blocksize, _ = sizes_of(data[at : at + HEADER])
-            unit = typesize_of(data[at : at + HEADER])
-            if decoded != nbytes or not 0 < blocksize <= nbytes:
-                raise FormatError(
-                    f"a chunk of {decoded} bytes in blocks of {blocksize}; expected {nbytes}"
-                )
-        if not unit or self.items.itemsize % unit or blocksize % unit:
-            unit = 1
-        grid = _row(nbytes, blocksize, unit)
-        end = header.header_len + header.cbytes
-        return Row(grid, self.dtype, offsets, data, end, False, self.items)
-
-    def _raw_steps(self, start: bytes | memoryview, size: int | None) -> Steps[Chunks]:
-        nbytes, itemsize = self.items.chunksize, self.items.itemsize
-        if begins_as_frame(bytes(start[:START])):
-            raise FormatError("a frame whose first bytes are damaged")
-        if size is None:
-            # If it is long enough, it is what HDF5 stores without the filter.
-            part = (nbytes - 1, nbytes)
-            [last] = yield [part]
-            exactly(last, part, "what is no frame")
-        elif size not in (nbytes, nbytes + _CHECKSUM):
-            raise FormatError(
-                f"{size} bytes that are no frame; without the filter there would be {nbytes}"
-            )
-        grid = _row(nbytes, min(max(_RAW_BLOCK // itemsize, 1) * itemsize, nbytes), itemsize)
-        offsets = np.zeros(1, np.int64)
-        return Raw(grid, self.dtype, offsets, start[:nbytes], nbytes, False, self.items)
-
-
-@dataclass(frozen=True)
-class Bare:
-    """A chunk of a Blosc2 array, without its frame.
-
-    Parameters
-    ----------
-    items : Grid
-        Of the chunk.
-    dtype : dtype
-        Of the items, in the byte order in which they are stored.
-    blocks : tuple of int
-        Its block shape. Leading dimensions may be missing in which the chunk has one item.
-    """
-
-    items: Grid
-    dtype: np.dtype[Any]
-    blocks: tuple[int, ...]
-
-    def steps(self, first: int, size: int | None = None) -> Steps[Chunks]:
-        """Find the chunk; see `HDF5Chunk.steps`.
-
-        Raises
-        ------
-        FormatError
-        """
-        grid, kept = self._grid()
-        start = yield from first_steps(first)
-        if len(start) < max(first, HEADER):
-            size = len(start)
-        if begins_as_frame(bytes(start[:START])):
-            raise FormatError("a frame; expected a chunk of Blosc2")
-        cbytes = cbytes_of(start) if len(start) >= HEADER else -1
-        if cbytes < HEADER or (size is not None and size < cbytes):
-            raise FormatError(f"a chunk of {cbytes} bytes in an object of {size or len(start)}")
-        nbytes, *_ = sizes_of(start)
-        if nbytes != grid.chunk_nbytes:
-            raise FormatError(
-                f"a chunk of {nbytes} bytes; shape {grid.shape} in blocks of {grid.blocks} has "
-                f"{grid.chunk_nbytes}"
-            )
-        offsets = np.zeros(1, np.int64)
-        return Squeezed(grid, self.dtype, offsets, start[:cbytes], cbytes, False, self.items, kept)
-
-    def _grid(self) -> tuple[Grid, tuple[int, ...]]:
-        shape, blocks = self.items.shape, self.blocks
-        kept = tuple(range(len(shape)))
-        lacking = len(shape) - len(blocks)
-        if lacking:
-            single = [d for d in kept if shape[d] == 1]
-            dropped = single if len(single) == lacking else list(range(lacking))
-            kept = tuple(d for d in kept if d not in dropped)
-            if lacking < 0 or any(shape[d] != 1 for d in dropped):
-                raise FormatError(f"blocks of {blocks} in a chunk of shape {shape}")
-        chunk = tuple(shape[d] for d in kept)
-        return Grid(chunk, chunk, blocks, self.items.itemsize), kept
-
-
-def _row(nbytes: int, blocksize: int, unit: int) -> Grid:
+def row_grid(nbytes: int, blocksize: int, unit: int) -> Grid:
+    """Return the grid of a chunk of units in a row, whose last block may be shorter."""
     n = (nbytes // unit,)
     return Grid(n, n, (blocksize // unit,), unit, cut=True)
 
 
-def _kept(shape: tuple[int, ...], stored: tuple[int, ...]) -> tuple[int, ...] | None:
+def dimensions_in(shape: tuple[int, ...], stored: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the dimensions of a shape that a stored one has; the others must have one item."""
     kept: list[int] = []
     for d, length in enumerate(shape):

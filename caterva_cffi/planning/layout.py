@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,9 +16,8 @@ from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.format.trailer import TRAILER_MIN
-from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Basic, Fancy
+from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, run
 
 __all__ = [
@@ -63,11 +61,14 @@ class Chunks:
     chunks_end: int
     sparse: bool
 
-    def batches(
-        self, selection: Basic | Fancy, out: npt.NDArray[Any]
-    ) -> Iterator[index_arrays.Batch]:
-        """Cut a selection into boxes of the grid; see `index_arrays.batches`."""
-        return index_arrays.batches(self.grid, selection, self.dtype, out)
+    @property
+    def seen(self) -> Grid:
+        """The grid of the items that boxes are given in; see `translated`."""
+        return self.grid
+
+    def translated(self, batch: Batch) -> Batch:
+        """Return boxes of the grid, for boxes of items as they are seen from outside."""
+        return batch
 
     def head_of(self, number: int) -> bytes | memoryview:
         """Return the first bytes of a stored chunk, as far as they are known."""

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.planning import cache
-from caterva_cffi.planning.foreign import Bare, HDF5Chunk
+from caterva_cffi.planning.foreign_chunks import Bare, HDF5Chunk
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import WHOLE, Work, run
 
@@ -56,7 +56,7 @@ class Stored:
 
     def read(self, chunk, selection=..., policy=POLICIES[0]):
         wanted = normalize(selection, chunk.items.shape)
-        read = ObjectRead(wanted, chunk.items, policy, lambda _: None, chunk.steps)
+        read = ObjectRead(Selected(wanted), chunk.items, policy, lambda _: None, chunk.steps)
         cache.shared.drop("here")
         first, again = (run(read.steps("here", None), self.answer) for _ in range(2))
         assert first.tobytes() == again.tobytes()
