@@ -8,19 +8,13 @@ warning that partial reads are off.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice, permutations
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from zarr.abc.codec import (
-    ArrayBytesCodec,
-    ArrayBytesCodecPartialDecodeMixin,
-)
-from zarr.core.common import concurrent_map
-from zarr.core.config import config as zarr_config
 from zarr.errors import ZarrUserWarning
 from zarr.registry import register_pipeline
 
@@ -31,9 +25,9 @@ from caterva_cffi.engine.object_files import read_file
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
-from caterva_cffi.steps import Asked, Work, run, run_async
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
+from caterva_cffi.zarr_chunks.part_reads import PartReads
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
 from caterva_cffi.zarr_chunks.turns import in_thread
 
@@ -45,10 +39,6 @@ __all__ = ["CatervaCodec", "CatervaPipeline", "PartialReadsOffWarning", "Partiti
 
 _MOST_TURNS = 1000
 
-_CHUNKS_AT_ONCE = 256
-_BYTES_AT_ONCE = 64 << 20
-"""Of items of chunks behind a network that are read at the same time."""
-
 register_pipeline(CatervaPipeline)
 
 
@@ -57,11 +47,7 @@ class PartialReadsOffWarning(ZarrUserWarning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatervaCodec(
-    Parameters,
-    ArrayBytesCodec,
-    ArrayBytesCodecPartialDecodeMixin,
-):
+class CatervaCodec(Parameters, PartReads):
     """Codec that stores each chunk of a Zarr array as a Caterva frame.
 
     Give it to `zarr.create_array` as `serializer`, with `compressors=None`.
@@ -245,74 +231,33 @@ class CatervaCodec(
 
     # --- parts of chunks ----------------------------------------------------------------------
 
-    async def decode_partial(
-        self, batch_info: Iterable[tuple[Any, Any, ArraySpec]]
-    ) -> Iterable[NDBuffer | None]:
-        """Read parts of a batch of chunks.
-
-        Behind a network a small part takes as long as a round of requests. So more chunks are read
-        at a time than Zarr's `async.concurrency` says, as far as they are not too much together.
-        """
-        batch = list(batch_info)
-        if not batch or not stores.is_remote(batch[0][0]):
-            return await super().decode_partial(batch)
-        largest = max(ZarrChunk(self, spec).nbytes_of(wanted) for _, wanted, spec in batch)
-        fitting = min(_BYTES_AT_ONCE // max(largest, 1), _CHUNKS_AT_ONCE)
-        limit = max(fitting, zarr_config.get("async.concurrency"))
-        return await concurrent_map(batch, self._decode_partial_single, limit)
+    def _chunk(self, spec: ArraySpec) -> ZarrChunk:
+        return ZarrChunk(self, spec)
 
     def _decode_partial_sync(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        chunk = ZarrChunk(self, chunk_spec)
         path = stores.local_path(byte_getter)
-        if path is not None:
-            return _read_file(path, chunk, byte_getter, selection)
-        return run(chunk.read_steps(byte_getter, selection), _answers(byte_getter, chunk_spec))
+        if path is None:
+            return super()._decode_partial_sync(byte_getter, selection, chunk_spec)
+        return _read_file(path, self._chunk(chunk_spec), byte_getter, selection)
 
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
-        chunk = ZarrChunk(self, chunk_spec)
         path = stores.local_path(byte_getter)
-        if path is not None:
-            return await in_thread(
-                chunk.nbytes_of(selection),
-                partial(_read_file, path, chunk, byte_getter, selection),
-                waits=True,
-            )
-        steps = chunk.read_steps(byte_getter, selection)
-        return await run_async(steps, _answers_async(byte_getter, chunk_spec))
+        if path is None:
+            return await super()._decode_partial_single(byte_getter, selection, chunk_spec)
+        chunk = self._chunk(chunk_spec)
+        return await in_thread(
+            chunk.nbytes_of(selection),
+            partial(_read_file, path, chunk, byte_getter, selection),
+            waits=True,
+        )
 
 
 def _is_within(shape: Sequence[int], other: Sequence[int]) -> bool:
     return len(shape) == len(other) and all(map(int.__le__, shape, other))
-
-
-# --- running steps ----------------------------------------------------------------------------
-
-
-def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
-    """Return the answer to steps that are run synchronously: it reads from a store, or works."""
-    read = stores.reader(byte_getter, spec.prototype)
-
-    def answer(asked: Asked) -> Any:
-        return asked.action() if isinstance(asked, Work) else read(asked)
-
-    return answer
-
-
-def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Awaitable[Any]]:
-    """Return the same for steps that are run in an event loop."""
-    concurrency = stores.policy_of(byte_getter).concurrency
-    read = stores.reader_async(byte_getter, spec.prototype, concurrency)
-
-    async def answer(asked: Asked) -> Any:
-        if isinstance(asked, Work):
-            return await in_thread(asked.nbytes, asked.action)
-        return await read(asked)
-
-    return answer
 
 
 def _read_file(path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any) -> NDBuffer | None:

@@ -1,0 +1,96 @@
+"""What codecs have in common that read parts of chunks by ranges of bytes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.core.common import concurrent_map
+from zarr.core.config import config as zarr_config
+
+from caterva_cffi.steps import Asked, Work, run, run_async
+from caterva_cffi.zarr_chunks import stores
+from caterva_cffi.zarr_chunks.turns import in_thread
+
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+    from zarr.core.buffer import NDBuffer
+
+__all__ = ["PartReads", "ReadableChunk"]
+
+_CHUNKS_AT_ONCE = 256
+_BYTES_AT_ONCE = 64 << 20
+"""Of items of chunks behind a network that are read at the same time."""
+
+
+class ReadableChunk(Protocol):
+    """A chunk that is read by steps."""
+
+    def nbytes_of(self, selection: Any) -> int:
+        """Return how many bytes the items of a selection take."""
+
+    def read_steps(
+        self, byte_getter: Any, selection: Any
+    ) -> Generator[Asked, Any, NDBuffer | None]:
+        """Read and decode a selection; None for a chunk that is not stored."""
+
+
+class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
+    """A codec that reads parts of chunks."""
+
+    @abstractmethod
+    def _chunk(self, spec: ArraySpec) -> ReadableChunk:
+        """Return a chunk of an array."""
+
+    async def decode_partial(
+        self, batch_info: Iterable[tuple[Any, Any, ArraySpec]]
+    ) -> Iterable[NDBuffer | None]:
+        """Read parts of a batch of chunks.
+
+        Behind a network a small part takes as long as a round of requests. So more chunks are read
+        at a time than Zarr's `async.concurrency` says, as far as they are not too much together.
+        """
+        batch = list(batch_info)
+        if not batch or not stores.is_remote(batch[0][0]):
+            return await super().decode_partial(batch)
+        largest = max(self._chunk(spec).nbytes_of(wanted) for _, wanted, spec in batch)
+        fitting = min(_BYTES_AT_ONCE // max(largest, 1), _CHUNKS_AT_ONCE)
+        limit = max(fitting, zarr_config.get("async.concurrency"))
+        return await concurrent_map(batch, self._decode_partial_single, limit)
+
+    def _decode_partial_sync(
+        self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        steps = self._chunk(chunk_spec).read_steps(byte_getter, selection)
+        return run(steps, _answers(byte_getter, chunk_spec))
+
+    async def _decode_partial_single(
+        self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
+    ) -> NDBuffer | None:
+        steps = self._chunk(chunk_spec).read_steps(byte_getter, selection)
+        return await run_async(steps, _answers_async(byte_getter, chunk_spec))
+
+
+def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
+    """Return the answer to steps that are run synchronously: it reads from a store, or works."""
+    read = stores.reader(byte_getter, spec.prototype)
+
+    def answer(asked: Asked) -> Any:
+        return asked.action() if isinstance(asked, Work) else read(asked)
+
+    return answer
+
+
+def _answers_async(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Awaitable[Any]]:
+    """Return the same for steps that are run in an event loop."""
+    concurrency = stores.policy_of(byte_getter).concurrency
+    read = stores.reader_async(byte_getter, spec.prototype, concurrency)
+
+    async def answer(asked: Asked) -> Any:
+        if isinstance(asked, Work):
+            return await in_thread(asked.nbytes, asked.action)
+        return await read(asked)
+
+    return answer
