@@ -18,7 +18,9 @@ from typing import Any
 
 from benchmarks import (
     checksums,
+    crops,
     default_blocks,
+    formula,
     kernel,
     machine,
     partitions,
@@ -50,6 +52,8 @@ PARTS = {
         ("kernel", kernel),
         ("checksums", checksums),
         ("zarr_slices", zarr_slices),
+        ("crops", crops),
+        ("formula", formula),
         ("small_chunks", small_chunks),
         ("partitions", partitions),
         ("default_blocks", default_blocks),

@@ -156,10 +156,37 @@ def small_chunks(rows: Sequence[Small], _: Path) -> str:
     return table(("a chunk", *names, "caterva / zarr's default"), lines)
 
 
+def formula(rows: Sequence[Timed], directory: Path) -> str:
+    """Return all readers' medians, and ours against the best of the others."""
+    return crops(rows, directory)
+
+
+def _median_ms(spread: Spread) -> str:
+    return f"{spread.median * 1e3:.3g}"
+
+
+def crops(rows: Sequence[Timed], _: Path) -> str:
+    """Return all readers' medians, and ours against the others."""
+    names = list(dict.fromkeys(name for row in rows for name in row.seconds))
+    times = [
+        (name, *(_median_ms(row.seconds[name]) if name in row.seconds else "" for row in rows))
+        for name in names
+    ]
+    compared = [
+        (row.selection, one, other, ratio(spread))
+        for row in rows
+        for one, other, spread in row.ratios
+    ]
+    return (
+        f"{table(('ms', *(row.selection for row in rows)), times)}\n\n"
+        f"{table(('work', 'time of', 'against', 'ratio (quartiles)'), compared)}"
+    )
+
+
 def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:
     """Return all readers' medians, and ours against the best."""
     names = list(rows[0].seconds)
-    times = [(name, *(f"{row.seconds[name].median * 1e3:.3g}" for row in rows)) for name in names]
+    times = [(name, *(_median_ms(row.seconds[name]) for row in rows)) for name in names]
     compared = [
         (row.selection, one, other, ratio(spread))
         for row in rows

@@ -169,9 +169,14 @@ def zarr_reader(path: Path, pipeline: str) -> Read:
 
 def tensorstore_reader(path: Path) -> Read:
     """Open with tensorstore, which keeps no chunk between two reads."""
-    store = {"driver": "file", "path": f"{path}/"}
-    array = tensorstore.open({"driver": "zarr3", "kvstore": store}, read=True).result()
+    array = open_tensorstore(path)
     return lambda key: array[key].read().result()
+
+
+def open_tensorstore(path: Path, *, write: bool = False) -> Any:
+    """Open a Zarr array as a `tensorstore.TensorStore`."""
+    store = {"driver": "file", "path": f"{path}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": store}, read=True, write=write).result()
 
 
 def hdf5_reader(file: h5py.File, *, slicing: bool) -> Read:
