@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.arrays.items import Items, Selection
 from caterva_cffi.codecs.parameters import grid_of
-from caterva_cffi.engine.object_files import read_file, read_files
+from caterva_cffi.engine.crops import as_batch, parts_at_once
+from caterva_cffi.engine.object_files import FILES, Left, read_crops, read_file, read_files
 from caterva_cffi.engine.object_stores import Answer, read_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.crops import Crops
-from caterva_cffi.geometry.cutting import blocks_in, cut
+from caterva_cffi.geometry.crops import Crops, most_chunks
+from caterva_cffi.geometry.cutting import MANY, blocks_in, cut
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -93,21 +95,25 @@ class ZarrItems(Items):
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits."""
         if isinstance(selection, Crops):
-            batches = iter([Batch(list(zip(selection.boxes, out, strict=True)))])
-        else:
-            batches = index_arrays.batches(self.grid, selection, self.dtype, out)
+            self._fill_crops(out, selection)
+            return
         read = self._begin()
-        for boxes, place in batches:
-            for chunks in self._groups(boxes):
+        for batch in index_arrays.batches(self.grid, selection, self.dtype, out):
+            for chunks in self._groups(batch):
                 read(chunks)
-            if place is not None:
-                place()
+            if batch.place is not None:
+                batch.place()
 
-    def _groups(self, boxes: Iterable[tuple[Box, npt.NDArray[Any]]]) -> Iterator[list[WantedChunk]]:
+    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
+        read = self._begin()
+        for chunks in self._groups(as_batch(crops, out)):
+            read(chunks)
+
+    def _groups(self, batch: Batch) -> Iterator[list[WantedChunk]]:
         """Cut boxes at the borders of chunks, and yield the chunks that are read together."""
         found: dict[int, WantedChunk] = {}
         cost = 0
-        for box, dest in boxes:
+        for box, dest in batch.boxes:
             if not dest.size:
                 continue
             for number, part, position in cut(self.grid, box):
@@ -117,7 +123,8 @@ class ZarrItems(Items):
                     if found and (len(found) == _CHUNKS or cost > _BLOCK_BYTES):
                         yield list(found.values())
                         found, cost = {}, self._cost(part)
-                    chunk = found[number] = self._wanted(self.metadata.key(self._at(number)))
+                    chunk = found[number] = self._wanted(number)
+                    chunk.overlapping = batch.overlapping
                 if dest.shape == (*part[1],):
                     chunk.boxes.append((part, dest))
                 else:
@@ -130,9 +137,13 @@ class ZarrItems(Items):
         """Return the bytes of the blocks in which a box of a chunk has items."""
         return blocks_in(box, self.usual.blocks) * self.usual.blocksize
 
+    def _wanted(self, number: int) -> WantedChunk:
+        """Return a chunk, of which nothing is wanted yet."""
+        return self._wanted_at(self.metadata.key(self._at(number)))
+
     @abstractmethod
-    def _wanted(self, key: str) -> WantedChunk:
-        """Return a chunk, by its key below the array, of which nothing is wanted yet."""
+    def _wanted_at(self, key: str) -> WantedChunk:
+        """Return the same by the chunk's key below the array."""
 
     @abstractmethod
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
@@ -153,15 +164,30 @@ class FileItems(ZarrItems):
         super().__init__(metadata)
         self.name = self._directory = directory
 
-    def _wanted(self, key: str) -> WantedChunk:
+    def _wanted_at(self, key: str) -> WantedChunk:
         path = f"{self._directory}/{key}"
         return WantedChunk(path, path, self._objects)
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
         return self._read
 
+    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
+        if most_chunks(self.grid, crops.box_shape) > MANY:
+            super()._fill_crops(out, crops)
+            return
+        for parts in parts_at_once(self.grid, crops, out, most=FILES):
+            numbers, which = np.unique(parts.numbers, return_inverse=True)
+            chunks = [self._wanted(number) for number in numbers.tolist()]
+            left = read_crops(chunks, parts, out)
+            for row in np.flatnonzero(np.isin(which, left.missing + left.others)).tolist():
+                chunks[which[row]].boxes.append((parts.box(row), parts.within(row, out)))
+            self._finish(chunks, left)
+
     def _read(self, chunks: list[WantedChunk]) -> None:
-        left = read_files(chunks)
+        self._finish(chunks, read_files(chunks))
+
+    def _finish(self, chunks: list[WantedChunk], left: Left) -> None:
+        """Do what is left, one by one."""
         for number in left.missing:
             chunks[number].fill(self.metadata.fill)
         for number in left.others:
@@ -208,7 +234,7 @@ class StoreItems(ZarrItems):
         self._store, self._prefix = store, prefix
         self.name = f"{store.name}, {prefix[:-1]}" if prefix else store.name
 
-    def _wanted(self, key: str) -> WantedChunk:
+    def _wanted_at(self, key: str) -> WantedChunk:
         path = self._prefix + key
         return WantedChunk(path, (self._store.identity, path), self._objects)
 

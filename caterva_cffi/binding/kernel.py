@@ -109,7 +109,10 @@ class Kernel:
             check(code, _place(where.chunk, where.block))
 
     def decode(
-        self, boxes: Sequence[tuple[int, list[Piece] | Place, Box, int, Sequence[int]]]
+        self,
+        boxes: Sequence[tuple[int, list[Piece] | Place, Box, int, Sequence[int]]],
+        *,
+        overlapping: bool = False,
     ) -> None:
         """Decode boxes of chunks; all threads share the work.
 
@@ -120,6 +123,8 @@ class Kernel:
             needs, the head first, or the place of the chunk in a file; the box, in items of the
             chunk; the address of its first item's destination; and its strides, as for `read`. It
             takes less time if boxes of one chunk have the same list object, or the same place.
+        overlapping : bool
+            Whether a block is decoded once for all boxes that have items in it.
 
         Raises
         ------
@@ -143,7 +148,8 @@ class Kernel:
             else:
                 part.place = given
             part.box, part.dest, part.strides = box, ffi.cast("uint8_t *", dest), strides
-        code = lib.cat_decode(self._grid, parts, len(boxes), self.nthreads, where)
+        decode = lib.cat_decode_shared if overlapping else lib.cat_decode
+        code = decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
             number, source, *_ = boxes[max(where.chunk, 0)]
             _check(code, number, source, where)

@@ -18,7 +18,7 @@ from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 
-__all__ = ["CropGroup", "crop_groups", "decode_parts", "parts_at_once"]
+__all__ = ["CropGroup", "as_batch", "crop_groups", "decode_parts", "parts_at_once"]
 
 _PARTS = 16384
 """That are planned at a time; each takes about 600 bytes."""
@@ -98,7 +98,11 @@ def decode_parts(
 
 
 def parts_at_once(
-    grid: Grid, crops: Crops, dest: npt.NDArray[Any], cost: Callable[[int], int] | None = None
+    grid: Grid,
+    crops: Crops,
+    dest: npt.NDArray[Any],
+    cost: Callable[[int], int] | None = None,
+    most: int = _PARTS,
 ) -> Iterator[CropParts]:
     """Cut crops into parts, and these into some that are decoded together.
 
@@ -110,24 +114,34 @@ def parts_at_once(
         Their result.
     cost : callable, optional
         The most bytes that are read of a chunk, by its number, if these are kept.
+    most : int
+        Chunks whose parts are decoded together.
     """
     if not dest.size:
         return
     parts = cut_crops(grid, crops, dest.strides)
     borders = np.flatnonzero(np.diff(parts.numbers)) + 1
-    first, before, nbytes = 0, 0, 0
+    first, before, nbytes, nchunks = 0, 0, 0, 0
     for end in [*borders.tolist(), len(parts.numbers)]:
         nbytes += cost(int(parts.numbers[before])) if cost is not None else 0
         # The parts of one chunk stay together, unless they are very many.
-        if before > first and (end - first > _PARTS or nbytes > GROUP_BYTES):
+        nchunks += 1
+        is_full = end - first > _PARTS or nbytes > GROUP_BYTES or nchunks > most
+        if before > first and is_full:
             yield parts.some(slice(first, before))
-            first = before
+            first, nchunks = before, 1
             nbytes = cost(int(parts.numbers[before])) if cost is not None else 0
         while end - first > _PARTS:
             yield parts.some(slice(first, first + _PARTS))
             first += _PARTS
         before = end
     yield parts.some(slice(first, before))
+
+
+def as_batch(crops: Crops, dest: npt.NDArray[Any]) -> Batch:
+    """Return crops box by box, and their result."""
+    boxes = [(box, dest[number, ...]) for number, box in enumerate(crops.boxes)]
+    return Batch(boxes, overlapping=True)
 
 
 def crop_groups(frame: Frame, crops: Crops, dest: npt.NDArray[Any]) -> Iterator[Groups]:
@@ -142,7 +156,7 @@ def crop_groups(frame: Frame, crops: Crops, dest: npt.NDArray[Any]) -> Iterator[
     """
     grid = frame.layout.grid
     if most_chunks(grid, crops.box_shape) > MANY:
-        yield from groups(frame, [Batch(list(zip(crops.boxes, dest, strict=True)))])
+        yield from groups(frame, [as_batch(crops, dest)])
         return
     cost = frame.most if frame.files is None else None
     for parts in parts_at_once(grid, crops, dest, cost):

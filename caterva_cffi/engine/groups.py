@@ -60,6 +60,11 @@ class Group:
     Parameters
     ----------
     frame : Frame
+
+    Attributes
+    ----------
+    overlapping : bool
+        See `Batch`.
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -69,6 +74,7 @@ class Group:
         self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
         self._after: list[Callable[[], None]] = []
+        self.overlapping = False
         self._parts: dict[int, list[ChunkBytes]] = {}
         # Bytes by the number of the chunk; not counted while there is only one box.
         self._costs: dict[int, int] = {}
@@ -152,7 +158,8 @@ class Group:
                 [
                     (number, given[number], box, dest, strides)
                     for number, box, dest, strides in self._cells
-                ]
+                ],
+                overlapping=self.overlapping,
             )
         self._parts, self._dests = {}, []
         for action in self._after:
@@ -194,6 +201,7 @@ def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
                         group = Group(frame)
                     place = first + sum(map(mul, position, strides))
                     group.add(number, part, place, strides, part_of_dest)
+                    group.overlapping |= batch.overlapping
         if batch.place is not None:
             group.then(batch.place)
     if group:

@@ -8,18 +8,22 @@ steps.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import mul
 from typing import Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
+import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.kernel import Kernel, Piece, Place, kernel_of
+from caterva_cffi.engine.crops import decode_parts
 from caterva_cffi.engine.groups import pieces
 from caterva_cffi.engine.objects import layout_of_file
 from caterva_cffi.errors import CatervaError, StorageError
+from caterva_cffi.geometry.crops import CropParts
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -31,11 +35,11 @@ from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
 from caterva_cffi.storage.stored import Version, stamp_of, version_of
 
-__all__ = ["Left", "WantedFile", "read_file", "read_files"]
+__all__ = ["FILES", "Left", "WantedCrops", "WantedFile", "read_crops", "read_file", "read_files"]
 
 _T = TypeVar("_T")
 
-_FILES = 64
+FILES = 64
 """That are open at a time."""
 
 _BYTES = 64 << 20
@@ -65,6 +69,13 @@ class WantedFile(Protocol):
         """Return boxes of the frame, and where their items go."""
 
 
+class WantedCrops(WantedFile, Protocol):
+    """The same, if parts of crops are wanted."""
+
+    def takes_crops(self, layout: Chunks) -> bool:
+        """Whether the frame's items are the array's, in one chunk of the same shape."""
+
+
 class Left(NamedTuple):
     """What is still to be done: numbers of files that are not there, and of others."""
 
@@ -90,26 +101,36 @@ def read_files(wanted: Sequence[WantedFile]) -> Left:
         The files that were not read, or whose bytes may be of two versions.
     """
     left = Left([], [])
-    for first in range(0, len(wanted), _FILES):
-        opened: list[_Opened] = []
-        try:
-            for number in range(first, min(first + _FILES, len(wanted))):
-                try:
-                    each = _open(number, wanted[number])
-                except (FileNotFoundError, NotADirectoryError):
-                    left.missing.append(number)
-                    continue
-                except (CatervaError, OSError):
-                    each = None  # the other way says what is wrong
-                if each is None:
-                    left.others.append(number)
-                else:
-                    opened.append(each)
+    for first in range(0, len(wanted), FILES):
+        some = range(first, min(first + FILES, len(wanted)))
+        with _some_open(wanted, some, left) as opened:
             left.others.extend(_decode(wanted, opened))
-        finally:
-            for each in opened:
-                os.close(each.descriptor)
     return left
+
+
+@contextmanager
+def _some_open(
+    wanted: Sequence[WantedFile], numbers: Iterable[int], left: Left
+) -> Iterator[list[_Opened]]:
+    """Open files; those that cannot be read together are added to what is left."""
+    opened: list[_Opened] = []
+    try:
+        for number in numbers:
+            try:
+                each = _open(number, wanted[number])
+            except (FileNotFoundError, NotADirectoryError):
+                left.missing.append(number)
+                continue
+            except (CatervaError, OSError):
+                each = None  # the other way says what is wrong
+            if each is None:
+                left.others.append(number)
+            else:
+                opened.append(each)
+        yield opened
+    finally:
+        for each in opened:
+            os.close(each.descriptor)
 
 
 def _open(number: int, wanted: WantedFile) -> _Opened | None:
@@ -142,7 +163,66 @@ def _decode(wanted: Sequence[WantedFile], opened: list[_Opened]) -> list[int]:
         plan.run()
     except (CatervaError, OSError):
         return [each.number for each in opened]
+    return _changed(opened)
+
+
+def _changed(opened: list[_Opened]) -> list[int]:
+    """Return the numbers of the files that were changed since they were opened."""
     return [each.number for each in opened if version_of(os.fstat(each.descriptor)) != each.version]
+
+
+def read_crops(wanted: Sequence[WantedCrops], parts: CropParts, dest: npt.NDArray[Any]) -> Left:
+    """Read parts of crops from frames in files; each block is decoded once.
+
+    Parameters
+    ----------
+    wanted : sequence of WantedFile
+        The files of the parts' chunks, in their order: at most 64.
+    parts : CropParts
+    dest : ndarray
+        The result of all crops.
+
+    Returns
+    -------
+    Left
+        As from `read_files`.
+    """
+    left, (_, which) = Left([], []), np.unique(parts.numbers, return_inverse=True)
+    with _some_open(wanted, range(len(wanted)), left) as opened:
+        for kernel in dict.fromkeys(each.frame.kernel for each in opened):
+            mine = [each for each in opened if each.frame.kernel is kernel]
+            left.others.extend(_decode_crops(kernel, mine, wanted, which, parts, dest))
+    return left
+
+
+def _decode_crops(
+    kernel: Kernel,
+    opened: list[_Opened],
+    wanted: Sequence[WantedCrops],
+    which: npt.NDArray[np.intp],
+    parts: CropParts,
+    dest: npt.NDArray[Any],
+) -> list[int]:
+    """Decode the parts in open files; return the numbers of the files to be read again."""
+    if not all(wanted[each.number].takes_crops(each.frame.layout) for each in opened):
+        return [each.number for each in opened]
+    rank = np.full(len(wanted), -1)
+    rank[[each.number for each in opened]] = range(len(opened))
+    mine = parts.some(np.flatnonzero(rank[which] >= 0))
+    try:
+        decode_parts(
+            kernel,
+            mine._replace(numbers=rank[which[rank[which] >= 0]]),
+            lambda k: _located(opened[k].frame.in_file(0)),
+            dest,
+        )
+    except (CatervaError, OSError):
+        return [each.number for each in opened]
+    return _changed(opened)
+
+
+def _located(where: Any) -> list[Piece] | Place:
+    return pieces(where) if isinstance(where, list) else where
 
 
 class _Plan:
@@ -178,8 +258,7 @@ class _Plan:
         key = frame.files, number
         found = self._sources.get(key)  # type: ignore[arg-type]
         if found is None:
-            where = frame.in_file(number)
-            found = pieces(where) if isinstance(where, list) else where
+            found = _located(frame.in_file(number))
             self._sources[key] = found  # type: ignore[index]
         return found
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.crops import crop_groups, decode_parts, parts_at_once
+from caterva_cffi.engine.crops import as_batch, crop_groups, decode_parts, parts_at_once
 from caterva_cffi.engine.groups import Group, groups
 from caterva_cffi.engine.reading import read, read_memory
 from caterva_cffi.errors import FormatError, StorageError
@@ -106,7 +106,7 @@ class MemoryReader:
     def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
         """Read crops of the array; see `Reader`."""
         if most_chunks(grid, crops.box_shape) > MANY:
-            self.read(kernel, grid, [Batch(list(zip(crops.boxes, dest, strict=True)))])
+            self.read(kernel, grid, [as_batch(crops, dest)])
             return
         for parts in parts_at_once(grid, crops, dest):
             chunks = {number: self._schunk.chunk(number) for number in set(parts.numbers.tolist())}

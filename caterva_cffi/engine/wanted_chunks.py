@@ -74,12 +74,15 @@ class WantedChunk:
     objects : Objects
     boxes : list of (Box, ndarray)
         In items of the chunk, each with an array of its shape and the array's dtype.
+    overlapping : bool
+        See `Batch`.
     """
 
     path: str
     key: Hashable
     objects: Objects
     boxes: list[tuple[Box, npt.NDArray[Any]]] = field(default_factory=list)
+    overlapping: bool = False
 
     def check(self, layout: Chunks) -> None:
         """Compare a frame with the array."""
@@ -88,13 +91,18 @@ class WantedChunk:
     def batches(self, layout: Chunks) -> Iterable[Batch]:
         """Return boxes of the frame, and where their items go."""
         if self.objects.is_direct(layout):
-            return (Batch(self.boxes),)
+            return (Batch(self.boxes, overlapping=self.overlapping),)
         return self._converted(layout)
 
     def _converted(self, layout: Chunks) -> Iterator[Batch]:
         for box, dest in self.boxes:
             items = allocate(box[1], layout.dtype)
             yield Batch([(box, items)], partial(_put, items, dest))
+
+    def takes_crops(self, layout: Chunks) -> bool:
+        """Whether the frame's items are the array's, in one chunk of the same shape."""
+        whole = isinstance(layout, Layout) and layout.grid.chunks == self.objects.grid.chunks
+        return whole and self.objects.is_direct(layout)
 
     @property
     def nitems(self) -> int:

@@ -99,16 +99,28 @@ class CropParts(NamedTuple):
         In items of the chunk, along each dimension.
     places : ndarray of int64
         Where the part's first item goes, in bytes from where the first item of all goes.
+    crops : ndarray of int64
+        Which crop each part is of.
+    positions : ndarray of int64
+        Where the part's first item is in the crop, along each dimension.
     """
 
     numbers: _Int
     starts: _Int
     counts: _Int
     places: _Int
+    crops: _Int
+    positions: _Int
 
     def box(self, row: int) -> Box:
         """Return a part as a box."""
         return self.starts[row].tolist(), self.counts[row].tolist(), (1,) * self.starts.shape[1]
+
+    def within(self, row: int, dest: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return where the items of a part go in the result of all crops."""
+        spans = zip(self.positions[row].tolist(), self.counts[row].tolist(), strict=True)
+        view: npt.NDArray[Any] = dest[(self.crops[row], *(slice(k, k + n) for k, n in spans), ...)]
+        return view
 
     def some(self, rows: Any) -> CropParts:
         """Return some of the parts."""
@@ -149,7 +161,9 @@ def cut_crops(grid: Grid, crops: Crops, strides: Sequence[int]) -> CropParts:
         numbers = np.zeros(len(rows), np.int64)
         for d, count in enumerate(grid.chunk_grid):
             numbers = numbers * count + cells[:, d]
-        places = within[rows] + (begins - firsts) @ np.array(strides[1:], np.int64)
-        parts.append(CropParts(numbers, begins - cells * chunks, ends - begins, places))
+        positions = begins - firsts
+        places = within[rows] + positions @ np.array(strides[1:], np.int64)
+        counts, begins = ends - begins, begins - cells * chunks
+        parts.append(CropParts(numbers, begins, counts, places, rows, positions))
     together = CropParts(*map(np.concatenate, zip(*parts, strict=True)))
     return together.some(np.argsort(together.numbers, kind="stable"))

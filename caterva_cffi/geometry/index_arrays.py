@@ -152,10 +152,13 @@ class Batch(NamedTuple):
         Each box is read into its array, which has its shape.
     place : callable or None
         Copies the items that were read into the result; None if they are there already.
+    overlapping : bool
+        Whether several boxes may have items in the same blocks, which are then decoded once.
     """
 
     boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
     place: Callable[[], None] | None = None
+    overlapping: bool = False
 
 
 def batches(

@@ -127,8 +127,8 @@ class _Wanted:
         place = partial(_put, dest, dtype, out, where, drop_axes)
         found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
         if isinstance(wanted, Basic):
-            [(boxes, _)] = found
-            yield Batch(boxes, place)
+            [batch] = found
+            yield Batch(batch.boxes, place)
             return
         yield from found
         yield Batch([], place)
