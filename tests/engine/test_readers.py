@@ -25,9 +25,9 @@ def test_change_during_a_read_is_an_error(tmp_path, monkeypatch, contiguous, wha
     assert reader[1999] == items[1999]
     decode = Kernel.decode
 
-    def change(*arguments):
+    def change(*arguments, **options):
         monkeypatch.setattr(Kernel, "decode", decode)
-        decode(*arguments)
+        decode(*arguments, **options)
         if what == "complete":
             writer[...] = 7
         else:

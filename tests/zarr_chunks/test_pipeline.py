@@ -35,9 +35,9 @@ def calls(monkeypatch):
     found = []
     decode, read = Kernel.decode, CatervaPipeline.__mro__[1].read
 
-    def decoding(self, boxes):
+    def decoding(self, boxes, **options):
         found.append(len(boxes))
-        return decode(self, boxes)
+        return decode(self, boxes, **options)
 
     async def reading(self, batch, *arguments):
         batch = list(batch)
@@ -142,10 +142,10 @@ def test_a_chunk_that_is_replaced_meanwhile_is_read_again(tmp_path, monkeypatch)
     assert other[0, 0] == DATA[0, 0] + 1
     path, decode = tmp_path / "c/0/0", Kernel.decode
 
-    def decoding(self, boxes):
+    def decoding(self, boxes, **options):
         monkeypatch.setattr(Kernel, "decode", decode)
         path.write_bytes((tmp_path / "other/c/0/0").read_bytes())  # in place
-        return decode(self, boxes)
+        return decode(self, boxes, **options)
 
     monkeypatch.setattr(Kernel, "decode", decoding)
     found = array[:10, :24]
