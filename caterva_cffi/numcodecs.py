@@ -39,13 +39,14 @@ _ORDER = "memory_order"
 _Order = Literal["C", "F"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
     """Codec that encodes an array as a Caterva frame, whose blocks decode on their own.
 
     Parameters
     ----------
-    block_shape, chunk_shape, cname, clevel, shuffle, checksum
+    block_shape, chunk_shape, cname, clevel, shuffle, filters, use_dict, tolerance, precision,
+    rate, cell_shape, checksum
         As for `Parameters`. Shapes have no effect if a filter flattens the arrays.
 
     Examples
@@ -64,9 +65,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
             "id": self.codec_id,
             "block_shape": None if self.block_shape is None else list(self.block_shape),
             "chunk_shape": None if self.chunk_shape is None else list(self.chunk_shape),
-            "cname": self.cname,
-            "clevel": self.clevel,
-            "shuffle": self.shuffle,
+            **self.configuration(),
             "checksum": self.checksum,
         }
 

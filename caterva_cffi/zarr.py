@@ -15,6 +15,7 @@ from itertools import islice, permutations
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
 from zarr.errors import ZarrUserWarning
 from zarr.registry import register_pipeline
 
@@ -46,7 +47,7 @@ class PartialReadsOffWarning(ZarrUserWarning):
     """Other codecs stand beside `CatervaCodec`, so that Zarr reads and decodes whole chunks."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CatervaCodec(Parameters, PartReads):
     """Codec that stores each chunk of a Zarr array as a Caterva frame.
 
@@ -58,7 +59,7 @@ class CatervaCodec(Parameters, PartReads):
         Shape of the blocks that decode on their own, in items: a wish, cut to Zarr's chunks.
     chunk_shape : sequence of int, optional
         Shape of Caterva's chunks inside a Zarr chunk, a wish too. By default the Zarr chunk.
-    cname, clevel, shuffle, checksum
+    cname, clevel, shuffle, filters, use_dict, tolerance, precision, rate, cell_shape, checksum
         As for `caterva_cffi.numcodecs.Parameters`.
 
     Examples
@@ -108,9 +109,7 @@ class CatervaCodec(Parameters, PartReads):
             "name": "caterva",
             "configuration": {
                 **{name: list(shape) for name, shape in shapes.items() if shape is not None},
-                "cname": self.cname,
-                "clevel": self.clevel,
-                "shuffle": self.shuffle,
+                **self.configuration(),
                 **({"checksum": True} if self.checksum else {}),
             },
         }
@@ -123,7 +122,8 @@ class CatervaCodec(Parameters, PartReads):
         TypeError
             For a dtype with items of variable length.
         ArgumentError
-            For too many dimensions.
+            For too many dimensions, and what the codec or a filter cannot take: dtype, dimensions,
+            fill value.
         """
         try:
             check_items(array_spec.dtype.to_native_dtype())
@@ -134,16 +134,32 @@ class CatervaCodec(Parameters, PartReads):
                 f"codec 'caterva' stores at most {MAX_DIM} dimensions, the array has "
                 f"{array_spec.ndim}"
             )
+        native = array_spec.dtype.to_native_dtype().newbyteorder("<")
+        self.check_array(native, array_spec.ndim)
+        if self.is_lossy:
+            fill = np.array(array_spec.fill_value, native)
+            found = f"fill_value is {fill}, expected one such as 0 (xarray's default is NaN): "
+            self.check_items(fill, array_spec.ndim, found)
         return self
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Remember the largest chunk, if the array's chunks have several shapes.
+        """Check that chunks have room for cells, and remember the largest one, if they differ.
 
         Block and chunk shapes are not checked here: they are wishes, and Zarr does not say whether
         a codec before this one permuted the axes.
+
+        Raises
+        ------
+        ArgumentError
+            For chunks that are too short for the codec or a filter.
         """
         lengths = getattr(chunk_grid, "chunk_shapes", None)
-        if lengths is not None:
+        itemsize = dtype.to_native_dtype().itemsize
+        if lengths is None:
+            self.check_chunks(chunk_grid.chunk_shape, itemsize)
+        else:
+            least = [each if isinstance(each, int) else min(each) for each in lengths]
+            self.check_chunks(least, itemsize)
             largest = tuple(each if isinstance(each, int) else max(each) for each in lengths)
             self._largest[largest] = None
 

@@ -113,7 +113,7 @@ def test_nothing_is_meant_by_nonsense():
     ("name", "meant"),
     [
         ("codec", "cname"), ("compressor", "cname"), ("level", "clevel"), ("blocks", "block_shape"),
-        ("blockshape", "block_shape"), ("chunks", "chunk_shape"), ("filters", "shuffle"),
+        ("blockshape", "block_shape"), ("chunks", "chunk_shape"), ("usedict", "use_dict"),
         ("checksums", "checksum"), ("clvel", "clevel"),
     ],
 )  # fmt: skip

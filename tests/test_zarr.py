@@ -677,7 +677,7 @@ def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     names = {}
     for block in blocks:
         exec(block.split("```")[0], names)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert capsys.readouterr().out
     assert (tmp_path / "data.zarr" / "zarr.json").exists()
     assert names["v2"].metadata.zarr_format == 2

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from operator import index
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
-import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.binding.compression import Codec, Compression, Filter
 from caterva_cffi.callers import warn_caller
+from caterva_cffi.codecs.coding import Coding, compression_of, parse_flag
 from caterva_cffi.codecs.encoding import encode_frame
 from caterva_cffi.errors import ArgumentError, CapacityError
 from caterva_cffi.geometry.grid import Grid, default_blocks, default_partition
 from caterva_cffi.keywords import check_keywords
 
-__all__ = ["CNAMES", "SHUFFLES", "Parameters", "PartitionWarning", "grid_of"]
-
-
-CNAMES = {
-    "lz4": Codec.LZ4,
-    "lz4hc": Codec.LZ4HC,
-    "blosclz": Codec.BLOSCLZ,
-    "zlib": Codec.ZLIB,
-    "zstd": Codec.ZSTD,
-}
-
-
-SHUFFLES = {
-    "noshuffle": Filter.NOFILTER,
-    "shuffle": Filter.SHUFFLE,
-    "bitshuffle": Filter.BITSHUFFLE,
-}
-
+__all__ = ["Parameters", "PartitionWarning", "grid_of"]
 
 _Shapes: TypeAlias = list[tuple[int, ...]]
 
@@ -56,36 +38,20 @@ def _parse_shape(name: str, data: object) -> tuple[int, ...] | None:
     return shape
 
 
-def _parse_clevel(data: object) -> int:
-    if not isinstance(data, (int, np.integer)) or isinstance(data, bool):
-        raise TypeError(f"clevel is {data!r}; expected an integer from 0 to 9")
-    if not 0 <= data <= 9:
-        raise ArgumentError(f"clevel is {data}; expected 0 to 9")
-    return int(data)
-
-
-def _parse_choice(name: str, data: object, choices: dict[str, Any]) -> str:
-    if not isinstance(data, str) or data not in choices:
-        raise ArgumentError(f"{name} is {data!r}; expected one of {', '.join(map(repr, choices))}")
-    return data
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Parameters(Coding):
     """How an array becomes a frame; the configuration of both codecs.
 
     Parameters
     ----------
+    cname, clevel, shuffle, filters, use_dict, tolerance, precision, rate, cell_shape
+        As for `Coding`.
     block_shape : sequence of int, optional
         Shape of the blocks that decode on their own, in items. By default an equal share of the
         chunk along each axis, about 128 KiB.
     chunk_shape : sequence of int, optional
         Shape of Caterva's chunks, in items. By default one chunk, or chunks of a default shape if
         the array is too large for one (2 GiB).
-    cname : {"lz4", "lz4hc", "blosclz", "zlib", "zstd"}
-    clevel : int
-        0 (no compression) to 9.
-    shuffle : {"shuffle", "noshuffle", "bitshuffle"}
     checksum : bool
         Whether each block has a CRC-32, which is compared when the block is read.
 
@@ -100,14 +66,12 @@ class Parameters:
     TypeError
         For a shape or level of another type.
     ArgumentError
-        For a value outside its range, or blocks larger than chunks.
+        For a value outside its range, blocks larger than chunks, or parameters that cannot be
+        combined. What depends on dtype and shape is refused when an array is encoded.
     """
 
     block_shape: Sequence[int] | None = None
     chunk_shape: Sequence[int] | None = None
-    cname: str = "lz4"
-    clevel: int = 5
-    shuffle: str = "shuffle"
     checksum: bool = False
     _told: ClassVar[dict[tuple[int, ...], object]]
 
@@ -126,14 +90,21 @@ class Parameters:
                 )
             if any(block > chunk for block, chunk in zip(blocks, chunks, strict=True)):
                 raise ArgumentError(f"block_shape {blocks} is larger than chunk_shape {chunks}")
-        object.__setattr__(self, "block_shape", blocks)
-        object.__setattr__(self, "chunk_shape", chunks)
-        object.__setattr__(self, "cname", _parse_choice("cname", self.cname, CNAMES))
-        object.__setattr__(self, "clevel", _parse_clevel(self.clevel))
-        object.__setattr__(self, "shuffle", _parse_choice("shuffle", self.shuffle, SHUFFLES))
-        if not isinstance(self.checksum, bool):
-            raise TypeError(f"checksum is {self.checksum!r}; expected True or False")
+        super().__post_init__()
+        for name, parsed in (("block_shape", blocks), ("chunk_shape", chunks)):
+            object.__setattr__(self, name, parsed)
+            if parsed is not None:
+                self.check_shape(name, parsed)
+        object.__setattr__(self, "checksum", parse_flag("checksum", self.checksum))
         object.__setattr__(self, "_told", {})
+
+    def __repr__(self) -> str:
+        shapes = {"block_shape": self.block_shape, "chunk_shape": self.chunk_shape}
+        shown: dict[str, Any] = {name: each for name, each in shapes.items() if each is not None}
+        shown |= self.configuration()
+        if self.checksum:
+            shown["checksum"] = self.checksum
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
     def partition(
         self, shape: Sequence[int], itemsize: int
@@ -149,20 +120,23 @@ class Parameters:
         """
         whole = tuple(max(length, 1) for length in shape)
         chunks = _cut(self.chunk_shape, whole) or whole
-        blocks = _cut(self.block_shape, chunks) or default_blocks(chunks, itemsize)
+        blocks = _cut(self.block_shape, chunks) or self._default_blocks(chunks, itemsize)
         if self.chunk_shape is None:
             try:
                 Grid(tuple(shape), chunks, blocks, itemsize, self.checksum)
             except CapacityError:
-                return default_partition(shape, itemsize, None, _cut(self.block_shape, whole))
+                cells = self._default_blocks(whole, itemsize) if self.cell > 1 else None
+                wished = _cut(self.block_shape, whole) or cells
+                return default_partition(shape, itemsize, None, wished)
         return chunks, blocks
 
-    @cached_property
-    def compression(self) -> Compression:
-        """The parameters with which blocks are compressed."""
-        return Compression(
-            codec=CNAMES[self.cname], clevel=self.clevel, filters=[SHUFFLES[self.shuffle]]
-        )
+    def _default_blocks(self, chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+        """Return the default blocks: whole cells, if the codec or a filter has some."""
+        cell = self.cell
+        if cell == 1:
+            return default_blocks(chunks, itemsize)
+        cells = default_blocks([-(-n // cell) for n in chunks], itemsize * cell ** len(chunks))
+        return tuple(min(cell * n, chunk) for n, chunk in zip(cells, chunks, strict=True))
 
     def to_frame(self, array: npt.NDArray[Any], **metalayers: bytes) -> memoryview:
         """Return the frame of an array of any strides.
@@ -179,9 +153,13 @@ class Parameters:
             Keeps the frame's memory alive.
         """
         grid = grid_of(self, array.shape, array.itemsize)
+        self.check_array(array.dtype, array.ndim)
+        if array.size:
+            self.check_grid(grid)
+            self.check_items(array, array.ndim)
         if self._unmet(grid.chunks, grid.blocks) and array.size:
             self._warn_of_partition(array.shape, array.itemsize)
-        return encode_frame(array, grid, self.compression, metalayers)
+        return encode_frame(array, grid, compression_of(self, array.itemsize), metalayers)
 
     def _usual_shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], _Shapes]:
         """Return a key for arrays that share one warning, and the shapes to compare with."""

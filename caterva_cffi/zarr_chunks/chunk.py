@@ -21,6 +21,7 @@ import numpy.typing as npt
 from zarr.core.buffer import cpu
 
 from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.codecs.editing import FrameEditor
 from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.dtypes import as_dtype, frame_dtype, with_dtype
@@ -98,6 +99,12 @@ class ZarrChunk:
         dtype = self.dtype.newbyteorder("<")
         if array.dtype.newbyteorder("<") == dtype and array.shape == self.spec.shape:
             return as_dtype(array, dtype).view(frame_dtype(dtype))
+        if self.parameters.is_lossy:
+            raise ArgumentError(
+                f"codec 'caterva' got items of dtype {array.dtype} and shape {array.shape} from a "
+                f"codec in front of it; expected {self.dtype} and {self.spec.shape}, since it is "
+                "configured to lose precision of such items"
+            )
         if array.nbytes != self.nbytes:
             raise ArgumentError(
                 f"codec 'caterva' got {array.nbytes} bytes, of shape {array.shape} and dtype "
@@ -137,9 +144,10 @@ class ZarrChunk:
             return with_dtype(items, self.dtype, self.dtype)
 
         def edit(assignments: Sequence[Assignment]) -> memoryview:
-            compression = self.parameters.compression
+            compression = compression_of(self.parameters, layout.grid.itemsize)
             editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
             for selection, value in assignments:
+                self.parameters.check_items(value, self.spec.ndim)
                 editor.write(selection, with_dtype(value, layout.dtype, self.dtype))
             return editor.to_frame()
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from caterva_cffi.codecs.parameters import CNAMES, SHUFFLES
+from caterva_cffi.codecs.coding import SHUFFLES
+from caterva_cffi.codecs.compressors import CNAMES
+from caterva_cffi.codecs.needs import Needs
 from caterva_cffi.numcodecs import Caterva
 from tests import common, test_blosc, test_zlib, test_zstd
 
 ARRAYS = [*test_zlib.arrays, *test_blosc.arrays, *test_zstd.arrays]
 CODECS = [
-    *(Caterva(cname=name) for name in CNAMES),
+    *(Caterva(cname=name) for name, each in CNAMES.items() if each.needs == Needs()),
     *(Caterva(shuffle=name) for name in SHUFFLES if name != Caterva().shuffle),
     *(Caterva(clevel=level) for level in (0, 9)),
     Caterva(checksum=True),
+    Caterva(use_dict=True),
+    Caterva(filters=["delta", "shuffle"]),
+    Caterva(filters=["shuffle", "bytedelta"]),
 ]
 
 
 def named(codec):
-    return f"{codec.cname}-{codec.clevel}-{codec.shuffle}{'-checksum' * codec.checksum}"
+    return repr(codec)
 
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=named)
