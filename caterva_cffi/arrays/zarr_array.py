@@ -121,8 +121,6 @@ class ZarrArray(ReadableArray):
     @property
     def info_items(self) -> list[tuple[str, Any]]:
         """The report's lines: name and value."""
-        parameters = self._items.metadata.parameters
-        codec = f"{parameters.cname}, level {parameters.clevel}, {parameters.shuffle}"
         return [
             ("Type", f"{type(self).__name__} (Zarr format {self.zarr_format})"),
             ("Data type", self.dtype),
@@ -131,7 +129,7 @@ class ZarrArray(ReadableArray):
             ("Dimensions", self.dimension_names),
             ("Chunks", self.chunks),
             ("Blocks", self.blocks),
-            ("Codec", codec),
+            ("Codec", self._items.metadata.parameters.described()),
             ("Checksums", "CRC-32 of each block" if self.checksum else "none"),
             ("Fill value", self.fill_value),
             ("Where", self.urlpath),

@@ -213,6 +213,20 @@ class Coding:
         given = {name: value for name, value in self._members.items() if value is not None}
         return members | given
 
+    def described(self) -> str:
+        """Return the same for people."""
+        members = self.configuration()
+        shown = [members.pop("cname")]
+        if "clevel" in members:
+            shown.append(f"level {members.pop('clevel')}")
+        if "shuffle" in members:
+            shown.append(members.pop("shuffle"))
+        if members.pop("filters", None):
+            shown.append(" then ".join(map(str, self._filters)))
+        if members.pop("use_dict", None):
+            shown.append("a dictionary for each chunk")
+        return ", ".join([*shown, *(f"{name} {value}" for name, value in members.items())])
+
     def check_array(self, dtype: np.dtype[Any], ndim: int) -> None:
         """Refuse arrays that the codec or a filter cannot take.
 

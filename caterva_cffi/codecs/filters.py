@@ -143,6 +143,10 @@ class FilterSpec:
                 f"{1 - most}, for {dtype}, nearest is {min(max(self.bits, 1 - most), most)}"
             )
 
+    def __str__(self) -> str:
+        member = self.kind.member
+        return self.name if member is None else f"{self.name} ({member} {getattr(self, member)})"
+
     def to_json(self) -> str | dict[str, Any]:
         """Return the filter as a configuration has it."""
         member = self.kind.member

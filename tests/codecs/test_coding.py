@@ -20,6 +20,10 @@ from caterva_cffi.zarr import CatervaCodec
 each_coding = pytest.mark.parametrize(("coding", "dtype"), CODINGS.values(), ids=CODINGS)
 
 
+def coded(name):
+    return Caterva(**CODINGS[name][0])
+
+
 @st.composite
 def arrays(draw):
     """Draw one of the configurations, its block shape, and items of its dtype."""
@@ -87,6 +91,19 @@ def test_json(kind, coding, dtype):
     assert {name: given[name] for name in coding} == coding
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("trunc_prec", "zstd, level 5, trunc_prec (bits 10) then shuffle then bytedelta"),
+        ("dictionary", "zstd, level 5, shuffle, a dictionary for each chunk"),
+        ("ndlz", "ndlz, noshuffle, cell_shape 4"),
+        ("zfp_accuracy", "zfp_accuracy, tolerance 0.01"),
+    ],
+)
+def test_it_is_described_for_people(name, shown):
+    assert coded(name).described() == shown
+
+
 def test_a_shuffle_alone_is_no_list():
     assert Caterva(filters=["shuffle"]) == Caterva()
     assert Caterva(filters=[]) == Caterva(shuffle="noshuffle")
@@ -139,10 +156,6 @@ def test_what_cannot_be_is_refused_when_the_codec_is_made(config, match):
 def test_flags_are_booleans(name):
     with pytest.raises(TypeError, match=f"{name} is 1; expected True or False"):
         Caterva(**{name: 1})
-
-
-def coded(name):
-    return Caterva(**CODINGS[name][0])
 
 
 ZFP, MEAN = coded("zfp_accuracy"), coded("ndmean")

@@ -140,6 +140,13 @@ def test_metadata_has_what_was_given_and_reads_again(coding, dtype):
 
 
 @each_coding
+def test_without_zarr(coding, dtype, tmp_path):
+    z = create(items_of((40, 40), dtype, 6), (20, 20), CatervaCodec(**coding), tmp_path / "a")
+    with cat.open(tmp_path / "a", mode="r") as array:
+        assert array[5:30, ::3].tobytes() == z[5:30, ::3].tobytes()
+
+
+@each_coding
 def test_in_shards(coding, dtype):
     codec = CatervaCodec(block_shape=(8, 8), **coding)
     items = items_of((32, 32), dtype, 3)
