@@ -8,42 +8,33 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.arrays.object_items import ObjectItems
 from caterva_cffi.codecs.parameters import grid_of
-from caterva_cffi.engine.crops import as_batch, parts_at_once
+from caterva_cffi.engine.crops import parts_at_once
 from caterva_cffi.engine.object_files import FILES, Left, read_crops, read_file, read_files
 from caterva_cffi.engine.object_stores import Answer, read_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
-from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
-from caterva_cffi.geometry import index_arrays
+from caterva_cffi.errors import FormatError, UnsupportedError
 from caterva_cffi.geometry.crops import Crops, most_chunks
-from caterva_cffi.geometry.cutting import MANY, blocks_in, cut
+from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.sources.object_stores import ObjectStore
 from caterva_cffi.zarr_format.metadata import ArrayMetadata
 
 __all__ = ["FileItems", "StoreItems", "ZarrItems"]
 
-_CHUNKS = 256
-"""That are planned together."""
 
-_BLOCK_BYTES = 64 << 20
-"""Of blocks behind a network that are asked for together; compressed they are fewer."""
-
-
-class ZarrItems(Items):
+class ZarrItems(ObjectItems):
     """The items of an array that Zarr wrote.
 
     Parameters
@@ -52,15 +43,8 @@ class ZarrItems(Items):
 
     Attributes
     ----------
-    name : str
-        Where it is, for people.
     metadata : ArrayMetadata
-    usual : Grid
-        The partition of frames that the array's codec writes; others may be stored.
     """
-
-    name: str
-    closed = False
 
     def __init__(self, metadata: ArrayMetadata) -> None:
         self.metadata, self.dtype = metadata, metadata.dtype
@@ -71,72 +55,6 @@ class ZarrItems(Items):
         self._at = grid.chunk_at
         self._objects = Objects(grid, metadata.dtype, as_bytes=metadata.zarr_format == 2)
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Hold off nobody."""
-        return nullcontext()
-
-    def check_current(self) -> None:
-        """Do nothing: each chunk is compared with the metadata that were read."""
-
-    def check_open(self) -> None:
-        """Raise `ClosedError` for an array that was closed."""
-        if self.closed:
-            raise ClosedError("the array is closed")
-
-    def close(self) -> None:
-        """Refuse to read from now on."""
-        self.closed = True
-
-    @property
-    @abstractmethod
-    def cbytes(self) -> int:
-        """Bytes of all chunks that are stored."""
-
-    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
-        """Read items into an array that fits."""
-        if isinstance(selection, Crops):
-            self._fill_crops(out, selection)
-            return
-        read = self._begin()
-        for batch in index_arrays.batches(self.grid, selection, self.dtype, out):
-            for chunks in self._groups(batch):
-                read(chunks)
-            if batch.place is not None:
-                batch.place()
-
-    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
-        read = self._begin()
-        for chunks in self._groups(as_batch(crops, out)):
-            read(chunks)
-
-    def _groups(self, batch: Batch) -> Iterator[list[WantedChunk]]:
-        """Cut boxes at the borders of chunks, and yield the chunks that are read together."""
-        found: dict[int, WantedChunk] = {}
-        cost = 0
-        for box, dest in batch.boxes:
-            if not dest.size:
-                continue
-            for number, part, position in cut(self.grid, box):
-                chunk = found.get(number)
-                cost += self._cost(part)
-                if chunk is None:
-                    if found and (len(found) == _CHUNKS or cost > _BLOCK_BYTES):
-                        yield list(found.values())
-                        found, cost = {}, self._cost(part)
-                    chunk = found[number] = self._wanted(number)
-                    chunk.overlapping = batch.overlapping
-                if dest.shape == (*part[1],):
-                    chunk.boxes.append((part, dest))
-                else:
-                    within = tuple(slice(k, k + n) for k, n in zip(position, part[1], strict=True))
-                    chunk.boxes.append((part, dest[within]))
-        if found:
-            yield list(found.values())
-
-    def _cost(self, box: Box) -> int:
-        """Return the bytes of the blocks in which a box of a chunk has items."""
-        return blocks_in(box, self.usual.blocks) * self.usual.blocksize
-
     def _wanted(self, number: int) -> WantedChunk:
         """Return a chunk, of which nothing is wanted yet."""
         return self._wanted_at(self.metadata.key(self._at(number)))
@@ -144,10 +62,6 @@ class ZarrItems(Items):
     @abstractmethod
     def _wanted_at(self, key: str) -> WantedChunk:
         """Return the same by the chunk's key below the array."""
-
-    @abstractmethod
-    def _begin(self) -> Callable[[list[WantedChunk]], None]:
-        """Return what reads chunks for one selection."""
 
 
 class FileItems(ZarrItems):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias, cast
 
-from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.engine.objects import Find, ObjectRead
 from caterva_cffi.engine.wanted_chunks import WantedChunk
 from caterva_cffi.errors import CatervaError
 from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Asked, MissingError, Range, Work, run, together
 
@@ -24,7 +25,9 @@ Answer: TypeAlias = Callable[[Sequence[Request]], Sequence[Any]]
 """Gives the bytes for each request, or the exception that tells why there are none."""
 
 
-def read_objects(answer: Answer, chunks: Sequence[WantedChunk], usual: Grid) -> list[WantedChunk]:
+def read_objects(
+    answer: Answer, chunks: Sequence[WantedChunk], usual: Grid, find: Find = layout_steps
+) -> list[WantedChunk]:
     """Read what is wanted of some objects.
 
     Parameters
@@ -34,6 +37,8 @@ def read_objects(answer: Answer, chunks: Sequence[WantedChunk], usual: Grid) -> 
         Their paths are the keys of the objects.
     usual : Grid
         The partition that the frames probably have.
+    find : callable
+        See `ObjectRead`.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def read_objects(answer: Answer, chunks: Sequence[WantedChunk], usual: Grid) -> 
     policy = get_read_policy("remote")
     many = {
         chunk.path: _steps(
-            chunk.path, ObjectRead(chunk, usual, policy, chunk.check).steps(chunk.key, None)
+            chunk.path, ObjectRead(chunk, usual, policy, chunk.check, find).steps(chunk.key, None)
         )
         for chunk in chunks
     }

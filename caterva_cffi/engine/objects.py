@@ -28,7 +28,7 @@ from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Steps, Work, run
 from caterva_cffi.storage.positioned_reads import read_ranges
 
-__all__ = ["ObjectRead", "Selected", "WantedItems", "check_layout", "layout_of_file"]
+__all__ = ["Find", "ObjectRead", "Selected", "WantedItems", "check_layout", "layout_of_file"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)

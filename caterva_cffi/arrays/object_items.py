@@ -1,0 +1,122 @@
+"""Items whose chunks are objects of their own: a selection is cut at their borders.
+
+Many chunks are read together. Those that are not stored hold one value.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy.typing as npt
+
+from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.engine.crops import as_batch
+from caterva_cffi.engine.wanted_chunks import WantedChunk
+from caterva_cffi.errors import ClosedError
+from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.crops import Crops
+from caterva_cffi.geometry.cutting import blocks_in, cut
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+
+__all__ = ["ObjectItems"]
+
+_CHUNKS = 256
+"""That are planned together."""
+
+_BLOCK_BYTES = 64 << 20
+"""Of blocks behind a network that are asked for together; compressed they are fewer."""
+
+
+class ObjectItems(Items):
+    """The items of an array whose chunks are objects.
+
+    Attributes
+    ----------
+    name : str
+        Where it is, for people.
+    usual : Grid
+        The partition that the objects probably have.
+    """
+
+    name: str
+    usual: Grid
+    closed = False
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Hold off nobody."""
+        return nullcontext()
+
+    def check_current(self) -> None:
+        """Do nothing: each chunk is compared with what was known when it was opened."""
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` for an array that was closed."""
+        if self.closed:
+            raise ClosedError("the array is closed")
+
+    def close(self) -> None:
+        """Refuse to read from now on."""
+        self.closed = True
+
+    @property
+    @abstractmethod
+    def cbytes(self) -> int:
+        """Bytes of all chunks that are stored."""
+
+    def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
+        """Read items into an array that fits."""
+        if isinstance(selection, Crops):
+            self._fill_crops(out, selection)
+            return
+        read = self._begin()
+        for batch in index_arrays.batches(self.grid, selection, self.dtype, out):
+            for chunks in self._groups(batch):
+                read(chunks)
+            if batch.place is not None:
+                batch.place()
+
+    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
+        read = self._begin()
+        for chunks in self._groups(as_batch(crops, out)):
+            read(chunks)
+
+    def _groups(self, batch: Batch) -> Iterator[list[WantedChunk]]:
+        """Cut boxes at the borders of chunks, and yield the chunks that are read together."""
+        found: dict[int, WantedChunk] = {}
+        cost = 0
+        for box, dest in batch.boxes:
+            if not dest.size:
+                continue
+            for number, part, position in cut(self.grid, box):
+                chunk = found.get(number)
+                cost += self._cost(part)
+                if chunk is None:
+                    if found and (len(found) == _CHUNKS or cost > _BLOCK_BYTES):
+                        yield list(found.values())
+                        found, cost = {}, self._cost(part)
+                    chunk = found[number] = self._wanted(number)
+                    chunk.overlapping = batch.overlapping
+                if dest.shape == (*part[1],):
+                    chunk.boxes.append((part, dest))
+                else:
+                    within = tuple(slice(k, k + n) for k, n in zip(position, part[1], strict=True))
+                    chunk.boxes.append((part, dest[within]))
+        if found:
+            yield list(found.values())
+
+    def _cost(self, box: Box) -> int:
+        """Return the bytes of the blocks in which a box of a chunk has items."""
+        return blocks_in(box, self.usual.blocks) * self.usual.blocksize
+
+    @abstractmethod
+    def _wanted(self, number: int) -> WantedChunk:
+        """Return a chunk, by its number, of which nothing is wanted yet."""
+
+    @abstractmethod
+    def _begin(self) -> Callable[[list[WantedChunk]], None]:
+        """Return what reads chunks for one selection."""
