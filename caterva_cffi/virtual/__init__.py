@@ -1,1 +1,39 @@
-"""Blosc2 data that exists, read as Zarr arrays without a copy."""
+"""Blosc2 data that exists, read as Zarr arrays without a copy.
+
+`open_hdf5` needs h5py, the codecs need Zarr. Each package is imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caterva_cffi.virtual.codecs import Blosc2ChunkCodec, HDF5ChunkCodec
+    from caterva_cffi.virtual.hdf5_array import HDF5Array, open_hdf5
+
+__all__ = [
+    "Blosc2ChunkCodec",
+    "HDF5Array",
+    "HDF5ChunkCodec",
+    "open_hdf5",
+]
+
+_MODULES = {
+    "Blosc2ChunkCodec": "codecs",
+    "HDF5Array": "hdf5_array",
+    "HDF5ChunkCodec": "codecs",
+    "open_hdf5": "hdf5_array",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: each name needs other packages."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)
