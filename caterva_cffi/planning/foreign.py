@@ -44,7 +44,8 @@ class Foreign(Chunks):
                 action()
 
         boxes = [pair for each in cut for pair in each.boxes]
-        return Batch(boxes, place if actions else None)
+        overlapping = batch.overlapping or any(each.overlapping for each in cut)
+        return Batch(boxes, place if actions else None, overlapping)
 
     def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         raise NotImplementedError
