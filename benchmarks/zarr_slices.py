@@ -44,6 +44,7 @@ FLOOR = "zarr itself"
 SHARDING = "zarr sharding, fused pipeline" if HAS_FUSED else "zarr sharding, default pipeline"
 TENSORSTORE = "tensorstore, same shards"
 ON_FILE = "NDArray on a file"
+OPENED = "cat.open on the Zarr array"
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
     theirs = blosc2.open(str(b2nd), mode="r")
     with cat.open(b2nd, mode="r") as ours, h5py.File(hdf5, "r") as file:
         found[f"{OURS} {ON_FILE}"] = ours.__getitem__
+        found[f"{OURS} {OPENED}"] = cat.open(caterva).__getitem__
         found["python-blosc2, same file"] = theirs.__getitem__
         found["h5py with hdf5plugin"] = hdf5_reader(file, slicing=False)
         found["h5py with b2h5py"] = hdf5_reader(file, slicing=True)
@@ -229,7 +231,7 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Timed]
 
 
 def _timed(selection: str, samples: Samples) -> Timed:
-    """Compare our codec with sharding, tensorstore and the best; our array with python-blosc2."""
+    """Compare our codec with sharding, tensorstore and the best; our arrays with their peers."""
     codec = fastest(samples, [name for name in samples if name.startswith(f"{OURS} in zarr")])
     others = [name for name in samples if not name.startswith((OURS, FLOOR))]
     floor = codec.replace(f"{OURS} in zarr", FLOOR)
@@ -239,6 +241,9 @@ def _timed(selection: str, samples: Samples) -> Timed:
         (codec, fastest(samples, others)),
         (floor, codec),
         (f"{OURS} {ON_FILE}", "python-blosc2, same file"),
+        (f"{OURS} {OPENED}", TENSORSTORE),
+        (f"{OURS} {OPENED}", "python-blosc2, same file"),
+        (f"{OURS} {OPENED}", f"{OURS} {ON_FILE}"),
     ]
     return Timed(
         selection,
