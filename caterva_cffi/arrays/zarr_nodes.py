@@ -90,12 +90,17 @@ class StoreNodes:
     def read(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Return those objects that are there; all are asked for at once."""
         found: dict[str, bytes] = {}
+        forbidden: Exception | None = None
         answers = self._store.begin()([(key, WHOLE) for key in keys])
         for key, answer in zip(keys, answers, strict=True):
             if not isinstance(answer, Exception):
                 found[key] = bytes(answer)
+            elif isinstance(answer, PermissionError):
+                forbidden = answer  # which S3 also says of what is not there
             elif not isinstance(answer, MissingError):
                 raise answer
+        if forbidden is not None and not found:
+            raise forbidden
         return found
 
     def children(self, key: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import servers
@@ -57,6 +59,20 @@ def test_whoever_may_not_read(misbehaving, stored):
     server = misbehaving(stored[0], servers.fails(403))
     with pytest.raises(PermissionError, match="403"):
         cat.open(server.url, path="")[0]
+
+
+def test_a_server_that_forbids_what_is_not_there(misbehaving, stored):
+    server = misbehaving({"a/zarr.json": stored[0]["zarr.json"], "a/c/0/0": stored[0]["c/0/0"]})
+    answer = server.answer
+
+    def forbidding(*asked):
+        found = answer(*asked)
+        return replace(found, status=403) if found.status == 404 else found
+
+    server.answer = forbidding
+    assert cat.open(f"{server.url}/a", path="")[3, 3] == DATA[3, 3]
+    with pytest.raises(PermissionError):
+        cat.open(f"{server.url}/b", path="")
 
 
 def test_a_server_that_ignores_ranges(misbehaving, stored):
