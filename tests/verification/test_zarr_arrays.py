@@ -108,6 +108,17 @@ def test_objects_that_are_not_of_the_array(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:partial reads are off")
+def test_arrays_that_open_gave(tmp_path):
+    create(tmp_path / "a")
+    flip(tmp_path / "a/c/1/1")
+    opened = cat.open(tmp_path / "a")
+    assert cat.verify(opened) == cat.verify(tmp_path / "a")
+    assert [each.where for each in cat.verify(opened).damages] != []
+    (tmp_path / "a").rename(tmp_path / "b")
+    with pytest.raises(cat.ArgumentError, match="give zarr's array"):
+        cat.verify(opened)
+
+
 def test_zarr_format_2(tmp_path):
     group = zarr.create_group(tmp_path / "g", zarr_format=2)
     items = np.arange(1, 241, dtype="<i4").reshape(20, 12)
