@@ -52,8 +52,9 @@ def decoded_boxes():
         patch.setattr(
             Kernel,
             "decode",
-            lambda self, parts: (
-                boxes.extend(tuple(box[1]) for _, _, box, _, _ in parts) or decode(self, parts)
+            lambda self, parts, **options: (
+                boxes.extend(tuple(box[1]) for _, _, box, _, _ in parts)
+                or decode(self, parts, **options)
             ),
         )
         yield boxes

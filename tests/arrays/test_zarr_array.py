@@ -23,7 +23,7 @@ from zarr_arrays import hypothesis_settings, layouts, orthogonal, unstable
 from zarr_directories import FORMATS, Counting, codecs, objects, settle, write
 
 import caterva_cffi as cat
-from caterva_cffi.arrays import zarr_items
+from caterva_cffi.arrays import object_items
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine import object_files
 from caterva_cffi.storage import stored
@@ -92,7 +92,7 @@ def test_items_are_those_of_zarr(tmp_path_factory, array, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stored, "_RACY", data.draw(st.sampled_from([0, stored._RACY])))
         patch.setattr(object_files, "FILES", data.draw(st.sampled_from([1, 64])))
-        patch.setattr(zarr_items, "_BLOCK_BYTES", data.draw(st.sampled_from([1, 1 << 20])))
+        patch.setattr(object_items, "_BLOCK_BYTES", data.draw(st.sampled_from([1, 1 << 20])))
         for a in (cat.open(path), cat.open(Counting(objects(path)))):
             assert (a.shape, a.dtype, a.chunks) == (z.shape, z.dtype, z.chunks)
             equal(a[...], expected, a.dtype)
