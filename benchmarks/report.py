@@ -161,6 +161,11 @@ def formula(rows: Sequence[Timed], directory: Path) -> str:
     return crops(rows, directory)
 
 
+def growth(rows: Sequence[Timed], directory: Path) -> str:
+    """Return what each selection takes in arrays of several sizes."""
+    return crops(rows, directory)
+
+
 def _median_ms(spread: Spread) -> str:
     return f"{spread.median * 1e3:.3g}"
 
