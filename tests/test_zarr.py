@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -679,6 +680,8 @@ def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     for block in blocks:
         exec(block.split("```")[0], names)
     assert len(blocks) == 6
+    archive = shutil.make_archive("data", "zip", "data.zarr")
+    assert (cat.open(names["Zipped"](archive))[99] == names["z"][99]).all()
     assert capsys.readouterr().out
     assert (tmp_path / "data.zarr" / "zarr.json").exists()
     assert names["v2"].metadata.zarr_format == 2
