@@ -29,7 +29,9 @@ _CHUNKS = 256
 """That are planned together."""
 
 _BLOCK_BYTES = 64 << 20
-"""Of blocks behind a network that are asked for together; compressed they are fewer."""
+"""Of decoded blocks that are asked for together, unless one chunk has more."""
+
+_NOBODY = nullcontext()
 
 
 class ObjectItems(Items):
@@ -49,7 +51,7 @@ class ObjectItems(Items):
 
     def reading(self) -> AbstractContextManager[None]:
         """Hold off nobody."""
-        return nullcontext()
+        return _NOBODY
 
     def check_current(self) -> None:
         """Do nothing: each chunk is compared with what was known when it was opened."""
@@ -93,14 +95,14 @@ class ObjectItems(Items):
             if not dest.size:
                 continue
             for number, part, position in cut(self.grid, box):
-                chunk = found.get(number)
-                cost += self._cost(part)
+                chunk, more = found.get(number), self._cost(part)
                 if chunk is None:
-                    if found and (len(found) == _CHUNKS or cost > _BLOCK_BYTES):
+                    if len(found) == _CHUNKS or (found and cost + more > _BLOCK_BYTES):
                         yield list(found.values())
-                        found, cost = {}, self._cost(part)
+                        found, cost = {}, 0
                     chunk = found[number] = self._wanted(number)
                     chunk.overlapping = batch.overlapping
+                cost += more
                 if dest.shape == (*part[1],):
                     chunk.boxes.append((part, dest))
                 else:
@@ -110,7 +112,7 @@ class ObjectItems(Items):
             yield list(found.values())
 
     def _cost(self, box: Box) -> int:
-        """Return the bytes of the blocks in which a box of a chunk has items."""
+        """Return how many bytes may be kept while a box of a chunk is read: those of its blocks."""
         return blocks_in(box, self.usual.blocks) * self.usual.blocksize
 
     @abstractmethod

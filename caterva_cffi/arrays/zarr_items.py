@@ -27,6 +27,7 @@ from caterva_cffi.errors import FormatError, UnsupportedError
 from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
+from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.sources.object_stores import ObjectStore
 from caterva_cffi.zarr_format.metadata import ArrayMetadata
@@ -81,6 +82,10 @@ class FileItems(ZarrItems):
     def _wanted_at(self, key: str) -> WantedChunk:
         path = f"{self._directory}/{key}"
         return WantedChunk(path, path, self._objects)
+
+    def _cost(self, _: Box) -> int:
+        """Return 0: files are read while they are decoded."""
+        return 0
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
         return self._read

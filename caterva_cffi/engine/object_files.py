@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
-from caterva_cffi.binding.kernel import Kernel, Piece, Place, kernel_of
+from caterva_cffi.binding.kernel import Kernel, Piece, Place
 from caterva_cffi.engine.crops import decode_parts
 from caterva_cffi.engine.groups import pieces
 from caterva_cffi.engine.objects import layout_of_file
@@ -142,9 +142,8 @@ def _open(number: int, wanted: WantedFile) -> _Opened | None:
         if stamp is not None:
             layout = layout_of_file(wanted.key, stamp, descriptor, status.st_size)
             wanted.check(layout)
-            policy = get_read_policy("local")
-            frame = Frame(layout, kernel_of(layout.grid), policy, files=descriptor)
-            opened = _Opened(number, descriptor, version_of(status), frame)
+            frame = Frame(layout, layout.kernel, get_read_policy("local"), files=descriptor)
+            opened = _Opened(number, descriptor, stamp, frame)
             descriptor = -1
             return opened
     finally:
@@ -249,6 +248,9 @@ class _Plan:
                 continue
             self._kept.append(dest)
             first, strides = address(dest), dest.strides
+            if grid.nchunks == 1:
+                boxes.append((0, self._source(frame, 0), box, first, strides))
+                continue
             for number, part, position in cut(grid, box):
                 at = first + sum(map(mul, position, strides))
                 boxes.append((number, self._source(frame, number), part, at, strides))

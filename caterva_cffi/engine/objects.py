@@ -41,6 +41,8 @@ _MOST_AT_ONCE = 1 << 20
 
 _HEADS_BYTES = 4 << 20
 
+_NUMBERS = frozenset("biufc")
+
 Find: TypeAlias = Callable[[int, int | None], Steps[Chunks]]
 """Returns the steps that find the chunks of an object; see `layout_steps`."""
 
@@ -62,12 +64,11 @@ def check_layout(
     ------
     FormatError
     """
-    kinds = {layout.dtype.kind, dtype.kind}
     if (
         layout.grid.shape != shape
         or layout.grid.itemsize != dtype.itemsize
         # All writers name the types of numbers; of other items, some know only the size.
-        or (len(kinds) > 1 and kinds <= set("biufc"))
+        or (layout.dtype.kind != dtype.kind and {layout.dtype.kind, dtype.kind} <= _NUMBERS)
     ):
         raise FormatError(
             f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "

@@ -117,11 +117,17 @@ class Cache:
         stamp : hashable or None
             Differs once the object has changed. None if nothing tells a change.
         """
-        with self._use() as is_free:
-            entry = self._entries.get(key) if is_free else None
+        with self._lock:
+            if self._is_used:  # see `_use`, of which each small read would pay the calls
+                return None
+            entry = self._entries.get(key)
             if entry is None or entry[0] != stamp:
                 return None
-            self._entries.move_to_end(key)
+            self._is_used = True
+            try:
+                self._entries.move_to_end(key)
+            finally:
+                self._is_used = False
             return entry[1]
 
     def put(self, key: Hashable, stamp: Hashable, known: Known) -> None:

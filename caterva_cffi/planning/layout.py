@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.errors import FormatError
 from caterva_cffi.format.chunk_header import HEADER, cbytes_of, check_size, special_header
 from caterva_cffi.format.frame_header import FrameHeader
@@ -69,6 +70,11 @@ class Chunks:
     def translated(self, batch: Batch) -> Batch:
         """Return boxes of the grid, for boxes of items as they are seen from outside."""
         return batch
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """A kernel for the grid."""
+        return kernel_of(self.grid)
 
     def head_of(self, number: int) -> bytes | memoryview:
         """Return the first bytes of a stored chunk, as far as they are known."""
