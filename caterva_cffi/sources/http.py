@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from caterva_cffi.errors import StorageError
-from caterva_cffi.sources.fsspec_files import Answer, Versioned
+from caterva_cffi.sources.versioned import Answer, Versioned
 from caterva_cffi.steps import Range
 
 __all__ = ["WAITS", "Http"]

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import quote
 
 from caterva_cffi.errors import ArgumentError, FormatError, StorageError
-from caterva_cffi.sources.fsspec_files import (
-    Versioned,
-    check_no_secrets,
-    file_system,
-    read_versioned,
-)
+from caterva_cffi.sources.fsspec_files import check_no_secrets, file_system
 from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.opening import VERSIONED
 from caterva_cffi.sources.source import ReplacedError
+from caterva_cffi.sources.versioned import Versioned, read_versioned
 from caterva_cffi.steps import WHOLE, MissingError, Range
 from caterva_cffi.storage.url_secrets import hide, without_secrets
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from caterva_cffi.errors import ArgumentError
-from caterva_cffi.sources.fsspec_files import Unversioned, Versioned, file_system
+from caterva_cffi.sources.fsspec_files import Unversioned, file_system
 from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.s3 import S3
 from caterva_cffi.sources.source import Given, RangeReader, Source
+from caterva_cffi.sources.versioned import Versioned
 
 __all__ = ["VERSIONED", "source_of"]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from caterva_cffi.sources.fsspec_files import Answer, Versioned
+from caterva_cffi.sources.versioned import Answer, Versioned
 from caterva_cffi.steps import Range
 
 __all__ = ["S3"]

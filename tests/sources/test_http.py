@@ -11,7 +11,7 @@ from remote_arrays import FRAME, ITEMS, OTHER
 from servers import from_number, honest
 
 import caterva_cffi as cat
-from caterva_cffi.sources import fsspec_files, http
+from caterva_cffi.sources import http, versioned
 
 
 def redirects(where):
@@ -152,7 +152,7 @@ def test_a_short_object_is_read_whole_where_ranges_are_ignored(misbehaving, monk
     np.testing.assert_array_equal(array[...], ITEMS)
     assert array[1, 2, 3] == ITEMS[1, 2, 3]
     assert len(server.requests()) == 1
-    monkeypatch.setattr(fsspec_files, "MOST_WHOLE", len(FRAME) - 1)
+    monkeypatch.setattr(versioned, "MOST_WHOLE", len(FRAME) - 1)
     with pytest.raises(cat.StorageError, match="ignores ranges"):
         cat.open(f"{server.url}/a")
 
