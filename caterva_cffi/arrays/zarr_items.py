@@ -158,7 +158,7 @@ class StoreItems(ZarrItems):
         return WantedChunk(path, (self._store.identity, path), self._objects)
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
-        return partial(self._read, self._store.begin())
+        return partial(self._read, self._store.begin(get_read_policy("remote").concurrency))
 
     def _read(self, answer: Answer, chunks: list[WantedChunk]) -> None:
         for chunk in read_objects(answer, chunks, self.usual):

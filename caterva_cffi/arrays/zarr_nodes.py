@@ -91,7 +91,7 @@ class StoreNodes:
         """Return those objects that are there; all are asked for at once."""
         found: dict[str, bytes] = {}
         forbidden: Exception | None = None
-        answers = self._store.begin()([(key, WHOLE) for key in keys])
+        answers = self._store.begin(len(keys))([(key, WHOLE) for key in keys])
         for key, answer in zip(keys, answers, strict=True):
             if not isinstance(answer, Exception):
                 found[key] = bytes(answer)

@@ -70,8 +70,13 @@ class ObjectStore(ABC):
     identity: Hashable
 
     @abstractmethod
-    def begin(self) -> Callable[[_Requests], _Found]:
+    def begin(self, concurrency: int) -> Callable[[_Requests], _Found]:
         """Begin to read for one selection.
+
+        Parameters
+        ----------
+        concurrency : int
+            The most requests at a time for each object, where that can be told the client.
 
         Returns
         -------
@@ -96,7 +101,7 @@ class Given(ObjectStore):
         self._store, self.identity = store, id(store)
         self.name = f"<{type(store).__name__}>"
 
-    def begin(self) -> Callable[[_Requests], _Found]:
+    def begin(self, concurrency: int) -> Callable[[_Requests], _Found]:
         """Begin to read; see `ObjectStore`."""
         return self._read
 
@@ -139,19 +144,22 @@ class Url(ObjectStore):
         before, mark, query = self._url.partition("?")
         return f"{before.rstrip('/')}/{quote(key)}{mark}{query}"
 
-    def begin(self) -> Callable[[_Requests], _Found]:
+    def begin(self, concurrency: int) -> Callable[[_Requests], _Found]:
         """Begin to read; see `ObjectStore`."""
         if self._kind is None:
             return self._read
-        return partial(self._read_versions, {})
+        return partial(self._read_versions, {}, concurrency)
 
-    def _read_versions(self, sources: dict[str, Versioned], requests: _Requests) -> _Found:
+    def _read_versions(
+        self, sources: dict[str, Versioned], concurrency: int, requests: _Requests
+    ) -> _Found:
         """Read ranges; all of one version, since `sources` know which one came first."""
         assert self._kind is not None
         for key, part in requests:
             if key not in sources or part == WHOLE:
                 sources[key] = self._kind(self._url_of(key), self._options)
-        found = read_versioned([(sources[key], part) for key, part in requests])
+        together = concurrency * len({key for key, _ in requests})
+        found = read_versioned([(sources[key], part) for key, part in requests], together)
         return [_told(each, key) for (key, _), each in zip(requests, found, strict=True)]
 
     def _read(self, requests: _Requests) -> _Found:

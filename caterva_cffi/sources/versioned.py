@@ -148,9 +148,15 @@ class Versioned(FsspecSource):
 
 
 def read_versioned(
-    requests: Sequence[tuple[Versioned, Range]],
+    requests: Sequence[tuple[Versioned, Range]], concurrency: int
 ) -> list[memoryview | Exception]:
-    """Read ranges of several objects of one file system, as many at a time as connections allow.
+    """Read ranges of several objects of one file system.
+
+    Parameters
+    ----------
+    requests : sequence of (Versioned, Range)
+    concurrency : int
+        The most requests at a time; connections may allow fewer.
 
     Returns
     -------
@@ -158,7 +164,7 @@ def read_versioned(
         For each request the bytes, or the error of this package that tells why there are none.
     """
     fs = requests[0][0].fs
-    answers = _run(fs.loop, _fetch_each(fs, requests)).result()
+    answers = _run(fs.loop, _fetch_each(fs, requests, concurrency)).result()
     return [
         source._answer(part, answer)
         for (source, part), answer in zip(requests, answers, strict=True)
@@ -166,11 +172,11 @@ def read_versioned(
 
 
 async def _fetch_each(
-    fs: Any, requests: Sequence[tuple[Versioned, Range]]
+    fs: Any, requests: Sequence[tuple[Versioned, Range]], concurrency: int
 ) -> list[bytes | Exception]:
     import asyncio  # see `_fetch_together`
 
-    limit = asyncio.Semaphore(_CONNECTIONS)
+    limit = asyncio.Semaphore(min(concurrency, _CONNECTIONS))
 
     async def fetch(source: Versioned, part: Range) -> bytes | Exception:
         async with limit:

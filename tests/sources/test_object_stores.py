@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +30,7 @@ def stored(tmp_path_factory):
 def test_requests_of_one_round(misbehaving):
     server = misbehaving({"a b": b"0123456789", "c": b"", "zarr.json": b"{}"})
     for where in (server.url, f"{server.url}/", f"{server.url}?x=1"):
-        read = object_store(where).begin()
+        read = object_store(where).begin(1)
         found = read(
             [("a b", (2, 5)), ("a b", (8, 99)), ("c", (0, 4)), ("d", (0, 4)), ("a b", WHOLE)]
         )
@@ -39,6 +41,24 @@ def test_requests_of_one_round(misbehaving):
             b"0123456789",
         ]
         assert isinstance(found[3], MissingError)
+
+
+def test_requests_at_a_time(misbehaving):
+    lock, active, most = threading.Lock(), 0, 0
+
+    def slow(asked):
+        nonlocal active, most
+        with lock:
+            active += 1
+            most = max(most, active)
+        time.sleep(0.02)
+        with lock:
+            active -= 1
+        return servers.honest(asked)
+
+    server = misbehaving({"a": b"0123456789"}, slow)
+    found = object_store(server.url).begin(2)([("a", (k, k + 1)) for k in range(10)])
+    assert b"".join(found) == b"0123456789" and most == 2
 
 
 @pytest.mark.parametrize("worse", [servers.fails(503), servers.breaks_off, servers.hangs_up])
