@@ -7,6 +7,7 @@
     python3 run.py lowest [OPTIONS]  tests with the lowest versions that are supported
     python3 run.py peers [NAME ...]  tests of zarr and others with our codecs (--fast, --help)
     python3 run.py lint              ruff, mypy and import-linter
+    python3 run.py docs              the documentation site, in build/site
     python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
     python3 run.py which 3.13        where that interpreter is
@@ -40,6 +41,7 @@ COMMANDS = {
     "lowest": commands.lowest,
     "peers": commands.peers,
     "lint": commands.lint,
+    "docs": commands.docs,
     "wheel": commands.wheel,
     "which": commands.which,
     "interpreter": commands.interpreter,

@@ -143,6 +143,19 @@ def lint(arguments: list[str]) -> int:
     return max(status, run([python.parent / "lint-imports", "--no-logo", "--no-cache"], {}))
 
 
+def docs(arguments: list[str]) -> int:
+    """Build the documentation site; warnings, such as links to nowhere, are errors."""
+    with only_one():
+        name = f"docs-{version(sys.executable)}"
+        python = make_environment(name, sys.executable, ("docs",), make_portable_wheel())
+    site = ROOT / "build" / "site"
+    options = ["--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "--jobs=auto"]
+    options += [f"--doctree-dir={site}-doctrees", *arguments]
+    status = run([python.parent / "sphinx-build", *options, ROOT / "docs", site], {})
+    print(site / "index.html")
+    return status
+
+
 def wheel(arguments: list[str]) -> int:
     """Make a wheel that others can install, and show what was checked; aarch64 is emulated."""
     if not PORTABLE:
