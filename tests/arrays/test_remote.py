@@ -204,9 +204,9 @@ def test_the_next_group_comes_while_one_is_decoded(monkeypatch):
     reader.counted()
     decode = Kernel.decode
 
-    def decoding(*arguments):
+    def decoding(*arguments, **options):
         waited.append(coming.wait(60))
-        return decode(*arguments)
+        return decode(*arguments, **options)
 
     monkeypatch.setattr(Kernel, "decode", decoding)
     np.testing.assert_array_equal(found[...], ITEMS)
