@@ -8,8 +8,7 @@ steps.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from operator import mul
 from typing import Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
@@ -103,34 +102,36 @@ def read_files(wanted: Sequence[WantedFile]) -> Left:
     left = Left([], [])
     for first in range(0, len(wanted), FILES):
         some = range(first, min(first + FILES, len(wanted)))
-        with _some_open(wanted, some, left) as opened:
+        opened: list[_Opened] = []
+        try:
+            _open_some(wanted, some, left, opened)
             left.others.extend(_decode(wanted, opened))
+        finally:
+            _close(opened)
     return left
 
 
-@contextmanager
-def _some_open(
-    wanted: Sequence[WantedFile], numbers: Iterable[int], left: Left
-) -> Iterator[list[_Opened]]:
-    """Open files; those that cannot be read together are added to what is left."""
-    opened: list[_Opened] = []
-    try:
-        for number in numbers:
-            try:
-                each = _open(number, wanted[number])
-            except (FileNotFoundError, NotADirectoryError):
-                left.missing.append(number)
-                continue
-            except (CatervaError, OSError):
-                each = None  # the other way says what is wrong
-            if each is None:
-                left.others.append(number)
-            else:
-                opened.append(each)
-        yield opened
-    finally:
-        for each in opened:
-            os.close(each.descriptor)
+def _open_some(
+    wanted: Sequence[WantedFile], numbers: Iterable[int], left: Left, opened: list[_Opened]
+) -> None:
+    """Open files, which the caller closes; those that cannot be read together are left."""
+    for number in numbers:
+        try:
+            each = _open(number, wanted[number])
+        except (FileNotFoundError, NotADirectoryError):
+            left.missing.append(number)
+            continue
+        except (CatervaError, OSError):
+            each = None  # the other way says what is wrong
+        if each is None:
+            left.others.append(number)
+        else:
+            opened.append(each)
+
+
+def _close(opened: list[_Opened]) -> None:
+    for each in opened:
+        os.close(each.descriptor)
 
 
 def _open(number: int, wanted: WantedFile) -> _Opened | None:
@@ -187,10 +188,14 @@ def read_crops(wanted: Sequence[WantedCrops], parts: CropParts, dest: npt.NDArra
         As from `read_files`.
     """
     left, (_, which) = Left([], []), np.unique(parts.numbers, return_inverse=True)
-    with _some_open(wanted, range(len(wanted)), left) as opened:
+    opened: list[_Opened] = []
+    try:
+        _open_some(wanted, range(len(wanted)), left, opened)
         for kernel in dict.fromkeys(each.frame.kernel for each in opened):
             mine = [each for each in opened if each.frame.kernel is kernel]
             left.others.extend(_decode_crops(kernel, mine, wanted, which, parts, dest))
+    finally:
+        _close(opened)
     return left
 
 
