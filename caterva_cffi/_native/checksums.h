@@ -4,10 +4,10 @@
  *
  *   "\0CRC"       4 bytes
  *   of the head   4 bytes, with the checksums of the blocks
- *   of each block 4 bytes, of its compressed bytes up to where the next block begins
+ *   of each block 4 bytes, of its compressed bytes up to the next larger offset
  *
  * each a CRC-32 (IEEE 802.3, as in zlib), little-endian. Readers that do not know the checksums find
- * blocks by their offsets. Such a chunk has its blocks in order, and is never stored plain. */
+ * blocks by their offsets. Such a chunk has block 0 in front of the others, and is never stored plain. */
 #ifndef CATERVA_CFFI_CHECKSUMS_H
 #define CATERVA_CFFI_CHECKSUMS_H
 
@@ -16,7 +16,7 @@
 /* The bytes of a chunk's checksums. */
 int64_t cat_checksums_size(int64_t nblocks);
 
-/* Whether a chunk's first block begins exactly where checksums would end. `body` is where the first
+/* Whether a chunk's block 0 begins exactly where checksums would end. `body` is where the first
  * block may begin. */
 int cat_leaves_room(const uint8_t *chunk, int64_t body, int64_t nblocks);
 

@@ -54,6 +54,7 @@ typedef struct {
   const known_chunk *chunk;
   cutting cut;  /* of the box, at blocks */
   int64_t slab; /* blocks of a task */
+  const int64_t *order; /* the places of these blocks, as they are stored; NULL for C order */
   int direct;   /* items of a block lie in the destination as they do in a block */
 } decoder;
 
@@ -79,10 +80,9 @@ int cat_prepare_chunk(const decoder *dec, scratch *own, int64_t more, cat_where 
 
 /* --- blocks (decode_block.c) -------------------------------------------------------------------- */
 
-/* Decode the place-th of the blocks that the part touches, to where its items go. This thread decodes
- * the blocks up to `upto` next. */
-int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
-                     cat_where *where);
+/* Decode the i-th of the blocks that the part touches, in the decoder's order, to where its items go.
+ * This thread decodes the blocks up to `upto` next. */
+int cat_decode_block(const decoder *dec, scratch *own, int64_t i, int64_t upto, cat_where *where);
 
 /* Decode a block once for several parts of its chunk. */
 int cat_decode_shared_block(const decoder *dec, scratch *own, const cat_part *parts,
@@ -106,8 +106,11 @@ int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where
 /* A block whose stored bytes are wanted. */
 typedef struct {
   int64_t number;
-  int64_t place, upto; /* its place among the blocks of the part; those up to `upto` are wanted soon */
+  int64_t i, upto; /* where it is in the decoder's order; those up to `upto` are wanted soon */
 } wanted_block;
+
+/* Find where a block is stored in its chunk. */
+int cat_find_block_range(const decoder *dec, int64_t number, int32_t *start, int32_t *end);
 
 /* Find the stored bytes of a block, and compare their checksum, if there is one. The bytes may be in
  * the thread's scratch. No thread gets the bytes of a block in another way. Returns 0 or an error code. */

@@ -131,13 +131,12 @@ int cat_decode_shared_block(const decoder *given, scratch *own, const cat_part *
 
 /* --- one part ----------------------------------------------------------------------------------- */
 
-int cat_decode_block(const decoder *dec, scratch *own, int64_t place, int64_t upto,
-                     cat_where *where) {
+int cat_decode_block(const decoder *dec, scratch *own, int64_t i, int64_t upto, cat_where *where) {
   const geometry *g = dec->g;
   const int64_t *strides = dec->part->strides;
   block_part p;
-  cat_find_block(g, &dec->cut, place, strides, &p);
-  wanted_block wanted = {p.cell.number, place, upto};
+  cat_find_block(g, &dec->cut, dec->order == NULL ? i : dec->order[i], strides, &p);
+  wanted_block wanted = {p.cell.number, i, upto};
   uint8_t *dest = dec->part->dest + p.cell.dest;
   const uint8_t *stored, *block = NULL; /* from which items are to be copied */
   int32_t size;

@@ -71,17 +71,15 @@ int cat_decode_mini(const decoder *dec, scratch *own, int64_t number, const uint
 /* Blocks that are not decoded alone are still checked alone. */
 static int check_blocks(const decoder *dec, scratch *own, cat_where *where) {
   int64_t nblocks = dec->chunk->head.checksums == NULL ? 0 : dec->g->nblocks;
-  for (int64_t number = 0; number < nblocks; number++) {
+  int error = cat_init_offsets(&own->chunk.head.offsets, nblocks);
+  for (int64_t number = 0; !error && number < nblocks; number++) {
     const uint8_t *bytes;
     int32_t size;
     wanted_block wanted = {number, 0, 0};
-    int error = cat_find_stored_block(dec, own, &wanted, &bytes, &size, where);
-    if (error) {
-      where->block = number;
-      return error;
-    }
+    error = cat_find_stored_block(dec, own, &wanted, &bytes, &size, where);
+    where->block = error ? number : where->block;
   }
-  return 0;
+  return error;
 }
 
 int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_where *where) {

@@ -1,4 +1,7 @@
+#include <stdlib.h>
+
 #include "decode.h"
+#include "files.h"
 #include "rows.h"
 #include "threads.h"
 
@@ -15,16 +18,80 @@ static int decode_slab(void *state, void *own, int64_t number, cat_where *where)
   return error;
 }
 
+static int is_narrow(const geometry *g) {
+  return g->ndim > 0 && g->block[g->ndim - 1] * g->itemsize < CACHE_LINE;
+}
+
 /* How many blocks a task decodes. Where blocks are narrower than a cache line, those that share lines of
  * the destination go to one task: threads would take the lines from each other. */
 static int64_t find_slab(const geometry *g, const cutting *cut) {
   int64_t slab = SLAB_BYTES / g->blocksize + 1;
-  int last = g->ndim - 1;
-  if (last >= 0 && g->block[last] * g->itemsize < CACHE_LINE) {
-    int64_t row = cut->along[last], whole = (slab + row - 1) / row * row;
+  if (is_narrow(g)) {
+    int64_t row = cut->along[g->ndim - 1], whole = (slab + row - 1) / row * row;
     slab = whole * g->blocksize <= MOST_SLAB_BYTES ? whole : slab;
   }
   return slab;
+}
+
+typedef struct {
+  int32_t start; /* in the chunk */
+  int64_t place;
+} stored_place;
+
+static int compare_starts(const void *a, const void *b) {
+  int32_t x = ((const stored_place *)a)->start, y = ((const stored_place *)b)->start;
+  return (x > y) - (x < y);
+}
+
+/* Whether blocks have to be read from a file, where they may not lie in C order. */
+static int lie_apart(const decoder *dec) {
+  const known_chunk *chunk = dec->chunk;
+  return chunk->read != NULL && !chunk->at_hand && chunk->head.kind == CHUNK_OF_BLOCKS &&
+         !chunk->head.offsets.in_order && dec->cut.n > 2;
+}
+
+/* Find the places of the blocks, in the order in which these are stored. Blocks that cannot be found are
+ * met later. */
+static int find_order(const decoder *dec, int64_t *order) {
+  static const int64_t still[CAT_MAX_DIM] = {0};
+  stored_place *places = malloc((size_t)dec->cut.n * sizeof *places);
+  if (places == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  for (int64_t i = 0; i < dec->cut.n; i++) {
+    cell block;
+    int32_t end;
+    cat_find_cell(&dec->cut, i, still, &block);
+    places[i].place = i;
+    cat_find_block_range(dec, block.number, &places[i].start, &end);
+  }
+  qsort(places, (size_t)dec->cut.n, sizeof *places, compare_starts);
+  for (int64_t i = 0; i < dec->cut.n; i++) {
+    order[i] = places[i].place;
+  }
+  free(places);
+  return 0;
+}
+
+/* Get ready to read blocks from a file. A part of a chunk is decoded as it is stored, so that neighbours
+ * are read together. If most of a chunk is wanted, or blocks share lines of the destination, the order of
+ * the destination costs less; then the system is told what is to come. */
+static int prepare_reads(decoder *dec, int64_t **order) {
+  const known_chunk *chunk = dec->chunk;
+  int64_t n = dec->cut.n;
+  *order = NULL;
+  if (!lie_apart(dec)) {
+    return 0;
+  }
+  if (2 * n > dec->g->nblocks) {
+    cat_expect_bytes(chunk->descriptor, chunk->place.start, chunk->head.cbytes);
+    return 0;
+  }
+  if (is_narrow(dec->g) && dec->cut.along[dec->g->ndim - 1] > 1) {
+    return 0;
+  }
+  dec->order = *order = malloc((size_t)n * sizeof **order);
+  return *order == NULL ? CAT_ERROR_MEMORY : find_order(dec, *order);
 }
 
 static int decode_blocks(decoder *dec, int nthreads, scratch *own, cat_where *where) {
@@ -39,7 +106,11 @@ static int decode_blocks(decoder *dec, int nthreads, scratch *own, cat_where *wh
     return error;
   }
   int64_t slabs = (dec->cut.n + dec->slab - 1) / dec->slab;
-  return cat_run(&work, dec, slabs, nthreads, own, where);
+  int64_t *order;
+  error = prepare_reads(dec, &order);
+  error = error ? error : cat_run(&work, dec, slabs, nthreads, own, where);
+  free(order);
+  return error;
 }
 
 int cat_decode_part(const cat_grid *grid, const geometry *g, const cat_part *part, int nthreads,

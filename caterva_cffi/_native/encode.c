@@ -1,8 +1,11 @@
 #include "encode.h"
 
+#include <stdlib.h>
+
 #include <blosc2/filters-registry.h>
 
 #include "compress.h"
+#include "order.h"
 
 int64_t cat_finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros) {
   chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t) ~(BLOSC2_SPECIAL_MASK << 4); /* of its first block */
@@ -81,8 +84,14 @@ int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, con
   if (error) {
     return error;
   }
-  enc.source = cat_find_source(&enc.g, src, strides, extent);
+  int in_blocks = cat_in_blocks(&enc.g, compression);
+  if (in_blocks && (error = cat_find_order(&enc.g, &enc.order))) {
+    return error;
+  }
+  enc.source = cat_find_source(&enc.g, src, strides, extent, enc.order == NULL);
   enc.ngroups = cat_count_groups(&enc.source);
-  return cat_in_blocks(&enc.g, compression) ? cat_encode_blocks(&enc, nthreads, where)
-                                            : cat_encode_whole(&enc, nthreads, where);
+  int64_t result = in_blocks ? cat_encode_blocks(&enc, nthreads, where)
+                             : cat_encode_whole(&enc, nthreads, where);
+  free(enc.order);
+  return result;
 }

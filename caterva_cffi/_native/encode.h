@@ -13,6 +13,7 @@ typedef struct {
   geometry g;
   block_source source; /* of the items */
   int64_t ngroups;     /* of blocks, in the source */
+  int32_t *order;      /* of the groups, which are single blocks then; NULL for C order */
   uint8_t *dest;
 } encoder;
 

@@ -126,7 +126,8 @@ static int64_t encode_run(packer *own, int64_t number, cat_where *where) {
   uint8_t *to = in_place ? enc->dest + place : own->room + own->used;
   int64_t first = number * all->task_groups, stop = first + all->task_groups, size = 0;
   for (int64_t i = first; i < stop && i < enc->ngroups; i++) {
-    int64_t n = encode_group(own, cat_find_group(&enc->source, i), to + size, where);
+    int64_t group = enc->order == NULL ? i : enc->order[i];
+    int64_t n = encode_group(own, cat_find_group(&enc->source, group), to + size, where);
     if (n <= 0) {
       return n;
     }
@@ -159,8 +160,9 @@ static int find_offsets(const encoder *enc) {
   int64_t at = cat_body_of(enc->grid, &enc->g);
   int32_t empty = cat_zero_size(&enc->g, enc->dest);
   int zeros = 1;
-  for (int64_t b = 0; b < enc->g.nblocks; b++) {
-    uint8_t *offset = enc->dest + HEADER + OFFSET * b;
+  for (int64_t i = 0; i < enc->g.nblocks; i++) {
+    int64_t number = enc->order == NULL ? i : enc->order[i];
+    uint8_t *offset = enc->dest + HEADER + OFFSET * number;
     int32_t size = load_int32(offset);
     zeros &= size == empty; /* no other block is as short */
     store_int32(offset, (int32_t)at);

@@ -84,3 +84,11 @@ int64_t cat_read_file(int descriptor, int64_t at, uint8_t *dest, int64_t size) {
   }
   return done;
 }
+
+void cat_expect_bytes(int descriptor, int64_t at, int64_t size) {
+#ifdef POSIX_FADV_WILLNEED
+  posix_fadvise(descriptor, at, size, POSIX_FADV_WILLNEED);
+#else
+  (void)descriptor, (void)at, (void)size;
+#endif
+}

@@ -16,4 +16,7 @@ int64_t cat_measure_file(int descriptor);
  * returns the system's error as a negative number. */
 int64_t cat_read_file(int descriptor, int64_t at, uint8_t *dest, int64_t size);
 
+/* Tell the system that these bytes will be read, in any order. */
+void cat_expect_bytes(int descriptor, int64_t at, int64_t size);
+
 #endif

@@ -17,7 +17,7 @@ enum {
 };
 
 block_source cat_find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
-                             const int64_t *extent) {
+                             const int64_t *extent, int grouped) {
   block_source source = {g, items, strides, extent, 0, g->nblocks, 1, 1};
   int64_t nearest = LONG_RUN;
   int axis = -1;
@@ -29,7 +29,7 @@ block_source cat_find_source(const geometry *g, const uint8_t *items, const int6
       }
     }
   }
-  if (axis < 0) {
+  if (axis < 0 || !grouped) {
     return source;
   }
   int64_t layer = 1;

@@ -24,8 +24,9 @@ typedef struct {
   int64_t count;
 } block_group;
 
+/* Without `grouped`, each block is a group of its own. */
 block_source cat_find_source(const geometry *g, const uint8_t *items, const int64_t *strides,
-                             const int64_t *extent);
+                             const int64_t *extent, int grouped);
 int64_t cat_count_groups(const block_source *source);
 block_group cat_find_group(const block_source *source, int64_t number);
 

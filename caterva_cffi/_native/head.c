@@ -27,8 +27,7 @@ static int64_t find_offsets(const cat_grid *grid, const geometry *g, int64_t siz
     return CAT_ERROR_TRUNCATED;
   }
   head->offsets = (block_offsets){.stored = head->header + HEADER, .nblocks = g->nblocks,
-                                  .body = (int32_t)body, .cbytes = head->cbytes,
-                                  .in_order = grid->checksums};
+                                  .body = (int32_t)body, .cbytes = head->cbytes};
   head->has_room = body <= size && cat_leaves_room(head->header, body, g->nblocks);
   if (grid->checksums || head->has_room) {
     body += cat_checksums_size(g->nblocks);
@@ -75,7 +74,6 @@ int cat_check_head(const cat_grid *grid, chunk_head *head) {
     }
   }
   if (head->checksums != NULL) {
-    offsets->in_order = 1;
     return 0;
   }
   int special = special_of(head->header);

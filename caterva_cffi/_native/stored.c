@@ -119,7 +119,7 @@ int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where
   return need < 0 ? (int)need : 0;
 }
 
-static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_t *end) {
+int cat_find_block_range(const decoder *dec, int64_t number, int32_t *start, int32_t *end) {
   const chunk_head *head = &dec->chunk->head;
   if (head->kind != CHUNK_STORED) {
     return cat_find_stored(&head->offsets, number, start, end);
@@ -132,7 +132,7 @@ static int find_range(const decoder *dec, int64_t number, int32_t *start, int32_
 /* Let a run of bytes go on to the end of a block, if that is near enough. Returns whether it is. */
 static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *stop) {
   int32_t from, to;
-  if (find_range(dec, number, &from, &to) || from < start || from - *stop > dec->part->place->gap ||
+  if (cat_find_block_range(dec, number, &from, &to) || from < start || from - *stop > dec->part->place->gap ||
       to - start > RUN_BYTES) {
     return 0;
   }
@@ -140,13 +140,13 @@ static int extend(const decoder *dec, int64_t number, int32_t start, int32_t *st
   return 1;
 }
 
-/* The same for the blocks of a box. */
-static int extend_all(const decoder *dec, const cutting *cut, int64_t place, int64_t upto,
-                      int32_t start, int32_t *stop) {
+/* The same for the blocks of a box, from the i-th one on. */
+static int extend_all(const decoder *dec, const cutting *cut, const int64_t *order, int64_t i,
+                      int64_t upto, int32_t start, int32_t *stop) {
   static const int64_t still[CAT_MAX_DIM] = {0};
-  for (; place < upto; place++) {
+  for (; i < upto; i++) {
     cell next;
-    cat_find_cell(cut, place, still, &next);
+    cat_find_cell(cut, order == NULL ? i : order[i], still, &next);
     if (!extend(dec, next.number, start, stop)) {
       return 0;
     }
@@ -161,7 +161,7 @@ static int32_t find_run(const decoder *dec, const scratch *own, const wanted_blo
   const geometry *g = dec->g;
   for (int64_t i = 0; i < own->nuses && extend(dec, own->uses[i].block, start, &stop); i++) {
   }
-  int goes_on = extend_all(dec, &dec->cut, wanted->place + 1, wanted->upto, start, &stop) &&
+  int goes_on = extend_all(dec, &dec->cut, dec->order, wanted->i + 1, wanted->upto, start, &stop) &&
                 wanted->upto == dec->cut.n;
   for (int64_t i = 0; goes_on && i < own->nahead; i++) {
     const cat_part *part = &own->ahead[i];
@@ -170,7 +170,7 @@ static int32_t find_run(const decoder *dec, const scratch *own, const wanted_blo
       break;
     }
     cutting cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
-    goes_on = extend_all(dec, &cut, 0, cut.n, start, &stop);
+    goes_on = extend_all(dec, &cut, NULL, 0, cut.n, start, &stop);
   }
   return stop;
 }
@@ -217,7 +217,7 @@ int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *
     return find_at_hand(head, wanted->number, bytes, size);
   }
   int32_t start, end;
-  int error = find_range(dec, wanted->number, &start, &end);
+  int error = cat_find_block_range(dec, wanted->number, &start, &end);
   if (error) {
     return error;
   }

@@ -7,6 +7,7 @@
 #include "compress.h"
 #include "encode.h"
 #include "head.h"
+#include "order.h"
 
 enum { TASK_BYTES = 256 * 1024 }; /* of items, compressed by a task at least */
 
@@ -82,9 +83,9 @@ void cat_free_updater(updater *u) {
   free(u->blocks);
 }
 
-/* Put the blocks together, in order, behind header and offsets. Returns the chunk's size, or
- * CAT_ERROR_DIFFERENT where it is to be stored as it is. */
-static int64_t assemble(const updater *u, uint8_t *dest) {
+/* Put the blocks together, in the order in which all would be encoded, behind header and offsets.
+ * Returns the chunk's size, or CAT_ERROR_DIFFERENT where it is to be stored as it is. */
+static int64_t assemble(const updater *u, const int32_t *order, uint8_t *dest) {
   const geometry *g = &u->g;
   int64_t at = cat_body_of(u->grid, g), offsets_end = HEADER + OFFSET * g->nblocks;
   int zeros = 1;
@@ -97,7 +98,8 @@ static int64_t assemble(const updater *u, uint8_t *dest) {
   }
   memcpy(dest, u->header, HEADER);
   at = cat_body_of(u->grid, g);
-  for (int64_t b = 0; !zeros && b < g->nblocks; b++) {
+  for (int64_t i = 0; !zeros && i < g->nblocks; i++) {
+    int64_t b = order == NULL ? i : order[i];
     store_int32(dest + HEADER + OFFSET * b, (int32_t)at);
     memcpy(dest + at, u->blocks[b].bytes, (size_t)u->blocks[b].size);
     if (u->grid->checksums) {
@@ -121,9 +123,11 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
   if (!result) {
     result = cat_update_blocks(&u, nthreads, where);
   }
-  if (!result) {
-    result = assemble(&u, dest);
+  int32_t *order = NULL;
+  if (!result && !(result = cat_find_order(&u.g, &order))) {
+    result = assemble(&u, order, dest);
   }
+  free(order);
   cat_free_updater(&u);
   return result;
 }

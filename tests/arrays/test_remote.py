@@ -147,7 +147,9 @@ def test_requests_and_bytes(policy):
         ((200, 5, 6), 1, 1, 1),
         (np.s_[140:160, 20:40, 20:40], 1, 4, 12),
         (np.s_[:, 3, 3], 1, 16, 16),  # of the first chunk the offsets came with the beginning
-        (np.s_[10], 1, 1, 64),
+        (np.s_[10], 1, 24, 64),  # few runs, whatever the axis
+        (np.s_[:128, 10], 1, 24, 64),
+        (np.s_[:128, :, 10], 1, 24, 64),
     ]:
         np.testing.assert_array_equal(found[key], items[key])
         rounds, requests, nbytes = reader.counted()

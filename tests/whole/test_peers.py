@@ -209,6 +209,30 @@ def test_any_partition_at_blosc2(partition, dtype):
     assert_same(ours[...], data)
 
 
+@pytest.mark.parametrize("nthreads", [1, 4])
+@pytest.mark.parametrize("how", [{}, {"checksum": True}, {"filters": [Filter.BITSHUFFLE]}], ids=str)
+def test_blocks_in_any_order_at_blosc2(how, nthreads, tmp_path):
+    """Ours lie along a curve, also after changes; those of several threads as these end."""
+    data = items("<i4", (40, 36, 44))
+    ours = cat.asarray(
+        data,
+        chunks=(40, 36, 44),
+        blocks=(5, 9, 11),
+        urlpath=str(tmp_path / "a"),
+        contiguous=True,
+        **how,
+    )
+    ours[3:9, 20, ::5] = data[3:9, 20, ::5] = 7
+    ours[30, 30, 30] = data[30, 30, 30] = 10**9
+    ours.close()
+    theirs = blosc2.open(str(tmp_path / "a"), mode="r", dparams={"nthreads": nthreads})
+    for key in (np.s_[...], np.s_[4], np.s_[:, 20], np.s_[:, :, 43], np.s_[30, 30, 30]):
+        assert_same(theirs[key], data[key])
+    params = {"nthreads": nthreads}
+    back = receive(blosc2.asarray(data, chunks=(40, 36, 44), blocks=(5, 9, 11), cparams=params))
+    assert_same(back[:, :, 43], data[:, :, 43])
+
+
 def test_no_dimensions_and_no_items_at_blosc2():
     for data in (np.array(7, "<i4"), np.zeros((0, 5), "<f4"), np.zeros((3, 0, 2), "<i2")):
         assert_same(send(cat.asarray(data))[...], data)
