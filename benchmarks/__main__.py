@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import (
     checksums,
+    codings,
     crops,
     default_blocks,
     formula,
@@ -52,6 +53,7 @@ PARTS = {
     for name, module in (
         ("kernel", kernel),
         ("checksums", checksums),
+        ("codings", codings),
         ("zarr_slices", zarr_slices),
         ("crops", crops),
         ("formula", formula),

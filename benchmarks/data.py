@@ -22,8 +22,8 @@ Array = npt.NDArray[np.float32]
 Key = tuple[int | slice, ...]
 
 
-def smooth(shape: Sequence[int]) -> Array:
-    """Return waves with noise, rounded to 1/64."""
+def smooth(shape: Sequence[int], *, rounded: bool = True) -> Array:
+    """Return waves with noise, rounded to 1/64 or not."""
     y, x = np.ogrid[: shape[1], : shape[2]]
     random = np.random.default_rng(0)
     out = np.empty(shape, np.float32)
@@ -35,8 +35,9 @@ def smooth(shape: Sequence[int]) -> Array:
             + 3 * np.cos((x - 2 * z) / 17)
         )
         plane += np.float32(0.1) * random.standard_normal(plane.shape, np.float32)
-        np.round(plane * 64, out=plane)
-        plane /= 64
+        if rounded:
+            np.round(plane * 64, out=plane)
+            plane /= 64
     return out
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 import caterva_cffi as cat
 from benchmarks import default_blocks as shares
+from benchmarks.codings import Coded
 from benchmarks.kernel import Row
 from benchmarks.partitions import Point
 from benchmarks.remote import Far
@@ -82,7 +83,7 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point | Far | Small | shares.Access) -> str:
+def line(row: Row | Timed | Point | Far | Small | Coded | shares.Access) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -99,6 +100,10 @@ def line(row: Row | Timed | Point | Far | Small | shares.Access) -> str:
     if isinstance(row, Small):
         shown = (f"{n} {seconds(s.median)}, {row.nbytes[n]} B" for n, s in row.seconds.items())
         return f"{row.case:24} {'; '.join(shown)}; {ratio(row.against_default)}"
+    if isinstance(row, Coded):
+        shown = (f"{what} {seconds(s.median)}" for what, s in row.seconds.items())
+        ratios = f"{row.ratio:6.2f} x ({row.unrounded:.2f})"
+        return f"{row.coding:60} {ratios}, error {row.error:.2g}; {'; '.join(shown)}"
     if isinstance(row, shares.Access):
         shown = "".join(f"\n    {way:32} {seconds(s):>8}" for way, s in row.seconds.items())
         return f"{_chunk(row)}: {row.access}{shown}"
@@ -186,6 +191,22 @@ def crops(rows: Sequence[Timed], _: Path) -> str:
         f"{table(('ms', *(row.selection for row in rows)), times)}\n\n"
         f"{table(('work', 'time of', 'against', 'ratio (quartiles)'), compared)}"
     )
+
+
+def codings(rows: Sequence[Coded], _: Path) -> str:
+    """Return ratio, error and times of each configuration."""
+    lines = [
+        (
+            row.coding,
+            f"{row.ratio:.2f}",
+            f"{row.unrounded:.2f}",
+            f"{row.error:.2g}" if row.error else "none",
+            *(seconds(spread.median) for spread in row.seconds.values()),
+        )
+        for row in rows
+    ]
+    head = ("codec and filters", "ratio", "not rounded", "largest error", *rows[0].seconds)
+    return table(head, lines)
 
 
 def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:

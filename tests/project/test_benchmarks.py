@@ -46,6 +46,7 @@ def split(page, part):
     [
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
         ("checksums", ("decode a whole chunk", "change a block"), ()),
+        ("codings", ("zfp_accuracy, tolerance 0.01", "trunc_prec (bits 8) then shuffle"), ()),
         ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
         ("crops", ("read_many", "tensorstore", "4 crops of 5³, 2 processes"), ()),
         ("formula", ("zarr Blosc", "zarrs pipeline", "write everything", "2 at a time"), ()),
@@ -84,7 +85,10 @@ def test_the_installed_package_is_measured(tmp_path):
 
 def test_unknown_part(page):
     code, _, errors = run("kernels", "--page", page)
-    assert code == 2 and "no part 'kernels'; there are kernel, checksums, zarr_slices" in errors
+    assert (
+        code == 2
+        and "no part 'kernels'; there are kernel, checksums, codings, zarr_slices" in errors
+    )
 
 
 def test_ways_are_measured_in_turns():
