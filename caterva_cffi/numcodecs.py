@@ -26,11 +26,12 @@ from numcodecs.compat import ensure_ndarray
 
 from caterva_cffi.arrays.constructors import from_cframe
 from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.codecs.coding import Coding
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import allocate, check_dtype, check_items
 from caterva_cffi.errors import ArgumentError
 
-__all__ = ["Caterva", "Parameters", "PartitionWarning"]
+__all__ = ["Caterva", "Coding", "Parameters", "PartitionWarning"]
 
 
 _ORDER = "memory_order"

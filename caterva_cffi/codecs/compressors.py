@@ -85,7 +85,7 @@ def compressor_named(cname: object) -> Compressor:
 
 def _tolerance(value: Any) -> int:
     """Return the power of ten that a tolerance is."""
-    if not _is_number(value) or not value > 0 or math.isinf(value):
+    if not _is_number(value) or not 0 < value < math.inf:
         raise ArgumentError(f"tolerance is {value!r}; expected a power of ten, such as 0.001")
     power = math.floor(math.log10(value) + 1e-9)
     nearest = min(max(power, -128), 127)

@@ -92,6 +92,11 @@ CONFIGURATIONS = (
     {"configuration": {"block_shape": [4, 4], "chunk_shape": [8, 8], "cname": "lz4"}},
     {"cname": "blosclz", "clevel": 9, "shuffle": "bitshuffle", "block_shape": [2, 3]},
     {"block_shape": None, "chunk_shape": None, "cname": "zlib", "clevel": 0},
+    {"cname": "zfp_accuracy", "tolerance": 0.001, "block_shape": [8, 8]},
+    {"configuration": {"cname": "zfp_rate", "rate": 8}},
+    {"cname": "ndlz", "cell_shape": 4, "use_dict": False},
+    {"configuration": {"filters": [{"name": "trunc_prec", "bits": -9}, "shuffle"]}},
+    {"filters": ["delta", {"name": "ndcell", "cell_shape": 4}], "use_dict": True},
 )
 
 
