@@ -60,7 +60,7 @@ class Least(NamedTuple):
 
 
 class Suite(NamedTuple):
-    """Tests of a peer, and how they are run here.
+    """Tests of a peer, and how they are run here; without a source, tests of ours beside the peer.
 
     `{site}` in `arguments` is where the environment's packages are, `{here}` is tests/peers. An S3
     server with the bucket `bucket` is started where the tests look for one. Without `rectilinear`
@@ -96,6 +96,8 @@ PLAIN = ("-c", os.devnull, "--rootdir", ".", "-p", "no:asyncio")
 OF_PACKAGE = ("-c", "pyproject.toml", "--rootdir", "{site}")
 NUMCODECS = (*PLAIN, "--noconftest", "{here}/numcodecs_checks.py", "tests/test_registry.py")
 PYTHON_CATERVA = (*PLAIN, "tests")
+VIRTUAL = (*PLAIN, "-W", "error", "--noconftest", "{here}/virtual_stores.py")
+VIRTUAL_CALLS = r"(PartReads|_ReadOnlyCodec|Blosc2BytesCodec|Blosc2)\._?decode_?.*"
 
 SUITES = {
     "zarr": Suite(
@@ -170,6 +172,13 @@ SUITES = {
         ("--import-mode=importlib", "-p", "testing.anndata._pytest", "tests", "-k", "zarr"),
         Least(1_400, 50_000),
         variables={"PYTHONPATH": str(SOURCES / "anndata" / "src")},
+    ),
+    "virtual": Suite(
+        "HDF5 and .b2nd files through VirtualiZarr, icechunk and kerchunk's references",
+        *("", "peer-virtual", VIRTUAL, Least(21, 1_000), VIRTUAL, Least(21, 1_000)),
+        formats="",
+        calls=VIRTUAL_CALLS,
+        variables={"PYTHONPATH": str(ROOT / "tests" / "support")},
     ),
     "ome-zarr": Suite(
         "ome-zarr's tests",
@@ -290,7 +299,10 @@ def make_python(environment: str) -> Path:
 
 def fetch_sources(python: Path, names: Iterable[str]) -> None:
     """Download and unpack the releases whose tests are run."""
-    parts = sorted({SUITES[name].source for name in names})
+    parts = sorted(filter(None, {SUITES[name].source for name in names}))
+    if not parts:
+        SOURCES.mkdir(parents=True, exist_ok=True)
+        return
     command: list[str | Path] = [python, ROOT / "vendor" / "fetch.py", *parts]
     command += ["--manifest", HERE / "manifest.toml", "--dest", SOURCES]
     with step(f"tests of {', '.join(parts)}"):

@@ -1,6 +1,7 @@
 """Blosc2 data that exists, read as Zarr arrays without a copy.
 
-`open_hdf5` needs h5py, the codecs need Zarr. Each package is imported only where it is needed.
+`HDF5Parser` and `B2ndParser` are for VirtualiZarr, `open_hdf5` needs h5py. Each package is imported
+only where it is needed.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from caterva_cffi.virtual.b2nd_parser import B2ndParser
     from caterva_cffi.virtual.codecs import Blosc2ChunkCodec, HDF5ChunkCodec
     from caterva_cffi.virtual.hdf5_array import HDF5Array, open_hdf5
+    from caterva_cffi.virtual.hdf5_parser import HDF5Parser
+    from caterva_cffi.virtual.references import to_references
 
 __all__ = [
+    "B2ndParser",
     "Blosc2ChunkCodec",
     "HDF5Array",
     "HDF5ChunkCodec",
+    "HDF5Parser",
     "open_hdf5",
+    "to_references",
 ]
 
 _MODULES = {
+    "B2ndParser": "b2nd_parser",
     "Blosc2ChunkCodec": "codecs",
     "HDF5Array": "hdf5_array",
     "HDF5ChunkCodec": "codecs",
+    "HDF5Parser": "hdf5_parser",
     "open_hdf5": "hdf5_array",
+    "to_references": "references",
 }
 
 

@@ -75,4 +75,5 @@ def test_tests_are_of_the_versions_that_are_installed():
     versions = {name: archive["version"] for name, archive in manifest["archives"].items()}
     assert versions.pop("caterva") == "0.7.3"  # not installed: its tests run with this package
     assert versions == {name: pins[name] for name in versions}
-    assert {suite.source for suite in peers.SUITES.values()} == manifest["parts"].keys()
+    sources = {suite.source for suite in peers.SUITES.values()} - {""}  # tests of ours have none
+    assert sources == manifest["parts"].keys()
