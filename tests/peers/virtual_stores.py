@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -193,6 +194,14 @@ def test_chunks_of_others_are_read_by_the_numcodecs_codec():
     data = np.arange(1000, dtype="i4")
     encoded = ocf_blosc2.Blosc2("zstd").encode(data.tobytes())
     assert Blosc2().decode(encoded).tobytes() == data.tobytes()
+
+
+def test_code_of_the_page_runs(tmp_path):
+    text = (TESTS.parent / "docs/howto/existing-files.md").read_text("utf-8")
+    blocks = re.findall(r"^```py(?:thon)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    command = [sys.executable, "-c", "\n".join(blocks)]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert len(blocks) == 5
 
 
 # --- .b2nd ---------------------------------------------------------------------------------------
