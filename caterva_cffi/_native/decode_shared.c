@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "decode.h"
+#include "order.h"
 #include "threads.h"
 
 typedef struct {
@@ -21,8 +22,8 @@ static int same_chunk(const cat_part *a, const cat_part *b) {
 
 static int compare_uses(const void *a, const void *b) {
   const block_use *x = a, *y = b;
-  return x->block != y->block ? (x->block > y->block) - (x->block < y->block)
-                              : (x->part > y->part) - (x->part < y->part);
+  return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank)
+                            : (x->part > y->part) - (x->part < y->part);
 }
 
 /* How many blocks a part has items in, or an error code. */
@@ -33,22 +34,26 @@ static int64_t count_uses(const geometry *g, const cat_part *part) {
                                               : cat_cut(&part->box, g->ndim, g->block, g->blocks).n;
 }
 
-static int list_uses(shared *all, cat_where *where) {
+/* Find the rank of each block. Neighbours in this order mostly are neighbours in a file. */
+static int find_ranks(const geometry *g, int32_t **ranks) {
+  int32_t *order;
+  int error = cat_find_order(g, &order);
+  *ranks = NULL;
+  if (error || order == NULL) {
+    return error;
+  }
+  *ranks = malloc((size_t)g->nblocks * sizeof **ranks);
+  for (int64_t i = 0; *ranks != NULL && i < g->nblocks; i++) {
+    (*ranks)[order[i]] = (int32_t)i;
+  }
+  free(order);
+  return *ranks == NULL ? CAT_ERROR_MEMORY : 0;
+}
+
+/* Write down the uses of each part; those of a chunk are sorted. */
+static void fill_uses(shared *all, const int32_t *ranks) {
   static const int64_t still[CAT_MAX_DIM] = {0};
   const geometry *g = &all->g;
-  for (int64_t i = 0; i < all->nparts; i++) {
-    int64_t n = count_uses(g, &all->parts[i]);
-    if (n < 0) {
-      where->chunk = i;
-      return (int)n;
-    }
-    all->nuses += n;
-  }
-  all->uses = malloc((size_t)(all->nuses + 1) * sizeof *all->uses);
-  all->tasks = malloc((size_t)(all->nuses + 1) * sizeof *all->tasks);
-  if (all->uses == NULL || all->tasks == NULL) {
-    return CAT_ERROR_MEMORY;
-  }
   block_use *use = all->uses, *first = use;
   for (int64_t i = 0; i < all->nparts; i++) {
     const cat_part *part = &all->parts[i];
@@ -63,11 +68,35 @@ static int list_uses(shared *all, cat_where *where) {
     for (int64_t place = 0; place < cut.n; place++) {
       cell found;
       cat_find_cell(&cut, place, still, &found);
-      *use++ = (block_use){i, place, found.number};
+      int64_t rank = ranks == NULL ? found.number : ranks[found.number];
+      *use++ = (block_use){i, place, found.number, rank};
     }
   }
   qsort(first, (size_t)(use - first), sizeof *use, compare_uses);
-  return 0;
+}
+
+static int list_uses(shared *all, cat_where *where) {
+  const geometry *g = &all->g;
+  for (int64_t i = 0; i < all->nparts; i++) {
+    int64_t n = count_uses(g, &all->parts[i]);
+    if (n < 0) {
+      where->chunk = i;
+      return (int)n;
+    }
+    all->nuses += n;
+  }
+  all->uses = malloc((size_t)(all->nuses + 1) * sizeof *all->uses);
+  all->tasks = malloc((size_t)(all->nuses + 1) * sizeof *all->tasks);
+  if (all->uses == NULL || all->tasks == NULL) {
+    return CAT_ERROR_MEMORY;
+  }
+  int32_t *ranks;
+  int error = find_ranks(g, &ranks);
+  if (!error) {
+    fill_uses(all, ranks);
+    free(ranks);
+  }
+  return error;
 }
 
 /* Whether two uses are of the same chunk. */

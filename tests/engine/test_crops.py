@@ -125,7 +125,8 @@ def test_each_block_is_read_once(tmp_path):
     array.read_many(starts[:1], (50, 50))
     with system_reads() as counted:
         array.read_many(starts, (50, 50))
-    assert counted[0].nbytes < 1.2 * array.cbytes
+    head = 16 << 10
+    assert counted[0].nbytes < 1.1 * array.cbytes + head
 
 
 def test_one_call_of_the_kernel(monkeypatch):
