@@ -174,7 +174,7 @@ class Coding:
     def _members(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _MEMBERS}
 
-    @property
+    @cached_property
     def _filters(self) -> tuple[FilterSpec, ...]:
         if self.filters is not None:
             return cast("tuple[FilterSpec, ...]", self.filters)
@@ -199,6 +199,11 @@ class Coding:
                 )
             )
         return [(name, each) for name, each in needs if each != Needs()]
+
+    @property
+    def has_needs(self) -> bool:
+        """Whether there are arrays that it cannot take."""
+        return bool(self._needs)
 
     def configuration(self) -> dict[str, Any]:
         """Return how it compresses, as JSON has it: only what the codec has, or was given."""

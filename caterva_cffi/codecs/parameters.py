@@ -153,10 +153,11 @@ class Parameters(Coding):
             Keeps the frame's memory alive.
         """
         grid = grid_of(self, array.shape, array.itemsize)
-        self.check_array(array.dtype, array.ndim)
-        if array.size:
-            self.check_grid(grid)
-            self.check_items(array, array.ndim)
+        if self.has_needs:
+            self.check_array(array.dtype, array.ndim)
+            if array.size:
+                self.check_grid(grid)
+                self.check_items(array, array.ndim)
         if self._unmet(grid.chunks, grid.blocks) and array.size:
             self._warn_of_partition(array.shape, array.itemsize)
         return encode_frame(array, grid, compression_of(self, array.itemsize), metalayers)
