@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 from checkout import ROOT
 
 DOCS = ROOT / "docs"
+OBJECT_STORES = DOCS / "howto" / "object-stores.md"
 PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
+PAGES = [page for page in PAGES if page.stem != "index" and page != OBJECT_STORES]
 FACES = "caterva_cffi", "caterva_cffi.numcodecs", "caterva_cffi.zarr"
 ENTRY = re.compile(r"^\.\. (?:auto\w+|data):: ([\w.]+)$", re.MULTILINE)
 
@@ -32,13 +35,40 @@ def test_the_reference_names_all_that_is_public():
     assert [n for n in names if not any(public(n) is each for each in described)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_of_a_page_runs(page, tmp_path):
-    """All of a page's code in order, in one folder, by one Python to which warnings are errors."""
+def run_code(page, directory, replaced=("", ""), **variables):
+    """Run all of a page's code in order, in one folder; warnings are errors."""
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
-    code = tmp_path / "page.py"
-    code.write_text("\n".join(blocks), "utf-8")
-    command = [sys.executable, "-W", "error", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    code = directory / "page.py"
+    code.write_text("\n".join(blocks).replace(*replaced), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", code],
+        env={**os.environ, **variables},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.build
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_of_a_page_runs(page, tmp_path):
+    run_code(page, tmp_path)
+
+
+@pytest.mark.build
+def test_code_about_object_stores_runs(s3, nginx, web_directory):
+    """With the buckets of our S3, and in the folder that our server of HTTP shows."""
+    s3.create_bucket("maps")
+    run_code(
+        OBJECT_STORES,
+        web_directory,
+        replaced=("https://example.org", f"{nginx.url}/{web_directory.name}"),
+        AWS_ENDPOINT_URL=s3.url,
+        AWS_ALLOW_HTTP="true",
+        AWS_ACCESS_KEY_ID=s3.KEY,
+        AWS_SECRET_ACCESS_KEY=s3.KEY,
+        AWS_DEFAULT_REGION=s3.REGION,
+    )
