@@ -101,6 +101,14 @@ static int64_t call_decode_file(subject *x) {
   return result;
 }
 
+/* Two boxes that are the same, so that all blocks are shared. */
+static int64_t call_decode_shared(subject *x) {
+  cat_where where;
+  cat_piece whole = {0, x->chunk.size, x->chunk.data};
+  cat_part part = part_of(&whole, 1, &x->box, x->dest, &x->part), parts[] = {part, part};
+  return cat_decode_shared(&x->s.grid, parts, 2, 1, &where);
+}
+
 static int64_t call_plan(subject *x) {
   cat_where where;
   int64_t need, *ranges = (int64_t *)(void *)x->dest, capacity = x->size / 16;
@@ -133,6 +141,7 @@ static const struct {
     {"encode", call_encode}, {"decode", call_decode}, {"decode pieces", call_decode_pieces},
     {"plan", call_plan},     {"update", call_update}, {"update in place", call_update_in_place},
     {"read", call_read},     {"decode a file", call_decode_file},
+    {"decode shared", call_decode_shared},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
