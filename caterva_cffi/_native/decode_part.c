@@ -5,7 +5,10 @@
 #include "rows.h"
 #include "threads.h"
 
-enum { MOST_SLAB_BYTES = 8 * SLAB_BYTES };
+enum {
+  MOST_SLAB_BYTES = 8 * SLAB_BYTES,
+  LARGE = 32 * 1024, /* a stored block that takes so long to decode that reading it alone costs little */
+};
 
 static int decode_slab(void *state, void *own, int64_t number, cat_where *where) {
   const decoder *dec = state;
@@ -74,8 +77,8 @@ static int find_order(const decoder *dec, int64_t *order) {
 }
 
 /* Get ready to read blocks from a file. A part of a chunk is decoded as it is stored, so that neighbours
- * are read together. If most of a chunk is wanted, or blocks share lines of the destination, the order of
- * the destination costs less; then the system is told what is to come. */
+ * are read together. If most of a chunk of large blocks is wanted, the order of the destination costs
+ * less; then the system is told what is to come. So it does if blocks share lines of the destination. */
 static int prepare_reads(decoder *dec, int64_t **order) {
   const known_chunk *chunk = dec->chunk;
   int64_t n = dec->cut.n;
@@ -83,7 +86,7 @@ static int prepare_reads(decoder *dec, int64_t **order) {
   if (!lie_apart(dec)) {
     return 0;
   }
-  if (2 * n > dec->g->nblocks) {
+  if (2 * n > dec->g->nblocks && chunk->head.cbytes / dec->g->nblocks >= LARGE) {
     cat_expect_bytes(chunk->descriptor, chunk->place.start, chunk->head.cbytes);
     return 0;
   }

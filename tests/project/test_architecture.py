@@ -182,7 +182,8 @@ def test_scattered_items_of_a_file(tmp_path, calls, items, points, codec):
     assert calls["stat"] <= 2  # before and after
     chunks = np.prod(SHAPE) // np.prod(CHUNKS)  # each has a beginning
     [(count, _)] = reads
-    assert count <= runs_of_blocks(points) + chunks
+    # Compressed blocks lie along a curve, so that those of a run are not always neighbours.
+    assert count <= (runs_of_blocks(points) if codec == "LZ4" else len(points[0])) + chunks
 
 
 def test_scattered_items_of_a_zarr_array(tmp_path, calls, items, points):
