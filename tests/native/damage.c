@@ -91,7 +91,9 @@ static void decode_damaged_in_file(generator *g, const cat_grid *grid, const byt
   part.dest = memory + to->first;
   cat_where where;
   int found = cat_decode(grid, &part, 1, 1, &where);
-  CHECK(found == error || found == CAT_ERROR_TRUNCATED, "%d in a file, %d in memory", found, error);
+  /* Of several damaged blocks the first one is met, and a file's blocks are met as they are stored. */
+  int alike = found == CAT_ERROR_TRUNCATED || !found == !error;
+  CHECK(alike, "%d in a file, %d in memory", found, error);
   CHECK(found || memcmp(memory, expected->dest - to->first, (size_t)to->span) == 0, "%lld bytes",
         (long long)chunk->size);
   free(memory);
