@@ -1,7 +1,8 @@
 /* A chunk from a stranger, of a geometry that is known: planned, decoded whole, from pieces and from a
  * file, changed.
  *
- * An input is the number of dimensions (1 byte; 128 more where blocks have checksums), the item size,
+ * An input is the number of dimensions (1 byte; 128 more where blocks have checksums, 64 more where the
+ * last block may be shorter), the item size,
  * and for each dimension the sides of the chunk and of a block (2 bytes each, little-endian), and behind
  * them the chunk. */
 #define _GNU_SOURCE /* memfd_create */
@@ -25,7 +26,8 @@ static int take_grid(const uint8_t **at, const uint8_t *end, cat_grid *grid) {
     return 0;
   }
   grid->checksums = **at >> 7;
-  grid->ndim = (*(*at)++ & 0x7F) % (CAT_MAX_DIM + 1);
+  grid->cut = **at >> 6 & 1;
+  grid->ndim = (*(*at)++ & 0x3F) % (CAT_MAX_DIM + 1);
   grid->itemsize = (int32_t)take_short(at, end);
   for (int d = 0; d < grid->ndim; d++) {
     grid->shape[d] = grid->chunk[d] = take_short(at, end);

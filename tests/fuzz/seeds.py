@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import caterva_cffi as cat
+from caterva_cffi import ffi, lib
+from caterva_cffi.binding.compression import Compression
 from caterva_cffi.planning.layout import whole_layout
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -59,6 +61,21 @@ def chunks(frame: bytes) -> Iterator[bytes]:
             ((_, chunk),) = layout.whole_chunk(number, frame)
             kind = grid.ndim | grid.checksums << 7
             yield struct.pack(f"<BH{2 * grid.ndim}H", kind, grid.itemsize, *sides) + chunk
+
+
+def cut_chunks() -> Iterator[bytes]:
+    """Yield chunks of one dimension whose last block is shorter, behind their geometry."""
+    length, block = 1000, 300
+    items = np.arange(length, dtype="<u2") // 3
+    source, chunk = ffi.from_buffer(items), ffi.new("uint8_t[]", items.nbytes + 32)
+    for codec in (cat.Codec.BLOSCLZ, cat.Codec.LZ4, cat.Codec.ZLIB, cat.Codec.ZSTD):
+        for filters in ([], [cat.Filter.SHUFFLE], [cat.Filter.DELTA]):
+            for clevel in (0, 5):
+                given = Compression(codec=codec, filters=filters, clevel=clevel)
+                cparams = given.to_cparams(2, 2 * block)[0]
+                context = ffi.gc(lib.blosc2_create_cctx(cparams), lib.blosc2_free_ctx)
+                size = lib.blosc2_compress_ctx(context, source, len(source), chunk, len(chunk))
+                yield struct.pack("<BHHH", 1 | 1 << 6, 2, length, block) + bytes(chunk[0:size])
 
 
 def pack(directory: Path) -> bytes:
@@ -112,6 +129,8 @@ def write(directory: Path) -> None:
         (directory / "frame" / f"{number:03}").write_bytes(frame)
         for place, chunk in enumerate(chunks(frame)):
             (directory / "chunk" / f"{number:03}-{place}").write_bytes(chunk)
+    for number, chunk in enumerate(cut_chunks()):
+        (directory / "chunk" / f"cut-{number}").write_bytes(chunk)
 
 
 if __name__ == "__main__":
