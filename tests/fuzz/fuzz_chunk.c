@@ -33,7 +33,8 @@ static int take_grid(const uint8_t **at, const uint8_t *end, cat_grid *grid) {
     grid->shape[d] = grid->chunk[d] = take_short(at, end);
     grid->block[d] = take_short(at, end);
   }
-  return is_small_grid(grid);
+  int possible = !grid->cut || (grid->ndim == 1 && !grid->checksums);
+  return possible && is_small_grid(grid);
 }
 
 typedef struct {
