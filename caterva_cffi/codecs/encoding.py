@@ -13,14 +13,15 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import check_dtype
-from caterva_cffi.format.chunk_header import special_of
+from caterva_cffi.errors import FormatError
+from caterva_cffi.format.chunk_header import SPECIALS, sizes_of, special_of
 from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
 from caterva_cffi.format.offsets import encode_offsets, offset_of_special
 from caterva_cffi.format.trailer import TRAILER_MIN, empty_trailer
 from caterva_cffi.geometry.grid import Grid, chunk_items
 
-__all__ = ["encode_frame"]
+__all__ = ["encode_frame", "wrap_chunk"]
 
 
 class _Ends(NamedTuple):
@@ -124,3 +125,48 @@ def encode_frame(
     else:
         memory = np.concatenate([memory[: start + inside], *parts[1:]])
     return memoryview(memory).toreadonly()
+
+
+def wrap_chunk(
+    chunk: Any, grid: Grid, dtype: np.dtype[Any], compression: Compression
+) -> npt.NDArray[np.uint8]:
+    """Return the frame of an array whose only chunk was compressed before, and stays as it is.
+
+    Parameters
+    ----------
+    chunk : buffer
+        As C-Blosc2 stores it, with checksums of its blocks if the grid has them.
+    grid : Grid
+        Of one chunk.
+    dtype : dtype
+        To name in the frame.
+    compression : Compression
+        To name in the frame's header.
+
+    Raises
+    ------
+    FormatError
+        For a chunk of other sizes than the grid's.
+    """
+    nbytes, blocksize, cbytes = sizes_of(chunk)
+    if (nbytes, blocksize, cbytes) != (grid.chunk_nbytes, grid.blocksize, len(chunk)):
+        raise FormatError(
+            f"a chunk of {cbytes} bytes, here {len(chunk)}, that decodes to {nbytes} in blocks of "
+            f"{blocksize}; expected {grid.chunk_nbytes} in blocks of {grid.blocksize}"
+        )
+    ends = _ends(grid, check_dtype(dtype), compression, ())
+    special = special_of(chunk)
+    if special in SPECIALS:
+        offset, stored = offset_of_special(special), np.empty(0, np.uint8)
+    else:
+        offset, stored = 0, np.frombuffer(chunk, np.uint8)
+    offsets = encode_offsets([offset])
+    start = len(ends.header)
+    sizes = [start, len(stored), len(offsets), len(ends.trailer)]
+    frame = np.empty(sum(sizes), np.uint8)
+    frame.data[:start] = ends.header
+    np.concatenate([stored, offsets, ends.trailer], out=frame[start:])
+    set_sizes(frame, frame_len=len(frame), cbytes=len(stored))
+    if grid.checksums:
+        write_seal(memoryview(frame[:start]), offsets, ends.trailer)
+    return frame

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.binding.compression import Compression
+from caterva_cffi.binding.compression import Compression, SplitMode
 from caterva_cffi.errors import FormatError, UnsupportedError
 from caterva_cffi.format.byte_chunks import check_byte_chunk, decode_byte_chunk, is_possible
 from caterva_cffi.format.chunk_header import HEADER as CHUNK_HEADER
@@ -30,6 +30,7 @@ __all__ = [
     "FrameHeader",
     "check_header_room",
     "check_offsets_chunk",
+    "compression_in",
     "find_seal",
     "pack_header",
     "set_sizes",
@@ -257,6 +258,31 @@ def pack_header(
     header += pack_metalayers(metalayers, HEADER_MIN, in_header=True)
     struct.pack_into(">i", header, _HEADER_LEN, len(header))
     return header
+
+
+def compression_in(header: bytes) -> Compression:
+    """Return how a frame's header says that chunks are compressed; see `pack_header`.
+
+    Parameters
+    ----------
+    header : bytes
+        A whole header, which was parsed.
+
+    Raises
+    ------
+    ArgumentError, UnsupportedError
+        For a codec or filters that are not available here.
+    """
+    codec = header[_CODEC] & 0x0F
+    return Compression(
+        codec=header[_CODEC_NUMBER] if codec == _USER_CODEC else codec,
+        clevel=header[_CODEC] >> 4,
+        filters=tuple(header[_FILTERS : _FILTERS + 6]),
+        filtersmeta=tuple(header[_FILTER_METAS : _FILTER_METAS + 6]),
+        usedict=bool(header[_USES_DICTIONARY]),
+        splitmode=SplitMode(min(header[_SPLIT] & 3, 3) + 1),
+        codec_meta=header[_CODEC_META],
+    )
 
 
 def set_sizes(

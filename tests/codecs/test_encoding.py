@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi.codecs.encoding import encode_frame
+from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.codecs.encoding import encode_frame, wrap_chunk
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
@@ -42,3 +43,24 @@ def test_encode_frame_gives_what_appending_gives(shape, chunks, blocks, step, cl
         found.append((sizes, layers, data[header.header_len : chunks_end], data[-TRAILER_MIN:]))
     assert found[0] == found[1]
     np.testing.assert_array_equal(cat.from_cframe(frame)[...], items)
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize("value", ["items", "zeros", "nan", "one value"])
+def test_a_chunk_that_exists_is_put_into_a_frame(value, checksum):
+    shape, blocks = (50, 60), (10, 9)
+    items = np.random.default_rng(0).normal(size=shape)
+    if value != "items":
+        items[...] = {"zeros": 0, "nan": np.nan, "one value": 7}[value]
+    grid = Grid(shape, shape, blocks, 8, checksum)
+    compression = cat.Compression(codec=cat.Codec.ZSTD)
+    chunk = kernel_of(grid).encode(0, compression.to_kernel(), items)
+    frame = wrap_chunk(chunk, grid, items.dtype, compression)
+    np.testing.assert_array_equal(cat.from_cframe(frame)[...], items)
+    assert bytes(frame) == bytes(encode_frame(items, grid, compression))
+    found = cat.verify(frame)
+    assert found.whole is checksum and found.decodes
+    with pytest.raises(cat.FormatError, match=r"a chunk of .* decodes to 25200 in blocks of 720"):
+        wrap_chunk(chunk[:-1], grid, items.dtype, compression)
+    with pytest.raises(cat.FormatError, match="expected 24000 in blocks of 800"):
+        wrap_chunk(chunk, Grid(shape, shape, (10, 10), 8, checksum), items.dtype, compression)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import caterva_cffi as cat
-from caterva_cffi.format.frame_header import FrameHeader, pack_header, set_sizes
+from caterva_cffi.format.frame_header import FrameHeader, compression_in, pack_header, set_sizes
 from caterva_cffi.format.trailer import empty_trailer
 from caterva_cffi.superchunk.schunk import SChunk
 
@@ -33,6 +33,10 @@ def test_headers_say_what_c_blosc2_reads(path):
         assert (header.itemsize, header.chunksize) == (schunk.typesize, schunk.chunksize)
         assert header.nchunks == schunk.nchunks
         assert header.metalayers == dict(array.meta)
+        found = compression_in(data[: header.header_len])
+        known = cat.Compression.of(schunk)
+        for name in ("codec_id", "clevel", "filter_ids", "filter_metas"):
+            assert getattr(found, name) == getattr(known, name)
     for size in {*range(0, min(len(data), header.header_len), 7), header.header_len - 1}:
         with pytest.raises(cat.FormatError):
             FrameHeader.parse(data[:size])
@@ -51,6 +55,14 @@ compressions = st.builds(
     splitmode=st.sampled_from(cat.SplitMode),
     codec_meta=st.integers(-128, 255),
 )
+
+
+@given(compressions)
+def test_a_header_says_how_chunks_are_compressed(compression):
+    found = compression_in(bytes(pack_header(compression, 8, 64, {})))
+    for name in ("codec_id", "clevel", "filter_ids", "filter_metas", "usedict", "splitmode"):
+        assert getattr(found, name) == getattr(compression, name)
+    assert found.codec_meta == compression.codec_meta & 0xFF
 
 
 @given(compressions, st.integers(1, 300), st.integers(0, 1 << 20), layers)
