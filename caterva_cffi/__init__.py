@@ -24,12 +24,16 @@ from caterva_cffi.binding.compression import Codec, Compression, Filter, SplitMo
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.binding.threads import get_nthreads, set_nthreads
 from caterva_cffi.binding.versions import Versions, versions
+from caterva_cffi.conversion.convert import convert
+from caterva_cffi.conversion.progress import Progress
+from caterva_cffi.conversion.report import Conversion
 from caterva_cffi.errors import (
     ArgumentError,
     BusyError,
     CapacityError,
     CatervaError,
     ClosedError,
+    DifferenceError,
     FormatError,
     ReadOnlyError,
     StorageError,
@@ -51,11 +55,14 @@ __all__ = [
     "ClosedError",
     "Codec",
     "Compression",
+    "Conversion",
     "Counts",
     "Damage",
+    "DifferenceError",
     "Filter",
     "FormatError",
     "NDArray",
+    "Progress",
     "RangeReader",
     "RangeStore",
     "ReadOnlyError",
@@ -71,6 +78,7 @@ __all__ = [
     "__version__",
     "asarray",
     "check",
+    "convert",
     "copy",
     "empty",
     "ffi",

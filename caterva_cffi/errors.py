@@ -8,6 +8,7 @@ __all__ = [
     "CapacityError",
     "CatervaError",
     "ClosedError",
+    "DifferenceError",
     "FormatError",
     "ReadOnlyError",
     "StorageError",
@@ -45,6 +46,10 @@ class ArgumentError(CatervaError, ValueError):
 
 class FormatError(CatervaError, ValueError):
     """Bytes that are not a valid frame, chunk or metalayer."""
+
+
+class DifferenceError(CatervaError):
+    """Items that were written and are not what the source has."""
 
 
 class UnsupportedError(CatervaError):

@@ -42,6 +42,14 @@ def test_nothing_leaks():
     assert int(counts["bytes added"]) < 20 * 8000
 
 
+@pytest.mark.parametrize("kind", ["npy", "h5", "plain", "caterva"])
+def test_a_conversion_stays_within_the_given_memory(kind, tmp_path):
+    """134 MB, read by other regions than they are written, or copied."""
+    memory = 32 << 20
+    run("peak_conversion.py", "write", tmp_path, kind, memory)
+    assert int(run("peak_conversion.py", "convert", tmp_path, kind, memory)) < memory
+
+
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_memory_does_not_grow_with_the_array(tmp_path, kind):
     peaks = {

@@ -1,0 +1,1 @@
+"""The commands of the tool `caterva`: a module for each."""

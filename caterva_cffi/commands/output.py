@@ -1,0 +1,46 @@
+"""What the commands share: how they print, what they exit with, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+from caterva_cffi.errors import CatervaError
+
+__all__ = ["DIFFERENT", "FAILED", "print_error", "print_json", "print_text", "size_text"]
+
+DIFFERENT = 1
+"""Something is damaged, or differs from what it should be."""
+
+FAILED = 2
+"""Something could not be done: it is not there, cannot be read, makes no sense, ..."""
+
+
+def print_text(text: str, stream: TextIO | None = None) -> None:
+    """Print a text, even if the stream cannot encode some letters of a file's name."""
+    out = sys.stdout if stream is None else stream
+    encoding = out.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=out)
+
+
+def print_json(document: Any) -> None:
+    """Print what programs read."""
+    print(json.dumps(document, indent=1))
+
+
+def print_error(error: BaseException, where: str = "caterva") -> None:
+    """Print an error as one line."""
+    known = isinstance(error, (CatervaError, ImportError, OSError))
+    said = str(error) if known else f"{type(error).__name__}: {error}"
+    print_text(f"{where}: {' '.join(said.split())}", sys.stderr)
+
+
+def size_text(nbytes: int) -> str:
+    """Return a number of bytes as people read it."""
+    size, unit = float(nbytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"

@@ -1,0 +1,1 @@
+"""Trees of arrays written anew: other chunks, other codecs, other formats."""

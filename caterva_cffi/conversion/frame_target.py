@@ -1,0 +1,254 @@
+"""A frame in a file as a destination.
+
+The chunks go into `NAME.partial` in the order in which they are ready, and `NAME.partial.journal`
+says where each is. A partial file begins with zeros, so that nobody takes it for a frame. When it
+is complete, it takes the place of the destination.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy.typing as npt
+
+from caterva_cffi.arrays.constructors import empty
+from caterva_cffi.arrays.opening import open as open_array
+from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.codecs.coding import compression_of
+from caterva_cffi.conversion.journal import check_request
+from caterva_cffi.conversion.plans import ArrayPlan
+from caterva_cffi.conversion.regions import chunks_in
+from caterva_cffi.conversion.target import EXISTS, INCOMPLETE, Target
+from caterva_cffi.datasets.frames import DESCRIPTION
+from caterva_cffi.datasets.model import Dataset, Region
+from caterva_cffi.dtypes import as_dtype, check_dtype
+from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.format.chunk_header import SPECIALS, special_of
+from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
+from caterva_cffi.format.metalayers import encode_geometry
+from caterva_cffi.format.offsets import encode_offsets, offset_of_special
+from caterva_cffi.format.trailer import empty_trailer
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.storage.atomic import fs_path, move
+
+__all__ = ["FrameTarget", "refuse"]
+
+
+class FrameTarget(Target):
+    """A frame in a file.
+
+    Parameters
+    ----------
+    destination : str
+    array : Dataset
+    plan : ArrayPlan
+    request : mapping
+        What must be the same in a later run.
+    """
+
+    def __init__(
+        self, destination: str, array: Dataset, plan: ArrayPlan, request: Mapping[str, Any]
+    ) -> None:
+        assert plan.parameters is not None and plan.blocks is not None
+        self._path = fs_path(destination)
+        self._partial, self._log = f"{self._path}.partial", f"{self._path}.partial.journal"
+        self._request, self._plan, self._array = request, plan, array
+        self._dtype = check_dtype(array.dtype.newbyteorder("<"))
+        checksum = plan.parameters.checksum
+        self._grid = Grid(plan.shape, plan.chunks, plan.blocks, self._dtype.itemsize, checksum)
+        self._compression = (
+            compression_of(plan.parameters, self._dtype.itemsize)
+            if plan.copied is None
+            else plan.copied.compression
+        )
+        layers = encode_geometry(self._grid, self._dtype)
+        self._header = pack_header(
+            self._compression, self._grid.itemsize, self._grid.blocksize, layers
+        )
+        self._places: dict[int, tuple[int, int]] = {}  # by chunk: offset, and bytes
+        self._end, self._mode = 0, "x"
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+
+    def begin(self, *, overwrite: bool, resume: bool) -> None:
+        """Take over what an earlier run has written, or begin anew.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError
+        ArgumentError, FormatError
+        """
+        self._mode = "w" if overwrite else "x"
+        begun = os.path.lexists(self._log)
+        if begun and not (resume or overwrite):
+            raise FileExistsError(INCOMPLETE.format(self._path))
+        if os.path.lexists(self._path) and not overwrite:
+            raise FileExistsError(EXISTS.format(self._path))
+        if os.path.isdir(self._path):
+            raise FileExistsError(f"{self._path!r} is a directory; expected a file for a frame")
+        if begun and resume and os.path.exists(self._partial):
+            self._take_over()
+        else:
+            with open(self._partial, "wb") as file:
+                file.write(bytes(len(self._header)))
+            with open(self._log, "w", encoding="utf-8") as log:
+                log.write(json.dumps(self._request) + "\n")
+        self._file = open(self._partial, "rb+", buffering=0)  # noqa: SIM115, closed by finish
+        self._notes = open(self._log, "a", encoding="utf-8")  # noqa: SIM115
+
+    def _take_over(self) -> None:
+        """Find the chunks that are there, as they were written."""
+        with open(self._log, encoding="utf-8") as log, open(self._partial, "rb") as file:
+            try:
+                request = json.loads(log.readline())
+            except ValueError as error:
+                raise FormatError(f"{self._log!r} makes no sense: {error}") from None
+            check_request(request, self._request, self._path)
+            good = [json.dumps(request)]
+            for line in log:
+                if not line.endswith("\n"):
+                    break  # it was cut off
+                number, offset, size, checksum = map(int, line.split())
+                file.seek(len(self._header) + max(offset, 0))
+                if zlib.crc32(file.read(size)) != checksum:
+                    continue
+                good.append(line.strip())
+                self._places[number] = (offset, size)
+                self._end = max(self._end, offset + size)
+        with open(self._log, "w", encoding="utf-8") as log:
+            log.write("\n".join(good) + "\n")
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write_items(self, plan: ArrayPlan, at: Sequence[int], items: npt.NDArray[Any]) -> int:
+        """Encode and write a chunk."""
+        number = self._grid.chunk_number(at)
+        little = as_dtype(items, self._dtype)
+        assert plan.parameters is not None
+        plan.parameters.check_items(little, little.ndim)
+        kernel = kernel_of(self._grid)
+        return self._append(number, kernel.encode(number, self._compression.to_kernel(), little))
+
+    def write_chunk(self, plan: ArrayPlan, at: Sequence[int], chunk: Any) -> int:
+        """Write a chunk as it is."""
+        return self._append(self._grid.chunk_number(at), chunk)
+
+    def _append(self, number: int, chunk: Any) -> int:
+        special = special_of(chunk)
+        with self._lock:
+            if special in SPECIALS:
+                offset, size, checksum = offset_of_special(special), 0, 0
+            else:
+                offset, size, checksum = self._end, len(chunk), zlib.crc32(chunk)
+                self._write(len(self._header) + offset, chunk)
+                self._end += size
+            self._places[number] = (offset, size)
+            self._notes.write(f"{number} {offset} {size} {checksum}\n")
+        return size
+
+    def _write(self, at: int, data: Any) -> None:
+        assert self._file is not None
+        self._file.seek(at)
+        view = memoryview(data).cast("B")
+        while len(view):
+            view = view[self._file.write(view) :]
+
+    def is_done(self, plan: ArrayPlan, number: int) -> bool:
+        """Whether an earlier run has written a region."""
+        if not self._places:
+            return False
+        inside = chunks_in(plan.cut[number], plan.chunks)
+        return all(self._grid.chunk_number(at) in self._places for at, _ in inside)
+
+    def note(self, plan: ArrayPlan, number: int) -> None:
+        """Hand what was noted to the system: it is kept if this process is killed."""
+        with self._lock:
+            self._notes.flush()
+
+    def save(self) -> None:
+        """Hand what was noted to the system."""
+        if self._file is not None:
+            self._notes.flush()
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._file is not None:
+            self._notes.close()
+            self._file.close()
+            self._file = None
+
+    # --- completing ---------------------------------------------------------------------------
+
+    def readable(self) -> None:
+        """Write all that makes the file a frame."""
+        if self._file is None:
+            return
+        if not self._grid.nchunks:
+            self.close()
+            os.remove(self._partial)
+            empty(
+                self._grid.shape,
+                dtype=self._dtype,
+                chunks=self._grid.chunks,
+                blocks=self._grid.blocks,
+                urlpath=self._partial,
+                contiguous=True,
+            )
+        else:
+            self._complete_frame()
+        self._describe()
+
+    def _complete_frame(self) -> None:
+        grid = self._grid
+        places = [self._places[number][0] for number in range(grid.nchunks)]
+        offsets, trailer = encode_offsets(places), empty_trailer()
+        header, size = self._header, len(self._header) + self._end
+        set_sizes(
+            header, frame_len=size + len(offsets) + len(trailer), cbytes=self._end,
+            chunksize=grid.chunk_nbytes, nchunks=grid.nchunks,
+        )  # fmt: skip
+        if grid.checksums:
+            write_seal(memoryview(header), offsets, trailer)
+        assert self._file is not None
+        self._write(size, offsets.tobytes() + trailer)
+        self._file.truncate(size + len(offsets) + len(trailer))
+        self._write(0, header)
+        self.close()
+
+    def _describe(self) -> None:
+        """Keep what a frame has no place for."""
+        array = self._array
+        if not array.attributes and not array.dimension_names:
+            return
+        document = {"attributes": dict(array.attributes), "dimension_names": array.dimension_names}
+        with open_array(self._partial, mode="a") as frame:
+            frame.vlmeta[DESCRIPTION] = json.dumps(document).encode()
+
+    def read(self, plan: ArrayPlan, region: Region) -> npt.NDArray[Any]:
+        """Return what was written."""
+        with open_array(self._partial, mode="r") as frame:
+            return frame.read(region)
+
+    def finish(self) -> None:
+        """Let the frame take the place of the destination."""
+        self.readable()
+        move(self._partial, self._path, self._mode)
+        with suppress(FileNotFoundError):
+            os.remove(self._log)
+
+
+def refuse(destination: str) -> None:
+    """Refuse what is no place for a frame.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if "://" in destination:
+        raise ArgumentError(f"{destination!r} is a URL; a frame is written to a path: expected one")

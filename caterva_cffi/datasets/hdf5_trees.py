@@ -1,0 +1,183 @@
+"""HDF5 and netCDF-4 files."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from caterva_cffi.datasets import netcdf
+from caterva_cffi.datasets.hdf5_chunks import BLOSC2, ChunkDecoder
+from caterva_cffi.datasets.model import Chunked, NotCopyable, Region, Tree
+from caterva_cffi.dtypes import allocate
+from caterva_cffi.errors import ArgumentError, UnsupportedError
+
+__all__ = ["hdf5_tree"]
+
+
+class _HDF5(Chunked):
+    def __init__(self, path: str, dataset: h5py.Dataset) -> None:
+        dtype = dataset.dtype
+        self._texts = h5py.check_string_dtype(dtype)
+        if self._texts is not None and self._texts.length is None:
+            dtype = np.dtypes.StringDType()
+        elif dtype.hasobject or h5py.check_opaque_dtype(dtype):
+            raise UnsupportedError(
+                f"dataset {dataset.name!r} has items of {dtype}, which Zarr cannot hold; leave "
+                "it out (exclude)"
+            )
+        elif dtype.names is None:
+            dtype = np.dtype(dtype.str)  # without h5py's notes on enumerations
+        super().__init__(path, dataset.shape, dtype)
+        self._dataset = dataset
+        self._left_out: dict[str, str] = {}
+        self.attributes = netcdf.attributes_of(dataset, self._left_out.__setitem__)
+        self.dimension_names = netcdf.dimension_names(dataset)
+        self._take_chunks(dataset)
+        if dtype.kind != "T":
+            self.fill_value = dataset.fillvalue
+        if self._left_out:
+            self.details = {"attributes left out": self._left_out}
+
+    def _take_chunks(self, dataset: h5py.Dataset) -> None:
+        self.chunks = dataset.chunks
+        pipeline = dataset.id.get_create_plist()
+        filters = [pipeline.get_filter(n) for n in range(pipeline.get_nfilters())]
+        self.codecs = [f"{name.decode() or number}" for number, _, _, name in filters] or ["none"]
+        numbers = [number for number, *_ in filters]
+        self._decoder: ChunkDecoder | None = None
+        if self.chunks is None or self.dtype.kind == "T":
+            return
+        if not ChunkDecoder.knows(numbers, self.dtype):
+            return
+        self._decoder = ChunkDecoder(numbers, self.chunks, self.dtype)
+        self._index: dict[tuple[int, ...], int] = {}
+        dataset.id.chunk_iter(lambda info: self._index.__setitem__(info[0], info[1]))
+        first = next(iter(self._index), None)
+        if numbers == [BLOSC2] and first is not None:
+            _, stored = dataset.id.read_direct_chunk(first)
+            self.stored = self._decoder.stored_as(stored)
+            self.blocks = None if self.stored is None else self.stored.grid.blocks
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        if self._decoder is None:
+            return self._read_by_hdf5(region)
+        assert self.chunks is not None
+        out = allocate([part.stop - part.start for part in region], self.dtype)
+        spans = [
+            range(part.start // chunk, -(-part.stop // chunk))
+            for part, chunk in zip(region, self.chunks, strict=True)
+        ]
+        for at in product(*spans):
+            self._read_chunk(at, region, out)
+        return out
+
+    def _read_chunk(self, at: tuple[int, ...], region: Region, out: npt.NDArray[Any]) -> None:
+        assert self.chunks is not None and self._decoder is not None
+        here, there = [], []
+        for number, chunk, part in zip(at, self.chunks, region, strict=True):
+            start = number * chunk
+            first, last = max(start, part.start), min(start + chunk, part.stop)
+            here.append(slice(first - start, last - start))
+            there.append(slice(first - part.start, last - part.start))
+        stored = self._stored(at)
+        if stored is None:
+            out[tuple(there)] = self.fill_value
+        else:
+            out[tuple(there)] = self._decoder.decode(*stored)[tuple(here)]
+
+    def _stored(self, at: tuple[int, ...]) -> tuple[bytes, int] | None:
+        assert self.chunks is not None
+        start = tuple(number * chunk for number, chunk in zip(at, self.chunks, strict=True))
+        if start not in self._index:
+            return None
+        mask, stored = self._dataset.id.read_direct_chunk(start)
+        return stored, mask
+
+    def _read_by_hdf5(self, region: Region) -> npt.NDArray[Any]:
+        try:
+            if self.dtype.kind == "T":
+                texts = self._dataset.asstr()[region]
+                return np.asarray(texts, self.dtype)
+            return np.asarray(self._dataset[region]).view(self.dtype)
+        except OSError as error:
+            raise UnsupportedError(
+                f"dataset {self._dataset.name!r} with filters {', '.join(self.codecs)}: {error}; "
+                "`pip install hdf5plugin` for more filters"
+            ) from None
+
+    def stored_chunk(self, at: tuple[int, ...]) -> Any:
+        stored = self._stored(at)
+        if stored is None:
+            return None
+        if stored[1] or self._decoder is None or self.stored is None:
+            raise NotCopyable
+        return self._decoder.chunk_of(stored[0], self.stored)
+
+    def stored_bytes(self) -> int:
+        return int(self._dataset.id.get_storage_size())
+
+
+def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: False) -> Tree:
+    """Return a dataset, or a group with all that is in it.
+
+    Parameters
+    ----------
+    file : str or file object
+    name : str
+        For people.
+    path : str
+        Inside the file.
+    exclude : callable
+        Whether a path is left out.
+
+    Raises
+    ------
+    ArgumentError
+        For a path that is not in the file.
+    UnsupportedError
+        For items that Zarr cannot hold.
+    """
+    _register_filters()
+    opened = h5py.File(file, "r")
+    try:
+        node = opened[path] if path else opened
+    except KeyError:
+        opened.close()
+        raise ArgumentError(f"{name} has no group or dataset {path!r}") from None
+    tree = Tree(name, "HDF5", consolidated=True, close=opened.close)
+    try:
+        if isinstance(node, h5py.Dataset):
+            tree.arrays[""] = _HDF5("", node)
+        else:
+            _walk(tree, node, "", exclude)
+    except BaseException:
+        opened.close()
+        raise
+    tree.identity = [[each.path, list(each.shape), each.dtype.str] for each in tree.arrays.values()]
+    return tree
+
+
+def _walk(tree: Tree, group: h5py.Group, path: str, exclude: Any) -> None:
+    tree.groups[path] = netcdf.attributes_of(group)
+    for name in group:
+        inside = f"{path}/{name}" if path else name
+        if exclude(inside) or group.get(name, getclass=True) is h5py.Datatype:
+            continue
+        node = group[name]
+        if isinstance(node, h5py.Group):
+            _walk(tree, node, inside, exclude)
+        elif not netcdf.is_bare_dimension(node):
+            inside = f"{path}/{netcdf.variable_name(node)}" if path else netcdf.variable_name(node)
+            tree.arrays[inside] = _HDF5(inside, node)
+
+
+def _register_filters() -> None:
+    """Let HDF5 know more filters, if the package that has them is there."""
+    try:
+        import hdf5plugin  # noqa: F401
+    except ImportError:
+        return

@@ -1,0 +1,128 @@
+"""What netCDF-4 keeps in attributes of HDF5: names of dimensions, and attributes of variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from caterva_cffi.datasets.fill_values import encoded
+
+__all__ = ["attributes_of", "dimension_names", "is_bare_dimension"]
+
+_HIDDEN = {
+    "CLASS",
+    "DIMENSION_LABELS",
+    "DIMENSION_LIST",
+    "NAME",
+    "REFERENCE_LIST",
+    "_NCProperties",
+    "_Netcdf4Coordinates",
+    "_Netcdf4Dimid",
+    "_nc3_strict",
+}
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_RENAMED = "_nc4_non_coord_"  # a variable whose name is that of a dimension of another shape
+
+
+def is_bare_dimension(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset only says that there is a dimension."""
+    name = dataset.attrs.get("NAME", b"")
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return text.startswith(_NO_VARIABLE)
+
+
+def variable_name(dataset: h5py.Dataset) -> str:
+    """Return a dataset's name as netCDF has it."""
+    return str(dataset.name).rpartition("/")[2].removeprefix(_RENAMED)
+
+
+def dimension_names(dataset: h5py.Dataset) -> tuple[str | None, ...] | None:
+    """Return the names of a dataset's dimensions; None if none has a name."""
+    if not dataset.ndim:
+        return None
+    is_scale = dataset.attrs.get("CLASS") == b"DIMENSION_SCALE"
+    if is_scale and "_Netcdf4Coordinates" in dataset.attrs:
+        by_number = {
+            int(each.attrs["_Netcdf4Dimid"]): variable_name(each) for each in _scales(dataset)
+        }
+        numbers = np.atleast_1d(dataset.attrs["_Netcdf4Coordinates"])
+        if all(int(number) in by_number for number in numbers):
+            return tuple(by_number[int(number)] for number in numbers)
+    if is_scale and dataset.ndim == 1:
+        return (variable_name(dataset),)
+    # If a dimension has several scales, netCDF takes the last one.
+    names = [variable_name(dim[len(dim) - 1]) if len(dim) else None for dim in dataset.dims]
+    return tuple(names) if any(names) else None
+
+
+def _scales(dataset: h5py.Dataset) -> list[h5py.Dataset]:
+    """Return the dimensions that a dataset's group and the groups above it define."""
+    group, found = dataset.parent, []
+    while True:
+        members: list[Any] = [group[name] for name in group if group.get(name, getclass=True)]
+        found += [
+            each
+            for each in members
+            if isinstance(each, h5py.Dataset)
+            and "_Netcdf4Dimid" in each.attrs
+            and each.attrs.get("CLASS") == b"DIMENSION_SCALE"
+        ]
+        if group.name == "/":
+            return found[::-1]  # those of inner groups come last, and count
+        group = group.parent
+
+
+def attributes_of(
+    node: h5py.Dataset | h5py.Group, leave_out: Callable[[str, str], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Return attributes as JSON can hold them; those of netCDF itself are left out.
+
+    Parameters
+    ----------
+    node : Dataset or Group
+    leave_out : callable
+        Called with the names of attributes that JSON cannot hold, and why.
+    """
+    found = {}
+    for name in node.attrs:
+        if name in _HIDDEN:
+            continue
+        try:
+            value = node.attrs[name]
+            if name == "_FillValue" and isinstance(node, h5py.Dataset):
+                found[name] = encoded(np.asarray(value).reshape(-1)[0], node.dtype)
+            else:
+                found[name] = _plain(value)
+        except (TypeError, ValueError, OSError) as error:
+            leave_out(name, str(error))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, h5py.Empty):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return value
+    items = np.asarray(value)
+    if items.dtype.kind not in "biufSUO":
+        raise TypeError(f"its type is {items.dtype}")
+    plain = [_scalar(each) for each in items.reshape(-1)]
+    # netCDF does not distinguish one value from a list of one.
+    if items.size == 1:
+        return plain[0]
+    return plain if items.ndim <= 1 else np.array(plain, object).reshape(items.shape).tolist()
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return str(value)
+    if not isinstance(value, np.generic):
+        raise TypeError(f"it holds {type(value).__name__}")
+    return value.item()

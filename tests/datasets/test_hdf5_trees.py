@@ -1,0 +1,183 @@
+"""HDF5 and netCDF-4 files, converted: items, filters, dimensions, attributes."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import fsspec
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+import zarr
+
+import caterva_cffi as cat
+from caterva_cffi.datasets.opening import open_tree
+
+ITEMS = np.random.default_rng(0).integers(0, 1000, (50, 40, 9)).astype("f4")
+CHUNKS = (20, 16, 9)
+FILTERS = {
+    "blosc2": hdf5plugin.Blosc2(cname="zstd"),
+    "bitshuffle": hdf5plugin.Blosc2(filters=hdf5plugin.Blosc2.BITSHUFFLE),
+    "gzip": {"compression": "gzip"},
+    "gzip with shuffle": {"compression": "gzip", "shuffle": True},
+    "shuffle": {"shuffle": True},
+    "lzf": {"compression": "lzf"},
+    "checksum": {"compression": "gzip", "fletcher32": True},
+    "none": {},
+}
+
+
+def convert(file, out, **options):
+    cat.convert(file, out, verify=True, **options)
+    return zarr.open(out, mode="r")
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<i2"])
+@pytest.mark.parametrize("name", FILTERS)
+def test_items_with_any_filters(name, dtype, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset(
+            "a", ITEMS.shape, dtype, chunks=CHUNKS, fillvalue=3, **FILTERS[name]
+        )
+        array[:35] = ITEMS[:35]  # the other chunks are not there
+    expected = np.where(np.arange(50)[:, None, None] < 35, ITEMS, 3)
+    tree = open_tree(tmp_path / "a.h5", "a")
+    read = tree.arrays[""].read((slice(3, 50), slice(16, 17), slice(0, 9)))
+    np.testing.assert_array_equal(read, expected[3:50, 16:17])
+    tree.close()
+    for chunks in (None, (13, 40, 5)):
+        z = convert(f"{tmp_path / 'a.h5'}:a", tmp_path / f"{chunks}.zarr", chunks=chunks)
+        np.testing.assert_array_equal(z[...], expected)
+        assert z.fill_value == 3 and z.dtype == np.dtype(dtype).newbyteorder("=")
+    assert z.chunks == (13, 40, 5)
+
+
+def test_frames_are_copied(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, dtype, items, chunks in (
+            ("3d", "<f4", ITEMS, CHUNKS),
+            ("1d", "<f4", ITEMS.reshape(-1)[:16384], 4096),
+            ("big endian", ">f4", ITEMS, CHUNKS),
+        ):
+            options = {"chunks": chunks, "dtype": dtype, **FILTERS["blosc2"]}
+            file.create_dataset(name, data=items, **options)
+    for name, copied in (("3d", 9), ("1d", 4), ("big endian", 0)):
+        out = tmp_path / f"{name}.zarr"
+        assert cat.convert(tmp_path / "a.h5", out, path=name, verify=True).copied == copied
+        [codec] = zarr.open_array(out).metadata.codecs
+        assert codec.cname == ("zstd" if copied else "lz4")
+        assert cat.verify(out).decodes
+    done = cat.convert(f"{tmp_path / 'a.h5'}:3d", tmp_path / "a.b2nd", verify=True)
+    assert done.copied == 9
+    np.testing.assert_array_equal(cat.open(tmp_path / "a.b2nd", mode="r")[...], ITEMS)
+
+
+@pytest.mark.parametrize("how", ["another shape", "the items as they are"])
+def test_a_chunk_that_is_unlike_the_others(how, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("a", data=ITEMS, chunks=CHUNKS, **FILTERS["blosc2"])
+        if how == "another shape":
+            frame = cat.asarray(ITEMS[:20, :16], chunks=CHUNKS, blocks=(1, 16, 9), contiguous=True)
+            array.id.write_direct_chunk((20, 0, 0), frame.to_cframe())
+        else:
+            array.id.write_direct_chunk((20, 0, 0), ITEMS[:20, :16].tobytes(), filter_mask=1)
+    done = cat.convert(tmp_path / "a.h5", tmp_path / "a.zarr", verify=True)
+    assert (done.copied, done.encoded) == (8, 1)
+    expected = ITEMS.copy()
+    expected[20:40, :16] = ITEMS[:20, :16]
+    np.testing.assert_array_equal(zarr.open(tmp_path / "a.zarr")["a"][...], expected)
+
+
+def test_dimensions_as_netcdf_has_them(tmp_path):
+    """As netCDF-C writes them, also a coordinate of two dimensions, and one that is no variable."""
+    with h5py.File(tmp_path / "a.nc", "w", track_order=True) as file:
+        for number, (name, shape) in enumerate({"x": (3, 4), "y": (4,), "t": (2,)}.items()):
+            scale = file.create_dataset(name, shape, "f8")
+            scale.make_scale(name)
+            scale.attrs["_Netcdf4Dimid"] = np.int32(number)
+        file["x"].attrs["_Netcdf4Coordinates"] = np.array([0, 1], "i4")
+        file["t"].attrs["NAME"] = b"This is a netCDF dimension but not a netCDF variable         2"
+        field = file.create_dataset("_nc4_non_coord_field", (2, 4), "f4", fillvalue=1e20)
+        field.attrs["_FillValue"] = np.array([1e20], "f4")
+        for axis, name in enumerate("ty"):
+            field.dims[axis].attach_scale(file[name])
+        plain = file.create_dataset("group/plain", (4, 5), "i2")
+        plain.dims[0].attach_scale(file["y"])
+        file.create_dataset("group/scalar", data=np.int8(3))
+    root = convert(tmp_path / "a.nc", tmp_path / "a.zarr")
+    names = {name: z.metadata.dimension_names for name, z in root.arrays()}
+    assert names == {"x": ("x", "y"), "y": ("y",), "field": ("t", "y")}
+    assert root["group/plain"].metadata.dimension_names == ("y", None)
+    [(name, bits)] = root["field"].attrs.items()
+    assert name == "_FillValue" and np.frombuffer(b64decode(bits), "<f8") == np.float32(1e20)
+    assert root["field"].fill_value == np.float32(1e20)
+    assert root["group/scalar"][()] == 3
+    assert root.metadata.consolidated_metadata is not None
+
+
+def test_attributes_become_json(tmp_path):
+    given = {
+        "text": "ä",
+        "bytes": np.bytes_(b"abc"),
+        "texts": ["a", "b"],
+        "one": np.array([2], "i2"),
+        "many": np.array([[1.5, np.nan]]),
+        "flag": np.bool_(True),
+        "nothing": h5py.Empty("S1"),
+    }
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs.update(given)
+        array = file.create_dataset("a", (1,), "i4")
+        array.attrs["complex"] = 1j
+        array.attrs["reference"] = array.ref
+        array.attrs["kept"] = 1
+    root = convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    assert str(dict(sorted(root.attrs.items()))) == str(
+        {
+            "bytes": "abc", "flag": True, "many": [[1.5, np.nan]], "nothing": "", "one": 2,
+            "text": "ä", "texts": ["a", "b"],
+        }
+    )  # fmt: skip
+    assert dict(root["a"].attrs) == {"kept": 1}
+    tree = open_tree(tmp_path / "a.h5")
+    assert sorted(tree.arrays["a"].details["attributes left out"]) == ["complex", "reference"]
+    tree.close()
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_dtypes_of_hdf5(tmp_path):
+    texts = np.array(["a", "ü" * 30, ""], object)
+    pairs = np.array([(1, 2.5)] * 3, [("a", "i4"), ("b", "f8")])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("text", data=texts, dtype=h5py.string_dtype(), chunks=(2,))
+        file.create_dataset("fixed", data=np.array([b"ab", b"c"], "S2"))
+        file.create_dataset("enum", data=[0, 1], dtype=h5py.enum_dtype({"A": 0, "B": 1}, "i1"))
+        file.create_dataset("flags", data=np.array([True, False]))
+        file.create_dataset("pairs", data=pairs, chunks=(2,), compression="gzip")
+        file["type"] = np.dtype("f8")
+        file.create_dataset("lists", (2,), h5py.vlen_dtype("i4"))
+    with pytest.raises(cat.UnsupportedError, match="dataset '/lists' has items of object, which"):
+        cat.convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    root = convert(tmp_path / "a.h5", tmp_path / "a.zarr", exclude=["lists"])
+    assert root["text"][...].tolist() == texts.tolist()
+    assert root["fixed"][...].tolist() == [b"ab", b"c"]
+    assert (root["enum"].dtype, root["enum"][1]) == (np.int8, 1)
+    assert root["flags"][...].tolist() == [True, False]
+    np.testing.assert_array_equal(root["pairs"][...], pairs)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=1)
+    with pytest.raises(cat.ArgumentError, match=r"a\.h5 has no group or dataset 'b/c'"):
+        cat.convert(f"{tmp_path / 'a.h5'}:b/c", tmp_path / "a.zarr")
+
+
+def test_over_a_network(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("g/a", data=ITEMS, chunks=CHUNKS, **FILTERS["blosc2"])
+    url = f"memory://{tmp_path.name}.h5"
+    with fsspec.open(url, "wb") as there:
+        there.write((tmp_path / "a.h5").read_bytes())
+    assert cat.convert(f"{url}:g/a", tmp_path / "a.zarr", verify=True).copied == 9
