@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import (
     checksums,
     codings,
+    convert,
     crops,
     default_blocks,
     formula,
@@ -59,6 +60,7 @@ PARTS = {
         ("formula", formula),
         ("growth", growth),
         ("small_chunks", small_chunks),
+        ("convert", convert),
         ("partitions", partitions),
         ("default_blocks", default_blocks),
         ("remote", remote),

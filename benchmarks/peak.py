@@ -32,12 +32,25 @@ def peak(function: Callable[..., Callable[[], object]], *arguments: Any) -> int 
 
 def _measure(function: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> int:
     call = function(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = _status("VmRSS")
+    before = begin()
+    assert before is not None
     kept = call()
-    after = _status("VmHWM")
+    after = since(before)
     del kept
-    return max(0, after - before)
+    return after
+
+
+def begin() -> int | None:
+    """Forget the peak so far, and return the process's memory; None where no system tells it."""
+    if not Path("/proc/self/status").exists():
+        return None
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def since(before: int) -> int:
+    """Return by how many bytes the process's memory was at most above what it was before."""
+    return max(0, _status("VmHWM") - before)
 
 
 def _status(name: str) -> int:

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 import caterva_cffi as cat
 from benchmarks import default_blocks as shares
 from benchmarks.codings import Coded
+from benchmarks.convert import Converted
 from benchmarks.kernel import Row
 from benchmarks.partitions import Point
 from benchmarks.remote import Far
@@ -83,7 +84,7 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point | Far | Small | Coded | shares.Access) -> str:
+def line(row: Row | Timed | Point | Far | Small | Coded | Converted | shares.Access) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -104,6 +105,10 @@ def line(row: Row | Timed | Point | Far | Small | Coded | shares.Access) -> str:
         shown = (f"{what} {seconds(s.median)}" for what, s in row.seconds.items())
         ratios = f"{row.ratio:6.2f} x ({row.unrounded:.2f})"
         return f"{row.coding:60} {ratios}, error {row.error:.2g}; {'; '.join(shown)}"
+    if isinstance(row, Converted):
+        memory = "" if row.memory is None else size(row.memory)
+        times = f"{seconds(row.processor):>8} of processors, {seconds(row.seconds):>8}"
+        return f"{row.work:26} {row.way:20} {times}, {memory}"
     if isinstance(row, shares.Access):
         shown = "".join(f"\n    {way:32} {seconds(s):>8}" for way, s in row.seconds.items())
         return f"{_chunk(row)}: {row.access}{shown}"
@@ -159,6 +164,25 @@ def small_chunks(rows: Sequence[Small], _: Path) -> str:
         for row in rows
     ]
     return table(("a chunk", *names, "caterva / zarr's default"), lines)
+
+
+def convert(rows: Sequence[Converted], _: Path) -> str:
+    """Return what each way takes, and how much more than ours."""
+    lines = []
+    for row in rows:
+        ours = next(each for each in rows if each.work == row.work)
+        lines.append(
+            (
+                row.work,
+                row.way,
+                seconds(row.processor),
+                f"{row.processor / ours.processor:.2f}",
+                seconds(row.seconds),
+                "" if row.memory is None else size(row.memory),
+            )
+        )
+    head = ("work", "way", "processor time", "to the first way", "time", "peak memory")
+    return table(head, lines)
 
 
 def formula(rows: Sequence[Timed], directory: Path) -> str:

@@ -51,6 +51,7 @@ def split(page, part):
         ("crops", ("read_many", "tensorstore", "4 crops of 5³, 2 processes"), ()),
         ("formula", ("zarr Blosc", "zarrs pipeline", "write everything", "2 at a time"), ()),
         ("growth", ("one item, frame", "64 chunks", "open a frame"), ()),
+        ("convert", ("zarr.from_array", "xarray's to_zarr", "HDF5 with Blosc2 to Zarr"), ()),
         ("small_chunks", ("an object each", "in a shard"), ()),
         ("partitions", ("two levels", "zarr, one level"), ("axes", "selection", "chunk")),
         ("default_blocks", ("4 x 30 x 40 f4", "plane of axis 2", "near-cubes"), ()),
