@@ -101,7 +101,7 @@ class ObjectItems(Items):
                         yield list(found.values())
                         found, cost = {}, 0
                     chunk = found[number] = self._wanted(number)
-                    chunk.overlapping = batch.overlapping
+                    chunk.by_block = batch.by_block
                 cost += more
                 if dest.shape == (*part[1],):
                     chunk.boxes.append((part, dest))

@@ -112,7 +112,7 @@ class Kernel:
         self,
         boxes: Sequence[tuple[int, list[Piece] | Place, Box, int, Sequence[int]]],
         *,
-        overlapping: bool = False,
+        by_block: bool = False,
     ) -> None:
         """Decode boxes of chunks; all threads share the work.
 
@@ -123,8 +123,9 @@ class Kernel:
             needs, the head first, or the place of the chunk in a file; the box, in items of the
             chunk; the address of its first item's destination; and its strides, as for `read`. It
             takes less time if boxes of one chunk have the same list object, or the same place.
-        overlapping : bool
-            Whether a block is decoded once for all boxes that have items in it.
+        by_block : bool
+            Whether to decode block by block, as blocks are stored, instead of box by box. A block
+            is then decoded once for all boxes that have items in it.
 
         Raises
         ------
@@ -148,7 +149,7 @@ class Kernel:
             else:
                 part.place = given
             part.box, part.dest, part.strides = box, ffi.cast("uint8_t *", dest), strides
-        decode = lib.cat_decode_shared if overlapping else lib.cat_decode
+        decode = lib.cat_decode_shared if by_block else lib.cat_decode
         code = decode(self._grid, parts, len(boxes), self.nthreads, where)
         if code < 0:
             number, source, *_ = boxes[max(where.chunk, 0)]

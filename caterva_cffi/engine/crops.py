@@ -141,7 +141,7 @@ def parts_at_once(
 def as_batch(crops: Crops, dest: npt.NDArray[Any]) -> Batch:
     """Return crops box by box, and their result."""
     boxes = [(box, dest[number, ...]) for number, box in enumerate(crops.boxes)]
-    return Batch(boxes, overlapping=True)
+    return Batch(boxes, by_block=True)
 
 
 def crop_groups(frame: Frame, crops: Crops, dest: npt.NDArray[Any]) -> Iterator[Groups]:

@@ -63,7 +63,7 @@ class Group:
 
     Attributes
     ----------
-    overlapping : bool
+    by_block : bool
         See `Batch`.
     """
 
@@ -74,7 +74,7 @@ class Group:
         self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
         self._after: list[Callable[[], None]] = []
-        self.overlapping = False
+        self.by_block = False
         self._parts: dict[int, list[ChunkBytes]] = {}
         # Bytes by the number of the chunk; not counted while there is only one box.
         self._costs: dict[int, int] = {}
@@ -159,7 +159,7 @@ class Group:
                     (number, given[number], box, dest, strides)
                     for number, box, dest, strides in self._cells
                 ],
-                overlapping=self.overlapping,
+                by_block=self.by_block,
             )
         self._parts, self._dests = {}, []
         for action in self._after:
@@ -201,7 +201,7 @@ def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
                         group = Group(frame)
                     place = first + sum(map(mul, position, strides))
                     group.add(number, part, place, strides, part_of_dest)
-                    group.overlapping |= batch.overlapping
+                    group.by_block |= batch.by_block
         if batch.place is not None:
             group.then(batch.place)
     if group:

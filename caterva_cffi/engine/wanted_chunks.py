@@ -74,7 +74,7 @@ class WantedChunk:
     objects : Objects
     boxes : list of (Box, ndarray)
         In items of the chunk, each with an array of its shape and the array's dtype.
-    overlapping : bool
+    by_block : bool
         See `Batch`.
     """
 
@@ -82,7 +82,7 @@ class WantedChunk:
     key: Hashable
     objects: Objects
     boxes: list[tuple[Box, npt.NDArray[Any]]] = field(default_factory=list)
-    overlapping: bool = False
+    by_block: bool = False
 
     def check(self, layout: Chunks) -> None:
         """Compare a frame with the array."""
@@ -91,7 +91,7 @@ class WantedChunk:
     def batches(self, layout: Chunks) -> Iterable[Batch]:
         """Return boxes of the frame, and where their items go."""
         if self.objects.is_direct(layout):
-            return (Batch(self.boxes, overlapping=self.overlapping),)
+            return (Batch(self.boxes, by_block=self.by_block),)
         return self._converted(layout)
 
     def _converted(self, layout: Chunks) -> Iterator[Batch]:

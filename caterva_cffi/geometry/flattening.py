@@ -61,7 +61,7 @@ def flattened(shape: tuple[int, ...], unit: int, box: Box, dest: npt.NDArray[Any
         corner = seen[tuple([slice(i, i + 1) for i in position])]
         row = as_strided(corner, (run.n,), (run.stride,))
         boxes.append((([at], [run.n], [run.jump]), row))
-    return Batch(boxes, overlapping=len(boxes) > 1)
+    return Batch(boxes, by_block=len(boxes) > 1)
 
 
 def _run(dims: list[_Dim]) -> _Dim:

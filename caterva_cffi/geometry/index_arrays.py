@@ -152,13 +152,14 @@ class Batch(NamedTuple):
         Each box is read into its array, which has its shape.
     place : callable or None
         Copies the items that were read into the result; None if they are there already.
-    overlapping : bool
-        Whether several boxes may have items in the same blocks, which are then decoded once.
+    by_block : bool
+        Whether to read block by block, as blocks are stored, instead of box by box: for many small
+        boxes. A block in which several boxes have items is then decoded once.
     """
 
     boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
     place: Callable[[], None] | None = None
-    overlapping: bool = False
+    by_block: bool = False
 
 
 def batches(
@@ -195,7 +196,7 @@ def batches(
                 view = items.transpose(*selection.dims, *others)
                 points[where] = view[(..., *reverse)][local]
 
-        yield Batch(read, place)
+        yield Batch(read, place, by_block=True)
 
     def finish() -> None:
         out[...] = _to_result(selection, points)

@@ -44,8 +44,8 @@ class Foreign(Chunks):
                 action()
 
         boxes = [pair for each in cut for pair in each.boxes]
-        overlapping = batch.overlapping or any(each.overlapping for each in cut)
-        return Batch(boxes, place if actions else None, overlapping)
+        by_block = batch.by_block or any(each.by_block for each in cut)
+        return Batch(boxes, place if actions else None, by_block)
 
     def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         raise NotImplementedError

@@ -49,7 +49,7 @@ def test_an_error_names_chunk_and_block(way):
         start = frame.index(b"\0CRC", start + 1)
         size = int.from_bytes(frame[start - 16 - 32 + 12 : start - 16 - 32 + 16], "little")
         offsets = np.frombuffer(frame[start - 16 : start], "<i4")
-        ends = [*offsets[1:], size]
+        ends = [min([end for end in offsets if end > first], default=size) for first in offsets]
         for block, (first, end) in enumerate(zip(offsets, ends, strict=True)):
             for at in (first, end - 1):
                 damaged = cat.from_cframe(flipped(frame, start - 48 + at))
