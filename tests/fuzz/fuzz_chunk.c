@@ -207,12 +207,12 @@ static void decode_from_file(generator *g, const cat_grid *grid, const cat_piece
   by_pieces = count_items(to->ndim, to->count) == 0 ? 0 : by_pieces;
   CHECK(n > 1 || !found.error == !by_pieces || (!by_pieces && cut_off),
         "%d from a file, %d from pieces", found.error, by_pieces);
-  decode_shared(grid, parts, n);
   if (!found.error) {
     decoded expected = decode_parts(grid, piece, parts, n, found.items, to);
     check_same(&found, &expected, to);
     free(expected.items);
   }
+  decode_shared(grid, parts, n);
   free(found.items);
 }
 
