@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
+from checkout import ROOT
 from damage import CHECKED, FRAME, flipped
 
 import caterva_cffi as cat
@@ -23,6 +27,25 @@ def test_report_is_a_line_per_field(capsys):
     for arguments in ([], ["versions"]):
         assert main(arguments) == 0
         assert capsys.readouterr().out == f"{versions}\n"
+
+
+def test_the_script_is_the_command_line():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [(name, where)] = project["scripts"].items()
+    assert (name, pkgutil.resolve_name(where)) == ("caterva", main)
+
+
+def test_every_command_has_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)
+    assert listed == ["info", "ls", "convert", "verify", "versions"]
+    for name in listed:
+        with pytest.raises(SystemExit) as raised:
+            main([name, "--help"])
+        assert raised.value.code == 0 and capsys.readouterr().out.startswith(
+            f"usage: caterva {name}"
+        )
 
 
 def test_command_line_imports_no_package_that_it_names():
