@@ -27,6 +27,7 @@ from caterva_cffi.binding.versions import Versions, versions
 from caterva_cffi.conversion.convert import convert
 from caterva_cffi.conversion.progress import Progress
 from caterva_cffi.conversion.report import Conversion
+from caterva_cffi.costs.explanation import Explanation
 from caterva_cffi.errors import (
     ArgumentError,
     BusyError,
@@ -59,6 +60,7 @@ __all__ = [
     "Counts",
     "Damage",
     "DifferenceError",
+    "Explanation",
     "Filter",
     "FormatError",
     "NDArray",

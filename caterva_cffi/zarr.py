@@ -28,6 +28,7 @@ from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.keywords import hints
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
+from caterva_cffi.zarr_chunks.dry_reads import explain
 from caterva_cffi.zarr_chunks.part_reads import PartReads
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
 from caterva_cffi.zarr_chunks.turns import in_thread
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["CatervaCodec", "CatervaPipeline", "PartialReadsOffWarning", "PartitionWarning"]
+__all__ = [
+    "CatervaCodec",
+    "CatervaPipeline",
+    "PartialReadsOffWarning",
+    "PartitionWarning",
+    "explain",
+]
 
 _MOST_TURNS = 1000
 

@@ -15,14 +15,18 @@ from caterva_cffi.binding.buffers import address, byte_view
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.binding.library import ffi
+from caterva_cffi.costs.file_reads import tally_file, tally_layout
+from caterva_cffi.costs.memory_reads import tally_memory
+from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.dtypes import allocate, as_items
-from caterva_cffi.engine.readers import check_geometry, reader_of
+from caterva_cffi.engine.readers import DiskReader, check_geometry, reader_of
 from caterva_cffi.errors import ArgumentError, FormatError
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid, Partition
 from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay, normalize, spans
+from caterva_cffi.planning.frame import Frame
 from caterva_cffi.superchunk.schunk import SChunk
 
 __all__ = ["ChunkedItems", "geometry_of"]
@@ -154,6 +158,20 @@ class ChunkedItems(Items):
         else:
             batches = index_arrays.batches(self.grid, selection, self.dtype, out)
             self._reader.read(self.kernel, self.grid, batches)
+
+    def tally(self, tally: Tally, begin: Begin) -> None:
+        """Count what reading batches costs; the caller holds the lock."""
+        reader = self._reader
+        if not isinstance(reader, DiskReader):
+            tally_memory(tally, self.schunk, self.grid, begin)
+            return
+
+        def look(frame: Frame, index: str, is_known: bool) -> None:
+            if not is_known:
+                tally_layout(tally, index)
+            tally_file(tally, frame, begin)
+
+        reader.look(self.kernel, self.grid, look)
 
     def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
         """Read boxes, each into an array of its shape; the caller holds the lock."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
+from caterva_cffi.costs.explanation import Explanation, explanation_of
+from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch, batches
 from caterva_cffi.geometry.selection import Basic, Fancy
 
 __all__ = ["Items", "Selection"]
@@ -57,6 +61,10 @@ class Items(ABC):
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array of the right shape and dtype, while nobody changes this one."""
 
+    @abstractmethod
+    def tally(self, tally: Tally, begin: Begin) -> None:
+        """Count what it would cost now to read batches, without reading more than heads."""
+
     @property
     def current_grid(self) -> Grid:
         """The grid, if what is stored still has it."""
@@ -80,6 +88,22 @@ class Items(ABC):
             self._check_out(out, selection.shape)
         self.fill(out, selection)
         return out
+
+    def explain(self, selection: Basic | Fancy) -> Explanation:
+        """Tell what it costs to read items; the caller holds off writers."""
+        self.check_open()
+        # Nothing is written to it: all its items are at one place.
+        out = as_strided(allocate((1,), self.dtype), selection.shape, (0,) * len(selection.shape))
+        tally = Tally()
+
+        def begin() -> Iterator[Batch]:
+            for batch in batches(self.grid, selection, self.dtype, out):
+                if batch.place is not None:
+                    tally.boxes = max(tally.boxes, sum(dest.nbytes for _, dest in batch.boxes))
+                yield batch
+
+        self.tally(tally, begin)
+        return explanation_of(self.grid, selection, tally)
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
         if not isinstance(out, np.ndarray):

@@ -13,9 +13,10 @@ from typing import Any
 import numpy.typing as npt
 
 from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.crops import as_batch
 from caterva_cffi.engine.wanted_chunks import WantedChunk
-from caterva_cffi.errors import ClosedError
+from caterva_cffi.errors import ClosedError, UnsupportedError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.cutting import blocks_in, cut
@@ -81,6 +82,22 @@ class ObjectItems(Items):
                 read(chunks)
             if batch.place is not None:
                 batch.place()
+
+    def tally(self, tally: Tally, begin: Begin) -> None:
+        """Count what reading batches costs."""
+        count = self._begin_tally(tally)
+        for batch in begin():
+            for chunks in self._groups(batch):
+                count(chunks)
+
+    def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
+        """Return what counts the cost of reading chunks for one selection.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError(f"{self.name}: of such an array nobody can tell what a read costs")
 
     def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
         read = self._begin()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from caterva_cffi.arrays.info import InfoReporter, html_of
 from caterva_cffi.arrays.items import Items
 from caterva_cffi.binding.library import lib
+from caterva_cffi.costs.explanation import Explanation
 from caterva_cffi.dtypes import as_asked
 from caterva_cffi.geometry.crops import normalize_crops
 from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
@@ -263,6 +264,32 @@ class ReadableArray(ABC):
         items = self._items
         with items.reading():
             return items.get(items.select(normalize, selection), out)
+
+    def explain(self, selection: Any = ...) -> Explanation:
+        """Tell what it would cost now to read items, without reading them.
+
+        Of chunks that are stored, only the heads are read, and they are not kept.
+
+        Parameters
+        ----------
+        selection : integers, slices, `...`, None, integer arrays or masks
+
+        Returns
+        -------
+        Explanation
+            Which blocks are decoded, and how many bytes are read for them, by how many requests.
+
+        Raises
+        ------
+        IndexError
+
+        Examples
+        --------
+        >>> print(a.explain(np.s_[:, 100]))  # doctest: +SKIP
+        """
+        items = self._items
+        with items.reading():
+            return items.explain(items.select(normalize, selection))
 
     def read_many(
         self, starts: npt.ArrayLike, shape: Sequence[int], out: npt.NDArray[Any] | None = None

@@ -6,7 +6,7 @@ once, then their blocks. While a group is decoded, the next one is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from caterva_cffi.arrays.items import Items, Selection
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.costs.tally import Begin, Tally, tally_frame
 from caterva_cffi.engine.crops import crop_groups
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.reading import read_ahead
@@ -26,7 +27,7 @@ from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.sources.source import Source
+from caterva_cffi.sources.source import Source, merged
 from caterva_cffi.steps import Range, Steps, exactly, run
 
 __all__ = ["RemoteItems"]
@@ -118,6 +119,18 @@ class RemoteItems(Items):
             read_ahead(parts, answer)
             if asked:
                 self.source.verify()
+
+    def tally(self, tally: Tally, begin: Begin) -> None:
+        """Count what reading batches costs."""
+        policy = get_read_policy("remote")
+        frame = Frame(self.layout, self._kernel, policy, self._heads.copy())
+
+        def requests(ranges: Sequence[Range]) -> list[Range]:
+            return merged(ranges, policy.gap, _MERGED_BYTES)[0]
+
+        with self._naming():
+            tally_frame(tally, frame, begin, self._fetch, requests)
+            self.source.verify()
 
     @cached_property
     def vlmeta(self) -> dict[str, bytes]:

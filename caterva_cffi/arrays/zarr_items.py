@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy.typing as npt
 
 from caterva_cffi.arrays.object_items import ObjectItems
 from caterva_cffi.codecs.parameters import grid_of
+from caterva_cffi.costs.file_reads import Call, boxes_of_frame, object_in_file
+from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.engine.crops import parts_at_once
 from caterva_cffi.engine.object_files import FILES, Left, read_crops, read_file, read_files
-from caterva_cffi.engine.object_stores import Answer, read_objects
+from caterva_cffi.engine.object_stores import Answer, read_objects, run_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.errors import FormatError, UnsupportedError
@@ -105,6 +107,24 @@ class FileItems(ZarrItems):
     def _read(self, chunks: list[WantedChunk]) -> None:
         self._finish(chunks, read_files(chunks))
 
+    def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
+        return partial(self._tally, tally)
+
+    def _tally(self, tally: Tally, chunks: list[WantedChunk]) -> None:
+        for first in range(0, len(chunks), FILES):
+            with ExitStack() as opened:
+                call = Call(tally)
+                for chunk in chunks[first : first + FILES]:
+                    tally.chunks.add(chunk.key)
+                    try:
+                        file = object_in_file(tally, chunk.path, chunk.key)
+                        frame = opened.enter_context(file)
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
+                    chunk.check(frame.layout)
+                    call.add(frame, boxes_of_frame(frame, chunk.batches(frame.layout)))
+                call.end()
+
     def _finish(self, chunks: list[WantedChunk], left: Left) -> None:
         """Do what is left, one by one."""
         for number in left.missing:
@@ -159,6 +179,19 @@ class StoreItems(ZarrItems):
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
         return partial(self._read, self._store.begin(get_read_policy("remote").concurrency))
+
+    def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
+        answer = self._store.begin(get_read_policy("remote").concurrency)
+        return partial(self._tally, tally, answer)
+
+    def _tally(self, tally: Tally, answer: Answer, chunks: list[WantedChunk]) -> None:
+        policy = get_read_policy("remote")
+        reads = {
+            chunk.path: object_steps(ObjectRead(chunk, self.usual, policy, chunk.check), chunk.key)
+            for chunk in chunks
+        }
+        found = run_objects(answer, reads)
+        tally.add(found.values())
 
     def _read(self, answer: Answer, chunks: list[WantedChunk]) -> None:
         for chunk in read_objects(answer, chunks, self.usual):

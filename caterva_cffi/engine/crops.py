@@ -15,6 +15,7 @@ from caterva_cffi.geometry.crops import CropParts, Crops, cut_crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 
@@ -46,6 +47,12 @@ class CropGroup:
     def nchunks(self) -> int:
         """How many chunks are read."""
         return len(np.unique(self._parts.numbers))
+
+    @property
+    def boxes(self) -> Iterator[tuple[int, Box]]:
+        """The boxes of chunks; see `Groups`."""
+        for row, number in enumerate(self._parts.numbers.tolist()):
+            yield number, self._parts.box(row)
 
     @property
     def nbytes(self) -> int:

@@ -93,6 +93,14 @@ class Crowd:
         return len(self._stored) if self._is_read else 0
 
     @property
+    def boxes(self) -> Iterator[tuple[int, Box]]:
+        """The boxes of chunks, but those that groups read; see `Groups`."""
+        rows = self._rows
+        for row in range(len(rows.numbers)):
+            if self._is_read or self._offsets[row] < 0:
+                yield int(rows.numbers[row]), rows.box(row)
+
+    @property
     def nbytes(self) -> int:
         """Bytes that decoding reads and writes; see `Groups`."""
         return self.dest.nbytes + sum(source.nbytes for source in self._sources)

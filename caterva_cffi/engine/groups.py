@@ -39,6 +39,10 @@ class Groups(Protocol):
         """How many chunks are read."""
 
     @property
+    def boxes(self) -> Iterable[tuple[int, Box]]:
+        """The boxes of chunks, with the chunks' numbers."""
+
+    @property
     def nbytes(self) -> int:
         """Bytes that decoding reads and writes; known once the steps have run."""
 
@@ -135,6 +139,11 @@ class Group:
     def nchunks(self) -> int:
         """How many chunks are read."""
         return len(self._wanted)
+
+    @property
+    def boxes(self) -> Iterable[tuple[int, Box]]:
+        """The boxes of chunks; see `Groups`."""
+        return ((number, box) for number, box, _, _ in self._cells)
 
     @property
     def nbytes(self) -> int:

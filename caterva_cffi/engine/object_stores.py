@@ -5,8 +5,8 @@ The first reads of all objects are asked for at once, and then the blocks of all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from caterva_cffi.engine.objects import Find, ObjectRead
 from caterva_cffi.engine.wanted_chunks import WantedChunk
@@ -16,7 +16,9 @@ from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Asked, MissingError, Range, Work, run, together
 
-__all__ = ["Answer", "Request", "read_objects"]
+__all__ = ["Answer", "Request", "read_objects", "run_objects"]
+
+_T = TypeVar("_T")
 
 Request: TypeAlias = tuple[str, Range]
 """The key of an object, and a range of it."""
@@ -51,20 +53,34 @@ def read_objects(
         They name the object.
     """
     policy = get_read_policy("remote")
-    many = {
-        chunk.path: _steps(
-            chunk.path, ObjectRead(chunk, usual, policy, chunk.check, find).steps(chunk.key, None)
-        )
+    reads = {
+        chunk.path: ObjectRead(chunk, usual, policy, chunk.check, find).steps(chunk.key, None)
         for chunk in chunks
     }
-    found = run(cast("Any", together(cast("Any", many))), answer)
-    return [chunk for chunk in chunks if not found[chunk.path]]
+    found = run_objects(answer, reads)
+    return [chunk for chunk in chunks if chunk.path not in found]
+
+
+def run_objects(answer: Answer, reads: Mapping[str, Generator[Asked, Any, _T]]) -> dict[str, _T]:
+    """Run the steps of some objects side by side; return their results, by the objects' keys.
+
+    Objects that are not there have none.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+        They name the object.
+    """
+    found: dict[str, _T] = {}
+    many = {key: _steps(key, steps, found) for key, steps in reads.items()}
+    run(cast("Any", together(cast("Any", many))), answer)
+    return found
 
 
 def _steps(
-    key: str, steps: Generator[Asked, Any, None]
-) -> Generator[list[Request], Sequence[Any], bool]:
-    """Ask for ranges by the object's key, and decode; return whether the object is there."""
+    key: str, steps: Generator[Asked, Any, _T], results: dict[str, _T]
+) -> Generator[list[Request], Sequence[Any], None]:
+    """Ask for ranges by the object's key, and decode; keep the result if the object is there."""
     asked: Asked
     try:
         asked = next(steps)
@@ -75,9 +91,9 @@ def _steps(
             found = yield [(key, part) for part in asked]
             wrong = next((each for each in found if isinstance(each, Exception)), None)
             asked = steps.send(found) if wrong is None else steps.throw(wrong)
-    except StopIteration:
-        return True
+    except StopIteration as stop:
+        results[key] = stop.value
     except MissingError:
-        return False
+        return
     except CatervaError as error:
         raise type(error)(f"{key!r}: {error}", error.code) from error

@@ -21,7 +21,7 @@ from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.planning import cache
-from caterva_cffi.planning.cache import Known
+from caterva_cffi.planning.cache import Cache, Known
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Chunks, layout_steps, slices
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
@@ -134,6 +134,7 @@ class ObjectRead(Generic[_T]):
         Raises if a layout is not what was expected.
     find : callable
         Returns the steps that find the object's chunks; see `layout_steps`.
+    cache : Cache
     """
 
     wanted: WantedItems[_T]
@@ -141,6 +142,7 @@ class ObjectRead(Generic[_T]):
     policy: ReadPolicy
     check: Callable[[Chunks], None]
     find: Find = layout_steps
+    cache: Cache = cache.shared
 
     def read_file(self, key: Hashable, stamp: Hashable, descriptor: int, size: int) -> _T:
         """Read the items from a local file whose times tell changes; the kernel reads the blocks.
@@ -207,10 +209,16 @@ class ObjectRead(Generic[_T]):
         count = math.prod(-(-n // block) for n, block in zip(shape, blocks, strict=True))
         return self.wanted.count_blocks(self.usual) / max(count, 1)
 
+    @property
+    def first(self) -> int:
+        """Bytes to read at first of an object of which nothing is known."""
+        expected: int = _USUAL_HEADER + kernel_of(self.usual).head
+        return max(self.policy.first, min(expected, _MOST_AT_ONCE))
+
     def _part_steps(
         self, key: Hashable, stamp: Hashable | None, size: int | None
     ) -> Generator[Asked, Any, _T]:
-        known = cache.shared.get(key, stamp)
+        known = self.cache.get(key, stamp)
         if known is not None:
             before = known.heads.nbytes
             if stamp is not None:
@@ -221,19 +229,17 @@ class ObjectRead(Generic[_T]):
                 try:
                     items = yield from cache.asking_again(steps, unsure)
                 except cache.ChangedError:
-                    cache.shared.drop(key)
+                    self.cache.drop(key)
                     known = None
             if known is not None:
                 if known.heads.nbytes != before:
-                    cache.shared.put(key, stamp, known)
+                    self.cache.put(key, stamp, known)
                 return items
-        expected = _USUAL_HEADER + kernel_of(self.usual).head
-        first = max(self.policy.first, min(expected, _MOST_AT_ONCE))
         seen: dict[Range, bytes] = {}
-        layout = yield from cache.recording(self.find(first, size), seen)
+        layout = yield from cache.recording(self.find(self.first, size), seen)
         known = Known(layout, seen, Heads(_HEADS_BYTES))
         items = yield from self._block_steps(known, size)
-        cache.shared.put(key, stamp, known)
+        self.cache.put(key, stamp, known)
         return items
 
     def _block_steps(

@@ -213,6 +213,27 @@ class DiskReader:
 
         self._use(kernel, grid, read_one)
 
+    def look(self, kernel: Kernel, grid: Grid, action: Callable[[Frame, str, bool], None]) -> None:
+        """Do something with the frame, and remember nothing of it.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        grid : Grid
+        action : callable
+            Gets the frame while its file is open, the path of the file that has its layout, and
+            whether a read would know the layout.
+        """
+        known = self._known
+
+        def looking(frame: Frame) -> None:
+            action(frame, self._stored.index, known is not None and known is self._known)
+
+        try:
+            self._use(kernel, grid, looking)
+        finally:
+            self._known = known
+
     def _use(self, kernel: Kernel, grid: Grid, action: Callable[[Frame], None]) -> None:
         """Do something with the frame, while its file is open.
 

@@ -15,6 +15,7 @@ __all__ = [
     "SPECIALS",
     "cbytes_of",
     "check_size",
+    "filters_of",
     "is_plain",
     "is_simple",
     "many_cbytes_of",
@@ -69,6 +70,11 @@ def many_cbytes_of(source: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64])
 def special_of(chunk: Any) -> int:
     """Return the number of the value that a chunk repeats; 0 if it has blocks."""
     return int(chunk[_FLAGS2]) >> 4 & 7
+
+
+def filters_of(chunk: Any) -> bytes:
+    """Return the numbers of a chunk's filters."""
+    return bytes(chunk[_FILTERS])
 
 
 def is_plain(chunk: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -51,6 +51,12 @@ class Heads:
         if len(head) <= self._most:
             self.nbytes += len(head) - len(self.get(number))
             self._kept[number] = bytes(head)
+
+    def copy(self) -> Heads:
+        """Return heads that know the same."""
+        copied = Heads(self._most)
+        copied._kept, copied.nbytes = dict(self._kept), self.nbytes
+        return copied
 
     def clear(self) -> None:
         """Forget all."""
@@ -149,6 +155,23 @@ class Frame:
         if self.heads is not None and len(parts[0][1]) > before:
             self.heads.put(number, parts[0][1])
         return parts
+
+    def head_steps(self, numbers: Iterable[int]) -> Steps[dict[int, bytes | memoryview]]:
+        """Read the heads of chunks of a contiguous frame; of one value, the chunk.
+
+        Raises
+        ------
+        FormatError
+        """
+        return together({number: self._head_steps(number) for number in numbers})
+
+    def _head_steps(self, number: int) -> Steps[bytes | memoryview]:
+        layout, offset = self.layout, int(self.layout.offsets[number])
+        if offset < 0:
+            return layout.special_chunk(special_of_offset(offset))
+        where, known = layout.place(number), layout.head_of(number)
+        [(_, head)] = yield from chunk_steps(self.kernel, number, where, known, [], self.policy)
+        return head
 
     def _is_read_whole(self, number: int, boxes: Sequence[Box]) -> bool:
         """Whether all of a chunk is read at once, if nothing is known of it."""

@@ -15,7 +15,7 @@ from caterva_cffi.steps import Range
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Given", "RangeReader", "ReplacedError", "Source"]
+__all__ = ["Given", "RangeReader", "ReplacedError", "Source", "merged"]
 
 
 @runtime_checkable
@@ -43,6 +43,31 @@ class RangeReader(Protocol):
             The bytes of each range; fewer only where the object ends.
         """
         ...
+
+
+def merged(ranges: Sequence[Range], gap: int, most: int) -> tuple[list[Range], list[int]]:
+    """Make one range of several that are close to each other; see `Source.read_merged`.
+
+    Returns
+    -------
+    list of Range
+        Ascending.
+    list of int
+        For each given range, in which of these it is.
+    """
+    found: list[Range] = []
+    within = [0] * len(ranges)
+    for number in sorted(range(len(ranges)), key=ranges.__getitem__):
+        start, stop = ranges[number]
+        if found:
+            first, last = found[-1]
+            if start - last <= gap and max(stop, last) - first <= most:
+                found[-1] = (first, max(stop, last))
+                within[number] = len(found) - 1
+                continue
+        found.append((start, stop))
+        within[number] = len(found) - 1
+    return found, within
 
 
 class ReplacedError(StorageError):
@@ -117,21 +142,10 @@ class Source(ABC):
         StorageError, FileNotFoundError, PermissionError
             See `read`.
         """
-        merged: list[Range] = []
-        within = [0] * len(ranges)
-        for number in sorted(range(len(ranges)), key=ranges.__getitem__):
-            start, stop = ranges[number]
-            if merged:
-                first, last = merged[-1]
-                if start - last <= gap and max(stop, last) - first <= most:
-                    merged[-1] = (first, max(stop, last))
-                    within[number] = len(merged) - 1
-                    continue
-            merged.append((start, stop))
-            within[number] = len(merged) - 1
-        got = self.read(merged, concurrency)
+        requests, within = merged(ranges, gap, most)
+        got = self.read(requests, concurrency)
         return [
-            got[at][start - merged[at][0] : stop - merged[at][0]]
+            got[at][start - requests[at][0] : stop - requests[at][0]]
             for at, (start, stop) in zip(within, ranges, strict=True)
         ]
 

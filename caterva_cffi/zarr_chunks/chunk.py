@@ -121,7 +121,7 @@ class ZarrChunk:
         ------
         FormatError, UnsupportedError
         """
-        read = self._read((), get_read_policy("local"))
+        read = self.read((), get_read_policy("local"))
         return self._as_ndbuffer(read.decode(stores.as_bytes(stored)))
 
     def decode_lazily(self, stored: Buffer) -> NDBuffer:
@@ -140,7 +140,7 @@ class ZarrChunk:
 
         def read(key: Any) -> npt.NDArray[Any]:
             with _pointing_to_verify():
-                items = self._read(key, get_read_policy("local")).decode(frame, layout)
+                items = self.read(key, get_read_policy("local")).decode(frame, layout)
             return with_dtype(items, self.dtype, self.dtype)
 
         def edit(assignments: Sequence[Assignment]) -> memoryview:
@@ -175,7 +175,7 @@ class ZarrChunk:
         ------
         FormatError, UnsupportedError, StorageError
         """
-        read = self._read(selection, get_read_policy("local"))
+        read = self.read(selection, get_read_policy("local"))
         with stores.naming(byte_getter):
             items = read.read_file(stores.identity(byte_getter), stamp, descriptor, size)
         return self._as_ndbuffer(items)
@@ -197,7 +197,7 @@ class ZarrChunk:
         ------
         FormatError, UnsupportedError
         """
-        read = self._read(selection, stores.policy_of(byte_getter))
+        read = self.read(selection, stores.policy_of(byte_getter))
         try:
             with stores.naming(byte_getter):
                 items = yield from read.steps(stores.identity(byte_getter), None, size)
@@ -207,7 +207,8 @@ class ZarrChunk:
 
     # --- what all of them share ---------------------------------------------------------------
 
-    def _read(self, selection: Any, policy: ReadPolicy) -> ObjectRead[npt.NDArray[Any]]:
+    def read(self, selection: Any, policy: ReadPolicy) -> ObjectRead[npt.NDArray[Any]]:
+        """Return what reads a selection of the frame."""
         shape = self.spec.shape
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
         return ObjectRead(Selected(normalize(selection, shape)), usual, policy, self.check)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import NDBuffer
 
-__all__ = ["PartReads", "ReadableChunk"]
+__all__ = ["PartReads", "ReadableChunk", "answers"]
 
 _CHUNKS_AT_ONCE = 256
 _BYTES_AT_ONCE = 64 << 20
@@ -64,7 +64,7 @@ class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         steps = self._chunk(chunk_spec).read_steps(byte_getter, selection)
-        return run(steps, _answers(byte_getter, chunk_spec))
+        return run(steps, answers(byte_getter, chunk_spec))
 
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
@@ -73,7 +73,7 @@ class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return await run_async(steps, _answers_async(byte_getter, chunk_spec))
 
 
-def _answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
+def answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:
     """Return the answer to steps that are run synchronously: it reads from a store, or works."""
     read = stores.reader(byte_getter, spec.prototype)
 

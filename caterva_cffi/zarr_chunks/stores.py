@@ -14,6 +14,7 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipSto
 
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
+from caterva_cffi.sources.source import merged
 from caterva_cffi.steps import WHOLE, MissingError, Range
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_bytes",
     "identity",
+    "is_in_memory",
     "is_remote",
     "key_of",
     "local_path",
@@ -31,7 +33,12 @@ __all__ = [
     "read_async",
     "reader",
     "reader_async",
+    "requests_of",
 ]
+
+
+_MERGED_BYTES = 16 << 20
+"""Of neighbouring ranges that `Store.get_ranges` reads at once, by default."""
 
 
 def as_bytes(buffer: Buffer) -> memoryview:
@@ -103,7 +110,7 @@ def reader(
     byte_getter: Any, prototype: BufferPrototype
 ) -> Callable[[Sequence[Range]], list[memoryview]]:
     """Return a function that reads ranges of an object; all of one version if the store can."""
-    if not _is_in_memory(byte_getter):
+    if not is_in_memory(byte_getter):
         return lambda ranges: read(byte_getter, prototype, ranges)
     version: list[memoryview] = []
 
@@ -121,7 +128,7 @@ def reader_async(
     """Return a coroutine function that reads `concurrency` ranges at a time; see `reader`."""
     if type(getattr(byte_getter, "store", None)) is ObjectStore:
         return _Tagged(byte_getter, concurrency).read
-    if not _is_in_memory(byte_getter):
+    if not is_in_memory(byte_getter):
         return lambda ranges: read_async(byte_getter, prototype, ranges, concurrency)
     version: list[memoryview] = []
 
@@ -133,7 +140,7 @@ def reader_async(
     return read_parts
 
 
-def _is_in_memory(byte_getter: Any) -> bool:
+def is_in_memory(byte_getter: Any) -> bool:
     """Whether the store can give a whole object without a copy."""
     return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
 
@@ -217,6 +224,14 @@ async def read_async(
             return _found(await byte_getter.get(prototype, request), byte_getter)
 
     return list(await asyncio.gather(*map(get, requests)))
+
+
+def requests_of(byte_getter: Any, ranges: Sequence[Range]) -> Sequence[Range]:
+    """Return the requests that `reader_async` makes for ranges: stores join neighbours."""
+    store = getattr(byte_getter, "store", None)
+    if len(ranges) < 2 or type(store) is ObjectStore or not hasattr(store, "get_ranges"):
+        return ranges
+    return merged(ranges, 0, _MERGED_BYTES)[0]
 
 
 async def _read_by_store(

@@ -1,0 +1,247 @@
+"""Reads that are only counted: the planner runs as ever, but of chunks only the heads are read.
+
+Heads are read first. Then the steps of the real read run on a hollow object, which has these bytes
+where they are stored, and zeros elsewhere.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from caterva_cffi.binding.kernel import kernel_of
+from caterva_cffi.binding.library import lib
+from caterva_cffi.engine.crowds import Crowd
+from caterva_cffi.engine.groups import Groups, groups
+from caterva_cffi.engine.objects import ObjectRead
+from caterva_cffi.errors import UnsupportedError
+from caterva_cffi.format.chunk_header import filters_of, is_plain, sizes_of, special_of
+from caterva_cffi.geometry.cutting import blocks_in
+from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Box
+from caterva_cffi.planning import cache
+from caterva_cffi.planning.cache import Cache, Known
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.layout import Layout
+from caterva_cffi.steps import Asked, MissingError, Range, Steps, Work, run
+
+__all__ = ["Begin", "Hollow", "Merge", "Tally", "frame_steps", "object_steps", "tally_frame"]
+
+Begin: TypeAlias = Callable[[], Iterable[Batch]]
+"""Cuts a selection into batches, as often as it is called."""
+
+Merge: TypeAlias = Callable[[Sequence[Range]], Sequence[Range]]
+"""Gives the requests that are made for ranges."""
+
+
+@dataclass
+class Tally:
+    """What a read costs, as far as it was counted.
+
+    Attributes
+    ----------
+    chunks : set
+        Those in which items are wanted, by any names.
+    nblocks, ndecoded : int
+        Blocks that are decoded, and the items in them.
+    requests, nbytes : int
+        Reads of files or requests to stores, and the bytes that these give.
+    rounds : int
+        Requests of one round do not wait for each other.
+    held : int
+        The most compressed bytes that are in memory at a time.
+    boxes : int
+        The most bytes of items that wait beside the result, to be put into it.
+    """
+
+    chunks: set[Hashable] = field(default_factory=set)
+    nblocks: int = 0
+    ndecoded: int = 0
+    requests: int = 0
+    nbytes: int = 0
+    rounds: int = 0
+    held: int = 0
+    boxes: int = 0
+
+    def decode(self, grid: Grid, boxes: Iterable[Box], head: bytes | memoryview | None) -> None:
+        """Count the blocks that are decoded for boxes of a chunk, whose head may be known."""
+        count = sum(blocks_in(box, grid.blocks) for box in boxes)
+        if head is not None:
+            if special_of(head):
+                return
+            if not is_plain(head) and (
+                sizes_of(head)[1] != grid.blocksize or lib.BLOSC_DELTA in filters_of(head)
+            ):
+                count = grid.nblocks  # none can be decoded alone
+        self.nblocks += count
+        self.ndecoded += count * (grid.blocksize // grid.itemsize)
+
+    def ask(self, sizes: Sequence[int]) -> None:
+        """Count the requests of a round, by the bytes that they give."""
+        self.rounds += bool(sizes)
+        self.requests += len(sizes)
+        self.nbytes += sum(sizes)
+
+    def add(self, others: Iterable[Tally]) -> None:
+        """Count reads that are made side by side, after those that were counted before."""
+        some = list(others)
+        for other in some:
+            self.chunks |= other.chunks
+            self.nblocks += other.nblocks
+            self.ndecoded += other.ndecoded
+            self.requests += other.requests
+            self.nbytes += other.nbytes
+        self.rounds += max((other.rounds for other in some), default=0)
+        self.held = max(self.held, sum(other.held for other in some))
+
+
+class Hollow:
+    """An object of which only some bytes are known; the others are zeros.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the object.
+    known : mapping of Range to bytes
+    """
+
+    def __init__(self, size: int, known: Mapping[Range, bytes]) -> None:
+        self._size = size
+        self._pieces = sorted(((first, data) for (first, _), data in known.items() if data))
+        self._starts = [first for first, _ in self._pieces]
+        self._longest = max((len(data) for _, data in self._pieces), default=0)
+
+    def read(self, part: Range) -> memoryview:
+        """Return the bytes of a range, as far as the object has them."""
+        start, stop = (min(edge, self._size) for edge in part)
+        data = np.zeros(max(stop - start, 0), np.uint8)  # the system gives zeros when it is asked
+        low = bisect_right(self._starts, start - self._longest)
+        for first, piece in self._pieces[low : bisect_right(self._starts, stop)]:
+            begin, end = max(first, start), min(first + len(piece), stop)
+            if begin < end:
+                data[begin - start : end - start] = np.frombuffer(
+                    piece[begin - first : end - first], np.uint8
+                )
+        return memoryview(data)
+
+
+def frame_steps(
+    tally: Tally, frame: Frame, begin: Begin, name: Hashable = None
+) -> Steps[dict[Range, bytes]]:
+    """Read the heads of chunks in which items are wanted, and count chunks and blocks.
+
+    Returns
+    -------
+    dict of Range to bytes
+        The heads, by where they are stored.
+    """
+    found: dict[Range, bytes] = {}
+    layout = frame.layout
+    for group in groups(frame, begin()):
+        wanted = _wanted(group)
+        tally.chunks.update((name, number) for number in wanted)
+        if isinstance(group, Crowd):
+            for number, boxes in wanted.items():
+                if layout.offsets[number] >= 0:
+                    tally.decode(layout.grid, boxes, None)
+            continue
+        heads = yield from frame.head_steps(wanted)
+        for number, head in heads.items():
+            tally.decode(layout.grid, wanted[number], head)
+            if layout.offsets[number] >= 0:
+                start, _ = layout.place(number)
+                found[start, start + len(head)] = bytes(head)
+    return found
+
+
+def _wanted(group: Groups) -> dict[int, list[Box]]:
+    wanted: dict[int, list[Box]] = {}
+    for number, box in group.boxes:
+        wanted.setdefault(number, []).append(box)
+    return wanted
+
+
+def tally_frame(
+    tally: Tally,
+    frame: Frame,
+    begin: Begin,
+    fetch: Callable[[list[Range]], Any],
+    merge: Merge,
+) -> None:
+    """Count what reading batches of a frame by steps costs.
+
+    Parameters
+    ----------
+    tally : Tally
+    frame : Frame
+        Its heads are those that the read would know; more are added.
+    begin : Begin
+    fetch : callable
+        Gives the bytes of ranges.
+    merge : Merge
+    """
+    before = 0
+    bare = replace(frame, heads=None)
+    hollow = Hollow(frame.layout.chunks_end, run(frame_steps(tally, bare, begin), fetch))
+
+    def answer(ranges: list[Range]) -> list[memoryview]:
+        tally.ask([stop - start for start, stop in merge(ranges)])
+        return list(map(hollow.read, ranges))
+
+    for group in groups(frame, begin()):
+        first = tally.nbytes
+        if isinstance(group, Crowd):
+            answer(next(group.steps(), []))
+        else:
+            run(group.steps(), answer)
+        # While a group is decoded, the next one is read.
+        tally.held, before = max(tally.held, before + tally.nbytes - first), tally.nbytes - first
+
+
+def object_steps(
+    read: ObjectRead[Any], key: Hashable, merge: Merge = list
+) -> Generator[Asked, Any, Tally]:
+    """Count what it costs to read by steps what is wanted of an object; see `ObjectRead.steps`.
+
+    Parameters
+    ----------
+    read : ObjectRead
+    key : hashable
+        The object's name in the cache of layouts.
+    merge : Merge
+    """
+    seen: dict[Range, bytes] = {}
+    try:
+        layout = yield from cache.recording(read.find(read.first, None), seen)
+    except MissingError:
+        return Tally({key}, requests=1, rounds=1)
+    read.check(layout)
+    if not isinstance(layout, Layout):
+        raise UnsupportedError("chunks that are no frames of this package cannot be explained")
+    frame = Frame(layout, kernel_of(layout.grid), read.policy)
+    tally = Tally()
+    heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])
+    hollow = Hollow(layout.header.frame_len, {**seen, **heads})
+
+    def answer(asked: Asked) -> list[memoryview] | None:
+        if isinstance(asked, Work):
+            return None
+        tally.ask([len(hollow.read(part)) for part in merge(asked)])
+        return list(map(hollow.read, asked))
+
+    run(replace(read, cache=_copied(key)).steps(key, None), answer)
+    tally.chunks, tally.held = {key}, tally.nbytes
+    return tally
+
+
+def _copied(key: Hashable) -> Cache:
+    """Return a cache with what the shared one knows of an object: it will be changed."""
+    copied, known = Cache(cache.shared.nbytes), cache.shared.get(key, None)
+    if known is not None:
+        copied.put(key, None, Known(known.layout, known.evidence, known.heads.copy()))
+    return copied
