@@ -86,6 +86,14 @@ typedef struct {
   int64_t strides[CAT_MAX_DIM];
 } cat_part;
 
+/* Some bytes of a new chunk: `size` of them, from byte `start` on of the chunk as it was, if they are
+ * `kept`, or else of what is new. */
+typedef struct {
+  int64_t start;
+  int64_t size;
+  int32_t kept;
+} cat_span;
+
 typedef struct {
   uint8_t codec;
   uint8_t codec_meta;
@@ -155,7 +163,19 @@ int64_t cat_update(const cat_grid *grid, const cat_compression *compression, con
                    int64_t cbytes, const cat_box *box, const uint8_t *src, const int64_t *strides,
                    uint8_t *dest, int64_t destsize, int nthreads, cat_where *where);
 
-/* Do the same in the chunk's own memory, if each new block fits in the place of the old one and leaves
+/* The most new bytes of a chunk of which a box is replaced, or an error code; and the most spans. */
+int64_t cat_update_bound(const cat_grid *grid, const cat_box *box, int64_t *nspans);
+
+/* Plan the same for a chunk in a file, of which only the head and blocks that the box touches are read.
+ * `fresh` gets the bytes that are new: head and changed blocks; `spans`, what the new chunk is made of.
+ * Blocks stay in the order in which they are stored. Returns the new chunk's size in bytes or an error
+ * code, as above. */
+int64_t cat_plan_update(const cat_grid *grid, const cat_compression *compression,
+                        const cat_place *place, const cat_box *box, const uint8_t *src,
+                        const int64_t *strides, uint8_t *fresh, int64_t size, cat_span *spans,
+                        int64_t *nspans, int nthreads, cat_where *where);
+
+/* Replace a box in the chunk's own memory, if each new block fits in the place of the old one and leaves
  * little of it unused. Returns 1 if it was done, 0 if it cannot be, or an error code. Anything is
  * written only if it returns 1. */
 int cat_update_in_place(const cat_grid *grid, const cat_compression *compression, uint8_t *chunk,

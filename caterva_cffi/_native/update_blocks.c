@@ -39,27 +39,27 @@ static void end_changer(void *given) {
 }
 
 /* Decode a block as it was; what it has beyond the chunk is zeros. */
-static int decode_before(const updater *u, changer *own, int64_t number) {
+static int decode_before(const updater *u, changer *own, int64_t number, cat_where *where) {
   const geometry *g = &u->g;
-  cat_piece piece = {0, u->cbytes, u->chunk};
-  cat_part part = {.pieces = &piece, .npieces = 1, .dest = own->block};
+  cat_part part = u->before;
+  part.dest = own->block;
   cat_place_block(g, number, g->chunk, part.box.start, part.box.count);
   for (int d = 0; d < g->ndim; d++) {
     part.box.step[d] = 1;
     part.strides[d] = g->block_strides[d];
   }
-  cat_where where;
   memset(own->block, 0, (size_t)g->blocksize);
-  return cat_decode_part(u->grid, g, &part, 1, &own->decoding, &where);
+  return cat_decode_part(u->grid, g, &part, 1, &own->decoding, where);
 }
 
 /* Make the block that holds the place-th part of the change as it will be. */
-static int change_block(const updater *u, changer *own, int64_t place, int64_t *number) {
+static int change_block(const updater *u, changer *own, int64_t place, int64_t *number,
+                        cat_where *where) {
   const geometry *g = &u->g;
   block_part p;
   cat_find_block(g, &u->cut, place, u->strides, &p);
   *number = p.cell.number;
-  int error = p.whole ? 0 : decode_before(u, own, p.cell.number);
+  int error = p.whole ? 0 : decode_before(u, own, p.cell.number, where);
   if (!error) {
     cat_copy_items(own->block + p.src, p.strides, u->src + p.cell.dest, u->strides, p.cell.count,
                    g->ndim, g->itemsize, u->strides);
@@ -73,7 +73,7 @@ static int64_t pack_blocks(updater *u, changer *own, int64_t first, int64_t stop
   int64_t size = 0;
   for (int64_t i = first; i < stop; i++) {
     int64_t block;
-    int error = change_block(u, own, i, &block);
+    int error = change_block(u, own, i, &block, where);
     uint8_t *to = own->packed + size;
     int32_t n = error ? error : cat_compress_block(&own->compressor, own->block, to);
     if (n <= 0) {
@@ -134,8 +134,8 @@ static int fill_zeros(const updater *u) {
   int32_t size = cat_zero_size(&u->g, u->header);
   uint32_t checksum = u->grid->checksums ? cat_checksum_of(nothing, size) : 0;
   for (int64_t b = 0; b < u->g.nblocks; b++) {
-    if (u->blocks[b].bytes == NULL) {
-      u->blocks[b] = (stored_block){nothing, size, checksum};
+    if (u->blocks[b].size == 0) {
+      u->blocks[b] = (stored_block){nothing, 0, size, checksum};
     }
   }
   return 0;

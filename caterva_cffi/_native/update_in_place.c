@@ -23,7 +23,7 @@ static void find_slots(const updater *u, block_slot *slots) {
     cell touched;
     cat_find_cell(&u->cut, i, u->strides, &touched);
     stored_block b = u->blocks[touched.number];
-    slots[i] = (block_slot){touched.number, (int32_t)(b.bytes - u->chunk), b.size};
+    slots[i] = (block_slot){touched.number, b.start, b.size};
   }
 }
 
@@ -57,10 +57,17 @@ static void replace_blocks(const updater *u, const block_slot *slots, uint8_t *c
 int cat_update_in_place(const cat_grid *grid, const cat_compression *compression, uint8_t *chunk,
                         int64_t cbytes, const cat_box *box, const uint8_t *src,
                         const int64_t *strides, int nthreads, cat_where *where) {
-  updater u = {.grid = grid, .compression = compression, .chunk = chunk, .box = box, .src = src,
+  updater u = {.grid = grid, .compression = compression, .box = box, .src = src,
                .strides = strides};
   block_slot *slots = NULL;
-  int result = cat_init_updater(&u, cbytes, INT64_MAX, where);
+  *where = (cat_where){-1, -1, 0};
+  int result = cat_check_change(&u, INT64_MAX);
+  if (!result) {
+    result = cat_update_memory(&u, chunk, cbytes);
+  }
+  if (!result) {
+    result = cat_init_updater(&u, where);
+  }
   if (!result && (special_of(chunk) != BLOSC2_NO_SPECIAL || u.cut.n > u.g.nblocks / FEW)) {
     result = CAT_ERROR_DIFFERENT;
   }

@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi import memory_pool
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Box
 
-__all__ = ["Kernel", "Piece", "Place", "kernel_of", "special_chunk"]
+__all__ = ["Kernel", "Piece", "Place", "Span", "kernel_of", "special_chunk"]
 
 Piece: TypeAlias = tuple[int, int, Any]
 """Some bytes of a chunk: their start in the chunk, their number, and a pointer to them."""
@@ -26,6 +27,9 @@ Place: TypeAlias = tuple[bytes | None, int, int, int, int]
 """Where a chunk is in a file: a path that ends with a NUL, or None; the descriptor of an open file,
 used if there is no path; the chunk's first byte, and a byte that it does not go beyond; and how
 many bytes between two blocks are rather read than left out."""
+
+Span: TypeAlias = tuple[int, int] | npt.NDArray[np.uint8]
+"""Some bytes of a new chunk: start and number of bytes that the old one has, or the bytes."""
 
 _FEW_RANGES = 64
 _CHUNK_HEADER = lib.BLOSC_EXTENDED_HEADER_LENGTH
@@ -427,6 +431,55 @@ class Kernel:
         if size < 0:
             check(int(size), _place(number, where.block))
         return result[:size]
+
+    def plan_update(
+        self,
+        number: int,
+        compression: Any,
+        place: Place,
+        box: Box,
+        source: npt.NDArray[Any],
+    ) -> list[Span] | None:
+        """Do the same for a chunk in a file, and return what the new chunk is made of.
+
+        Only the chunk's head and blocks that the box touches are read.
+
+        Parameters
+        ----------
+        number, compression, box, source
+            As for `update`; the box is not empty.
+        place : Place
+            Where the whole chunk is as it was.
+
+        Returns
+        -------
+        list of Span or None
+            Bytes of the old chunk and new ones, in order. None as for `update`.
+
+        Raises
+        ------
+        FormatError, UnsupportedError, OSError
+            As for `decode`.
+        """
+        wanted, count = ffi.new("cat_box *", box), ffi.new("int64_t *")
+        bound = check(lib.cat_update_bound(self._grid, wanted, count), _place(number, -1))
+        fresh, spans = memory_pool.empty((bound,), np.uint8), ffi.new("cat_span[]", count[0])
+        kept: list[Any] = []
+        where = ffi.new("cat_where *")
+        size = lib.cat_plan_update(
+            self._grid, compression, _located(place, kept), wanted,
+            ffi.cast("uint8_t *", address(source)), source.strides or ffi.NULL,
+            ffi.cast("uint8_t *", address(fresh)), bound, spans, count, self.nthreads, where,
+        )  # fmt: skip
+        if size == lib.CAT_ERROR_DIFFERENT:
+            return None
+        if size < 0:
+            _check(int(size), number, place, where)
+        found = ffi.unpack(spans, count[0])
+        return [
+            (span.start, span.size) if span.kept else fresh[span.start : span.start + span.size]
+            for span in found
+        ]
 
 
 @lru_cache(maxsize=256)

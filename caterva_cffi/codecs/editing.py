@@ -23,7 +23,7 @@ from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay
 from caterva_cffi.planning.layout import Layout
 
-__all__ = ["FrameEditor"]
+__all__ = ["FrameEditor", "frame_around"]
 
 
 class FrameEditor:
@@ -135,20 +135,38 @@ class FrameEditor:
             offsets[number] = cbytes
             chunks.append(chunk)
             cbytes += len(chunk)
-        end = header.frame_len
-        last = self._frame[end - TRAILER_MIN : end]
-        trailer = self._frame[end - header.trailer_length(bytes(last)) : end]
-        start = bytearray(self._frame[: header.header_len])
-        stored_offsets = encode_offsets(offsets)
-        size = len(start) + cbytes + len(stored_offsets) + len(trailer)
-        set_sizes(start, frame_len=size, cbytes=cbytes)
-        write_seal(memoryview(start), stored_offsets, trailer)
-        parts = [
-            np.frombuffer(part, np.uint8) for part in (start, *chunks, stored_offsets, trailer)
-        ]
-        if self._memory is None or not np.may_share_memory(self._memory, self._changed[0]):
-            return memoryview(np.concatenate(parts))
+        tail = self._frame[header.offsets_at : header.frame_len]
+        start, *end = frame_around(layout, tail, offsets, cbytes)
         at = len(start) + cbytes
-        self._memory[: len(start)] = parts[0]
-        self._memory[at:size] = np.concatenate(parts[2:])
+        if self._memory is None or not np.may_share_memory(self._memory, self._changed[0]):
+            return memoryview(np.concatenate([start, *chunks, *end]))
+        size = at + sum(map(len, end))
+        self._memory[: len(start)] = start
+        self._memory[at:size] = np.concatenate(end)
         return memoryview(self._memory[:size])
+
+
+def frame_around(
+    layout: Layout, tail: bytes | memoryview, offsets: Sequence[int], cbytes: int
+) -> list[npt.NDArray[np.uint8]]:
+    """Return what is around the chunks of a frame that changes: header, offsets chunk and trailer.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the old frame.
+    tail : bytes
+        The old frame's bytes behind its chunks.
+    offsets : sequence of int
+        Where the new chunks begin.
+    cbytes : int
+        Bytes of all new chunks.
+    """
+    header = layout.header
+    trailer = tail[len(tail) - header.trailer_length(bytes(tail[-TRAILER_MIN:])) :]
+    start = bytearray(layout.beginning[: header.header_len])
+    stored_offsets = encode_offsets(offsets)
+    size = len(start) + cbytes + len(stored_offsets) + len(trailer)
+    set_sizes(start, frame_len=size, cbytes=cbytes)
+    write_seal(memoryview(start), stored_offsets, trailer)
+    return [np.frombuffer(part, np.uint8) for part in (start, stored_offsets, trailer)]

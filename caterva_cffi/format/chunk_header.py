@@ -94,8 +94,16 @@ def is_simple(chunk: bytes | memoryview) -> bool:
     )
 
 
-def check_size(chunk: bytes | memoryview, number: int) -> int:
+def check_size(chunk: bytes | memoryview, number: int, room: int | None = None) -> int:
     """Return how many bytes a chunk has; all of them must be among the given ones.
+
+    Parameters
+    ----------
+    chunk : bytes
+        At least its header.
+    number : int
+    room : int, optional
+        How many bytes it may have; by default, as many as are given.
 
     Raises
     ------
@@ -103,8 +111,9 @@ def check_size(chunk: bytes | memoryview, number: int) -> int:
         For a chunk that goes beyond the given bytes.
     """
     size = cbytes_of(chunk) if len(chunk) >= HEADER else -1
-    if not HEADER <= size <= len(chunk):
-        raise FormatError(f"chunk {number} has {size} bytes; there are {len(chunk)}")
+    room = len(chunk) if room is None else room
+    if not HEADER <= size <= room:
+        raise FormatError(f"chunk {number} has {size} bytes; there are {room}")
     return size
 
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -28,11 +28,12 @@ from caterva_cffi.dtypes import as_dtype, frame_dtype, with_dtype
 from caterva_cffi.engine.objects import ObjectRead, Selected, check_layout
 from caterva_cffi.errors import ArgumentError, CatervaError
 from caterva_cffi.geometry.selection import normalize
-from caterva_cffi.planning.layout import Chunks, whole_layout
+from caterva_cffi.planning.layout import Chunks, Layout, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError
 from caterva_cffi.storage.stored import Version
 from caterva_cffi.zarr_chunks import stores
+from caterva_cffi.zarr_chunks.edited_files import StoredFile
 from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ZarrChunk:
         lazy = items.lazy_items if isinstance(items, LazyBuffer) else None
         if lazy is not None:
             with _pointing_to_verify():
-                return self._as_buffer(lazy.edited())
+                return cast("Buffer", lazy.edited())
         return self._as_buffer(self.parameters.to_frame(self._stored_items(items)))
 
     def _stored_items(self, items: NDBuffer) -> npt.NDArray[Any]:
@@ -131,28 +132,45 @@ class ZarrChunk:
         ------
         FormatError, UnsupportedError
         """
-        frame = stores.as_bytes(stored)
         with _pointing_to_verify():
-            layout = whole_layout(frame)
+            layout = _layout_of(stored)
             self.check(layout)
         if self.spec.prototype.nd_buffer is not cpu.NDBuffer:
             return self.decode(stored)
 
         def read(key: Any) -> npt.NDArray[Any]:
             with _pointing_to_verify():
-                items = self.read(key, get_read_policy("local")).decode(frame, layout)
+                reading = self.read(key, get_read_policy("local"))
+                items = reading.decode(stores.as_bytes(stored), layout)
             return with_dtype(items, self.dtype, self.dtype)
 
-        def edit(assignments: Sequence[Assignment]) -> memoryview:
-            compression = compression_of(self.parameters, layout.grid.itemsize)
-            editor = FrameEditor(frame, layout, kernel_of(layout.grid), compression)
-            for selection, value in assignments:
-                self.parameters.check_items(value, self.spec.ndim)
-                editor.write(selection, with_dtype(value, layout.dtype, self.dtype))
-            return editor.to_frame()
-
+        edit = partial(self._edited, stored, layout)
         items = LazyItems(self.spec.shape, self.dtype, read, edit)
         return LazyBuffer(cast("npt.NDArray[Any]", items))
+
+    def _edited(self, stored: Buffer, layout: Layout, assignments: Sequence[Assignment]) -> Buffer:
+        """Return a frame after assignments."""
+        compression = compression_of(self.parameters, layout.grid.itemsize)
+        for _, value in assignments:
+            self.parameters.check_items(value, self.spec.ndim)
+        written = [
+            (selection, with_dtype(value, layout.dtype, self.dtype))
+            for selection, value in assignments
+        ]
+        if isinstance(stored, StoredFile):
+            again = partial(self._edited_again, assignments)
+            edited = stored.edited(compression, written, again)
+            if edited is not None:
+                return edited
+        editor = FrameEditor(stores.as_bytes(stored), layout, kernel_of(layout.grid), compression)
+        for selection, value in written:
+            editor.write(selection, value)
+        return self._as_buffer(editor.to_frame())
+
+    def _edited_again(self, assignments: Sequence[Assignment], stored: Buffer) -> Buffer:
+        layout = _layout_of(stored)
+        self.check(layout)
+        return self._edited(stored, layout, assignments)
 
     # --- a part of it -------------------------------------------------------------------------
 
@@ -229,6 +247,13 @@ class ZarrChunk:
         dtype = self.dtype
         native = items if items.dtype == dtype else with_dtype(items, dtype, dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
+
+
+def _layout_of(stored: Buffer) -> Layout:
+    """Return the layout of all bytes of a frame."""
+    if isinstance(stored, StoredFile):
+        return stored.layout
+    return whole_layout(stores.as_bytes(stored))
 
 
 @contextmanager

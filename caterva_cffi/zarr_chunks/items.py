@@ -44,7 +44,7 @@ class LazyItems:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         read: Callable[[Any], npt.NDArray[Any]],
-        edit: Callable[[Sequence[Assignment]], memoryview],
+        edit: Callable[[Sequence[Assignment]], Any],
     ) -> None:
         self.shape = shape
         self.ndim = len(shape)
@@ -59,7 +59,7 @@ class LazyItems:
         copied._assigned = self._assigned.copy()
         return copied
 
-    def edited(self) -> memoryview:
+    def edited(self) -> Any:
         """Return the stored chunk as it is after the assignments."""
         return self._edit([assignment for _, assignment in self._assigned])
 

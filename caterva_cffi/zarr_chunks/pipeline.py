@@ -7,6 +7,7 @@ chunks of a selection are planned together, and decoded straight into Zarr's out
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,10 @@ from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Basic, normalize
 from caterva_cffi.planning.layout import Chunks
+from caterva_cffi.storage.replacement import is_possible
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
+from caterva_cffi.zarr_chunks.edited_files import ChunkFile
 from caterva_cffi.zarr_chunks.turns import in_thread
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ Item = tuple[Any, "ArraySpec", Any, Any, bool]
 """What Zarr says of a chunk: where it is, what it is like, what is wanted of it, where that goes in
 the output, and whether it is all of the chunk."""
 
+_FILES = 64
+"""That are open at a time while parts of them are replaced."""
+
 
 class CatervaPipeline(_Base):  # type: ignore[misc]
     """Zarr's codec pipeline, which reads all chunks of a selection by one call.
@@ -46,10 +52,11 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
 
         zarr.config.set({"codec_pipeline.path": "caterva_cffi.zarr.CatervaPipeline"})
 
-    It does that for arrays in a `LocalStore` whose only codec is `CatervaCodec`. All else it leaves
-    to Zarr's fused pipeline, where Zarr has one, or to the batched one: other arrays and stores,
-    writes, chunks that are not there, and files that something changes meanwhile. Results are the
-    same in any case.
+    It does that for arrays in a `LocalStore` whose only codec is `CatervaCodec`. Where parts of
+    such chunks are replaced, it reads only the blocks that change, and lets the system copy the
+    others to the new file. All else it leaves to Zarr's fused pipeline, where Zarr has one, or to
+    the batched one: other arrays and stores, chunks that are not there, and files that something
+    changes meanwhile. Results are the same in any case.
     """
 
     async def read(
@@ -58,13 +65,10 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
         """Read chunks into the output; see Zarr's `CodecPipeline`."""
         batch = list(batch_info)
         rest = list(range(len(batch)))
-        codecs = list(self)
+        codec = self._only_codec()
         items: Any = out.as_ndarray_like()
-        is_ours = len(codecs) == 1 and isinstance(codecs[0], Parameters)
-        if is_ours and type(items) is np.ndarray and all(map(_is_local, batch)):
-            wanted = [
-                _Wanted(ZarrChunk(codecs[0], item[1]), item, items, drop_axes) for item in batch
-            ]
+        if codec is not None and type(items) is np.ndarray and all(map(_is_local, batch)):
+            wanted = [_Wanted(ZarrChunk(codec, item[1]), item, items, drop_axes) for item in batch]
             work = partial(read_files, wanted)
             left = await in_thread(items.nbytes, work)
             rest = sorted(left.missing + left.others)
@@ -78,11 +82,36 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
             results[number] = result
         return tuple(results)
 
+    async def write(
+        self, batch_info: Iterable[Item], value: NDBuffer, drop_axes: tuple[int, ...] = ()
+    ) -> None:
+        """Write chunks; see Zarr's `CodecPipeline`."""
+        batch = list(batch_info)
+        is_ours = self._only_codec() is not None and all(map(_is_local, batch))
+        if not is_ours or not is_possible or all(map(_is_complete, batch)):
+            await super().write(batch, value, drop_axes)
+            return
+        for first in range(0, len(batch), _FILES):
+            with ExitStack() as stack:
+                some = []
+                for place, *what in batch[first : first + _FILES]:
+                    some.append((stack.enter_context(ChunkFile(place)), *what))
+                await super().write(some, value, drop_axes)
+
+    def _only_codec(self) -> Parameters | None:
+        """Return our codec, if there is no other one."""
+        codecs = list(self)
+        return codecs[0] if len(codecs) == 1 and isinstance(codecs[0], Parameters) else None
+
 
 def _results(count: int) -> Any:
     """Return what Zarr expects of chunks that were there; earlier releases expect nothing."""
     result = getattr(codec_pipeline, "GetResult", None)
     return None if result is None else (result(status="present"),) * count
+
+
+def _is_complete(item: Item) -> bool:
+    return item[4]
 
 
 def _is_local(item: Item) -> bool:

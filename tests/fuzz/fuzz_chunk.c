@@ -269,6 +269,35 @@ static int decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t si
   return error;
 }
 
+/* Make the same change where the chunk is in a file. */
+static void change_in_file(generator *g, const cat_grid *grid, const cat_compression *compression,
+                           const uint8_t *chunk, int64_t size, const cat_box *box,
+                           const decoded *items, const layout *from, int64_t expected) {
+  int64_t n = 0, bound = cat_update_bound(grid, box, &n);
+  if (bound < 0) {
+    return;
+  }
+  cat_place place = store(g, chunk, size);
+  cat_span *spans = allocate(n * (int64_t)sizeof *spans);
+  uint8_t *fresh = allocate(bound);
+  cat_where where;
+  int64_t made = cat_plan_update(grid, compression, &place, box, items->items + from->first,
+                                 from->strides, fresh, bound, spans, &n, one_in(g, 8) ? 3 : 1,
+                                 &where);
+  CHECK(made <= 0 || expected <= 0 || made == expected, "%lld bytes, in memory %lld",
+        (long long)made, (long long)expected);
+  int64_t sum = 0;
+  for (int64_t i = 0; made > 0 && i < n; i++) {
+    int64_t room = spans[i].kept ? size : bound;
+    CHECK(spans[i].start >= 0 && spans[i].size > 0 && spans[i].start <= room - spans[i].size,
+          "%lld bytes from %lld", (long long)spans[i].size, (long long)spans[i].start);
+    sum += spans[i].size;
+  }
+  CHECK(made <= 0 || sum == made, "%lld of %lld bytes", (long long)sum, (long long)made);
+  free(fresh);
+  free(spans);
+}
+
 static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int64_t size,
                    const cat_box *box, const decoded *items, const layout *from) {
   cat_compression compression = random_compression(g);
@@ -278,6 +307,7 @@ static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int
   int64_t made = cat_update(grid, &compression, chunk, size, box, items->items + from->first,
                             from->strides, changed, bound, one_in(g, 8) ? 3 : 1, &where);
   CHECK(made <= bound, "%lld bytes", (long long)made);
+  change_in_file(g, grid, &compression, chunk, size, box, items, from, made);
   if (made > 0) {
     cat_piece piece = {0, made, changed};
     decoded again = decode(grid, &piece, 1, box, from, 1, FILL);

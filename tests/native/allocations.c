@@ -129,6 +129,18 @@ static int64_t call_update_in_place(subject *x) {
                              x->part.strides, x->nthreads, &where);
 }
 
+static int64_t call_plan_update(subject *x) {
+  cat_where where;
+  int64_t n, bound = cat_update_bound(&x->s.grid, &x->box, &n), before = count_descriptors();
+  CHECK(bound > 0 && bound <= x->size, "%lld bytes", (long long)bound);
+  cat_span *spans = allocate(n * (int64_t)sizeof *spans);
+  int64_t result = cat_plan_update(&x->s.grid, &x->s.compression, &x->place, &x->box, x->src,
+                                   x->part.strides, x->dest, bound, spans, &n, x->nthreads, &where);
+  free(spans);
+  CHECK(count_descriptors() == before, "a file stays open");
+  return result;
+}
+
 static int64_t call_read(subject *x) {
   cat_where where;
   return cat_read(&x->s.grid, x->schunk, &x->box, x->dest, x->part.strides, x->nthreads, &where);
@@ -142,6 +154,7 @@ static const struct {
     {"plan", call_plan},     {"update", call_update}, {"update in place", call_update_in_place},
     {"read", call_read},     {"decode a file", call_decode_file},
     {"decode shared", call_decode_shared},
+    {"plan an update", call_plan_update},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -188,7 +201,9 @@ static void run_round(generator *g, int64_t *met) {
   x.src = allocate(x.part.span);
   fill_random(g, x.src, x.part.span, grid->itemsize);
   x.chunk = encode(&x.s, x.items, &x.dense, 1);
+  int64_t nspans, bound = cat_update_bound(grid, &x.box, &nspans);
   x.size = cat_encode_bound(grid) + 64;
+  x.size = bound > x.size ? bound : x.size;
   x.dest = allocate(x.size);
   blosc2_cparams cparams = BLOSC2_CPARAMS_DEFAULTS;
   cparams.typesize = grid->itemsize;

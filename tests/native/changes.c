@@ -15,6 +15,59 @@ static int update_in_place(const sample *s, uint8_t *chunk, int64_t size, const 
                              from->strides, 2, &where);
 }
 
+/* Put together what a new chunk is made of. */
+static uint8_t *join(const bytes *chunk, const uint8_t *fresh, const cat_span *spans, int64_t n,
+                     int64_t size) {
+  uint8_t *made = allocate(size);
+  int64_t at = 0;
+  for (int64_t i = 0; i < n; i++) {
+    CHECK(spans[i].size > 0 && spans[i].size <= size - at, "%lld bytes", (long long)spans[i].size);
+    memcpy(made + at, (spans[i].kept ? chunk->data : fresh) + spans[i].start,
+           (size_t)spans[i].size);
+    at += spans[i].size;
+  }
+  CHECK(at == size, "%lld of %lld bytes", (long long)at, (long long)size);
+  return made;
+}
+
+/* The same comes of a chunk in a file as in memory, unless hardly a byte of it would stay. */
+static void check_plan(generator *g, const sample *s, const bytes *chunk, const cat_box *box,
+                       const uint8_t *src, const layout *from, const uint8_t *expected,
+                       int64_t size) {
+  test_file file = new_file();
+  cat_place place = place_chunk(g, &file, between(g, 0, 5000), chunk);
+  cat_where where;
+  int64_t n = -1, bound = cat_update_bound(&s->grid, box, &n);
+  if (bound == CAT_ERROR_DIFFERENT && size == CAT_ERROR_DIFFERENT) {
+    remove_file(&file);
+    return; /* nothing changes */
+  }
+  CHECK(bound > 0 && n > 0, "%lld bytes, %lld spans", (long long)bound, (long long)n);
+  cat_span *spans = allocate(n * (int64_t)sizeof *spans);
+  uint8_t *fresh = allocate(bound);
+  int64_t short_of = n;
+  int64_t found = cat_plan_update(&s->grid, &s->compression, &place, box, src + from->first,
+                                  from->strides, fresh, bound - 1, spans, &short_of, 1, &where);
+  CHECK(found == CAT_ERROR_TRUNCATED || found == size || is_special(chunk->data), "%lld",
+        (long long)found);
+  found = cat_plan_update(&s->grid, &s->compression, &place, box, src + from->first,
+                          from->strides, fresh, bound, spans, &n, one_in(g, 2) ? 3 : 1, &where);
+  if (is_special(chunk->data)) {
+    CHECK(found == CAT_ERROR_DIFFERENT || found == size, "%lld", (long long)found);
+  } else {
+    CHECK(found == size, "%lld bytes in a file, %lld in memory", (long long)found, (long long)size);
+    if (size > 0) {
+      uint8_t *made = join(chunk, fresh, spans, n, size);
+      CHECK(memcmp(made, expected, (size_t)size) == 0, "%lld bytes", (long long)size);
+      free(made);
+      count_event(CHUNK_CHANGED_IN_FILE);
+    }
+  }
+  free(fresh);
+  free(spans);
+  remove_file(&file);
+}
+
 void test_changes(generator *g) {
   sample s = random_sample(g, one_in(g, 10) ? 1 << 20 : 1 << 12);
   const cat_grid *grid = &s.grid;
@@ -22,6 +75,9 @@ void test_changes(generator *g) {
   uint8_t *items = allocate(dense.span);
   fill_random(g, items, dense.span, grid->itemsize);
   bytes chunk = encode(&s, items, &dense, 1);
+  if (chunk.size > 0 && !grid->checksums && one_in(g, 3)) {
+    reorder_blocks(g, &chunk, count_chunk_blocks(grid));
+  }
   for (int i = 0; i < 3 && chunk.size > 0; i++) {
     cat_box box = random_box(g, grid->ndim, grid->chunk);
     for (int d = 0, one = one_in(g, 2); one && d < grid->ndim; d++) {
@@ -38,6 +94,7 @@ void test_changes(generator *g) {
     int64_t size_again = update(&s, &chunk, &box, src, &from, again, bound, 4);
     CHECK(size == size_again && (size < 0 || memcmp(changed, again, (size_t)size) == 0),
           "%lld and %lld bytes", (long long)size, (long long)size_again);
+    check_plan(g, &s, &chunk, &box, src, &from, changed, size);
     uint8_t *place = copy_bytes(chunk.data, chunk.size);
     int in_place = update_in_place(&s, place, chunk.size, &box, src, &from);
     CHECK(in_place == 1 ? size >= 0 : memcmp(place, chunk_before, (size_t)chunk.size) == 0,

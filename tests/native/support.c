@@ -89,6 +89,7 @@ void print_counts(void) {
       {DAMAGE_DECODED, "damage decoded"},
       {CHUNK_CHANGED, "chunk changed"},
       {CHUNK_CHANGED_IN_PLACE, "chunk changed in place"},
+      {CHUNK_CHANGED_IN_FILE, "chunk changed in a file"},
       {READ_BY_THREADS, "read by threads"},
       {ARGUMENT_REFUSED, "argument refused"},
   };

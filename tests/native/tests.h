@@ -52,6 +52,7 @@ enum event {
   READ_BY_THREADS,
   CHUNK_CHANGED,
   CHUNK_CHANGED_IN_PLACE,
+  CHUNK_CHANGED_IN_FILE,
   ARGUMENT_REFUSED,
   EVENTS,
 };
@@ -125,6 +126,10 @@ int is_plain(const uint8_t *chunk);
 
 /* Encode into memory of exactly the bound. An error leaves `data` NULL and its code in `size`. */
 bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthreads);
+
+/* Store the blocks in another order, as several threads of C-Blosc2 do, if that can be. The chunk has
+ * no checksums. */
+void reorder_blocks(generator *g, bytes *chunk, int64_t nblocks);
 
 /* A box of a whole chunk or array. */
 cat_box whole_box(int ndim, const int64_t *shape);

@@ -31,7 +31,9 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
+from caterva_cffi.storage.replacement import is_possible
 from caterva_cffi.zarr import CatervaCodec
+from caterva_cffi.zarr_chunks import edited_files
 
 obstore = pytest.importorskip("obstore.store")
 fsspec = pytest.importorskip("fsspec")
@@ -112,6 +114,8 @@ def arrays_of_positions(draw, length, size):
 class Assignments(RuleBasedStateMachine):
     """Two arrays that differ in their codec, and undergo the same."""
 
+    longest, longest_chunk = 9, 4
+
     def __init__(self):
         super().__init__()
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -119,8 +123,10 @@ class Assignments(RuleBasedStateMachine):
         self.places = 0
         self.policy = cat.get_read_policy("local"), cat.get_read_policy("remote")
         self.cache_size = cat.get_cache_size()
+        self.least, edited_files._LEAST = edited_files._LEAST, 0  # parts of small files stay, too
 
     def teardown(self):
+        edited_files._LEAST = self.least
         cat.set_cache_size(self.cache_size)
         for name, policy in zip(("local", "remote"), self.policy, strict=True):
             cat.set_read_policy(name, policy)
@@ -145,9 +151,9 @@ class Assignments(RuleBasedStateMachine):
         self.store, self.in_order = STORES[store], store in ("memory", "asynchronous")
         self.rng = np.random.default_rng(0)
         self.pipeline = pipeline
-        lengths = st.integers(0, 9)
+        lengths = st.integers(0, self.longest)
         shape = tuple(data.draw(lengths) for _ in range(ndim))
-        chunks = tuple(data.draw(st.integers(1, 4)) for _ in range(ndim))
+        chunks = tuple(data.draw(st.integers(1, self.longest_chunk)) for _ in range(ndim))
         shards = tuple(n * data.draw(st.integers(1, 3)) for n in chunks)
         self.resizable = ndim and layout != "rectilinear"
         if layout == "rectilinear" and all(shape):
@@ -315,7 +321,7 @@ class Assignments(RuleBasedStateMachine):
     @precondition(lambda self: self.resizable)
     @rule(data=st.data())
     def resize(self, data):
-        shape = tuple(data.draw(st.integers(0, 9)) for _ in self.shape)
+        shape = tuple(data.draw(st.integers(0, self.longest)) for _ in self.shape)
         self.both(lambda z: z.resize(shape))
 
     @precondition(lambda self: self.resizable)
@@ -340,10 +346,30 @@ class Assignments(RuleBasedStateMachine):
             self.arrays = [zarr.open_array(store, mode="r+") for store in self.stores]
 
 
-def test_arrays_are_what_they_are_by_the_codec_of_zarr():
+class LargerFiles(Assignments):
+    """The same with chunks in files of which blocks stay as they are."""
+
+    longest, longest_chunk = 40, 30
+
+    @initialize(
+        data=st.data(),
+        ndim=st.integers(1, 2),
+        dtype=st.sampled_from(DTYPES),
+        whole=st.sampled_from([0.5, 1.0]),
+    )
+    def create(self, data, ndim, dtype, whole):
+        super().create(data, "CatervaPipeline", ndim, dtype, "chunks", "local", 16 << 20, whole)
+
+
+@pytest.mark.parametrize("machine", [Assignments, LargerFiles])
+def test_arrays_are_what_they_are_by_the_codec_of_zarr(machine, monkeypatch):
+    replaced, replace = [], edited_files.replace_file
+    monkeypatch.setattr(
+        edited_files, "replace_file", lambda *args: replaced.append(replace(*args)) or replaced[-1]
+    )
     for first in range(0, SEQUENCES, AT_ONCE):
         run_state_machine_as_test(
-            seed(SEED + first)(Assignments),
+            seed(SEED + first)(machine),
             settings=settings(
                 max_examples=min(AT_ONCE, SEQUENCES - first),
                 stateful_step_count=12,
@@ -352,3 +378,4 @@ def test_arrays_are_what_they_are_by_the_codec_of_zarr():
                 database=None,
             ),
         )
+    assert any(replaced) or machine is Assignments or not is_possible
