@@ -175,7 +175,7 @@ SUITES = {
     ),
     "virtual": Suite(
         "HDF5 and .b2nd files through VirtualiZarr, icechunk and kerchunk's references",
-        *("", "peer-virtual", VIRTUAL, Least(22, 1_000), VIRTUAL, Least(22, 1_000)),
+        *("", "peer-virtual", VIRTUAL, Least(28, 1_000), VIRTUAL, Least(28, 1_000)),
         formats="",
         calls=VIRTUAL_CALLS,
         variables={"PYTHONPATH": str(ROOT / "tests" / "support")},

@@ -110,6 +110,23 @@ def test_a_chunk_that_was_cut_is_refused(written):
         array[...]
 
 
+@pytest.mark.parametrize(
+    ("options", "prefix"), [({"group": "x/y"}, ""), ({}, "x/y/"), ({"drop_variables": "n"}, "x/y/")]
+)
+def test_groups_and_empty_datasets_are_parsed(tmp_path, options, prefix):
+    path, data = tmp_path / "groups.h5", items("grid") > 50
+    with h5py.File(path, "w") as file:
+        inner, blosc = file.create_group("x/y"), hdf5plugin.Blosc2()
+        inner.create_dataset("flags", data=data, chunks=(7, 15, 5), **blosc)
+        inner.create_dataset("empty", (0, 4), "i2", chunks=(2, 4), maxshape=(None, 4), **blosc)
+        inner["contiguous"], inner["scalar"] = data, 3.5
+    group = opened(HDF5Parser(**options), path)
+    check(group[f"{prefix}flags"], data)
+    check(group[f"{prefix}contiguous"], data)
+    assert group[f"{prefix}scalar"][()] == 3.5
+    assert group[f"{prefix}empty"][...].shape == (0, 4)
+
+
 @pytest.fixture
 def days(tmp_path):
     """NetCDF4 files of two days, and what they hold."""
@@ -228,6 +245,14 @@ def test_b2nd_is_read_through_manifests_and_references(tmp_path, dtype, contiguo
         check(group["array"], expected)
         assert group["array"].metadata.dimension_names == ("z", "y", "x")
     assert len(store.to_virtual_dataset()["array"].data.manifest.dict()) == 3
+
+
+@pytest.mark.parametrize("given", [{}, {"checksum": True}, {"contiguous": False}], ids=str)
+def test_our_own_files_are_read(tmp_path, given):
+    path = tmp_path / "ours.b2nd"
+    options = {"chunks": (8, 30, 20), "blocks": (3, 8, 10), "contiguous": True, **given}
+    cat.asarray(GRID, urlpath=path, **options)
+    check(opened(B2ndParser(), path)["ours"], GRID)
 
 
 def test_chunks_of_one_value_are_the_fill_value(tmp_path):
