@@ -90,6 +90,12 @@ def options_of(
         raise ArgumentError(f"nthreads is {workers}, memory {memory}; expected at least 1")
     given = {name: value for name, value in parameters.items() if value is not None}
     form = format_of(destination, format)
+    ours = [*given, *(["blocks"] if blocks is not None else [])]
+    if form == "plain-zarr" and ours:
+        raise ArgumentError(
+            f"format is 'plain-zarr', which has Zarr's own codecs, and {', '.join(ours)} given; "
+            "expected one of these"
+        )
     return Options(form, chunks, blocks, given, tuple(exclude), memory, workers)
 
 

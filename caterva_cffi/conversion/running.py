@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi import memory_pool
 from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.regions import chunks_in
 from caterva_cffi.conversion.target import Target
 from caterva_cffi.datasets.model import Dataset, NotCopyable, Region
-from caterva_cffi.dtypes import allocate, as_dtype
+from caterva_cffi.dtypes import as_dtype
 
 __all__ = ["Counts", "at_the_same_time", "convert_region", "differs", "some_at_a_time"]
 
@@ -106,9 +107,9 @@ def _read(array: Dataset, region: Region, run: _Map[Any]) -> npt.NDArray[Any]:
     if len(boxes) == 1:
         return array.read(region)
     shape = [part.stop - part.start for part in region]
-    items = (
-        np.empty(shape, array.dtype) if array.dtype.kind == "T" else allocate(shape, array.dtype)
-    )
+    # Memory that the allocator gets back is kept by it, for each thread.
+    whole = np.empty if array.dtype.kind in "TO" else memory_pool.empty
+    items: npt.NDArray[Any] = whole(shape, array.dtype)
 
     def read(each: tuple[tuple[int, ...], Region]) -> None:
         items[_within(region, each[1])] = array.read(each[1])

@@ -20,7 +20,7 @@ from caterva_cffi.format.frame_header import compression_in
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid
 
-__all__ = ["DESCRIPTION", "frame_tree"]
+__all__ = ["DESCRIPTION", "array_tree", "frame_tree"]
 
 DESCRIPTION = "zarr"
 """The metalayer in which attributes, dimension names and the fill value are kept as JSON."""
@@ -76,6 +76,21 @@ class _Frame(Chunked):
         return int(self._array.cbytes)
 
 
+class _Array(Chunked):
+    """An open array of which only the items are known."""
+
+    decodes_into_place = True
+
+    def __init__(self, array: ReadableArray) -> None:
+        super().__init__("", array.shape, array.dtype)
+        self._array = array
+        self.chunks, self.blocks = array.chunks, array.blocks
+        self.checksums = array.checksum
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        return self._array.read(region)
+
+
 def _codec_text(compression: Compression) -> str:
     """Return codec and filters as people read them."""
     codec = member_of(Codec, compression.codec_id)
@@ -99,3 +114,10 @@ def frame_tree(array: NDArray | RemoteArray) -> Tree:
     """Return the array in a frame; it is closed with the tree."""
     name = array.urlpath or "memory"
     return Tree(name, "frame", {"": _Frame(array)}, close=array.close)
+
+
+def array_tree(array: ReadableArray) -> Tree:
+    """Return an open array of this package, of any kind."""
+    if isinstance(array, (NDArray, RemoteArray)):
+        return frame_tree(array)
+    return Tree(str(array), type(array).__name__, {"": _Array(array)})

@@ -153,7 +153,7 @@ def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: 
         if isinstance(node, h5py.Dataset):
             tree.arrays[""] = _HDF5("", node)
         else:
-            _walk(tree, node, "", exclude)
+            _walk(tree, node, "", exclude, ())
     except BaseException:
         opened.close()
         raise
@@ -161,15 +161,28 @@ def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: 
     return tree
 
 
-def _walk(tree: Tree, group: h5py.Group, path: str, exclude: Any) -> None:
+def _walk(
+    tree: Tree, group: h5py.Group, path: str, exclude: Any, above: tuple[h5py.Group, ...]
+) -> None:
     tree.groups[path] = netcdf.attributes_of(group)
     for name in group:
         inside = f"{path}/{name}" if path else name
-        if exclude(inside) or group.get(name, getclass=True) is h5py.Datatype:
+        if exclude(inside):
             continue
-        node = group[name]
+        try:
+            node = group[name]
+        except (KeyError, OSError):
+            raise UnsupportedError(
+                f"{inside!r} is a link to something that is not there; leave it out (exclude)"
+            ) from None
+        if isinstance(node, h5py.Datatype):
+            continue
         if isinstance(node, h5py.Group):
-            _walk(tree, node, inside, exclude)
+            if node in (*above, group):
+                raise UnsupportedError(
+                    f"{inside!r} is a link to a group that it is in; leave it out (exclude)"
+                )
+            _walk(tree, node, inside, exclude, (*above, group))
         elif not netcdf.is_bare_dimension(node):
             inside = f"{path}/{netcdf.variable_name(node)}" if path else netcdf.variable_name(node)
             tree.arrays[inside] = _HDF5(inside, node)

@@ -62,7 +62,7 @@ def _scales(dataset: h5py.Dataset) -> list[h5py.Dataset]:
     """Return the dimensions that a dataset's group and the groups above it define."""
     group, found = dataset.parent, []
     while True:
-        members: list[Any] = [group[name] for name in group if group.get(name, getclass=True)]
+        members: list[Any] = [group[name] for name in group if group.get(name) is not None]
         found += [
             each
             for each in members

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.readable import ReadableArray
 from caterva_cffi.arrays.remote import RemoteArray
-from caterva_cffi.datasets.frames import frame_tree
+from caterva_cffi.datasets.frames import array_tree, frame_tree
 from caterva_cffi.datasets.model import Tree
 from caterva_cffi.datasets.npy import memory_tree, npy_tree
 from caterva_cffi.errors import ArgumentError, FormatError, StorageError
@@ -95,14 +96,16 @@ def open_tree(
     FileNotFoundError, StorageError, FormatError, UnsupportedError
     ArgumentError
         For a path inside of something that has none.
+    TypeError
+        For what is none of these.
     ImportError
     """
-    if isinstance(source, (NDArray, RemoteArray)):
-        return frame_tree(source)
+    if isinstance(source, ReadableArray):
+        return array_tree(source)
     if isinstance(source, np.ndarray):
         return memory_tree(source)
     if not isinstance(source, (str, os.PathLike)):
-        tree: Tree = zarr_module().zarr_tree(source, str(source), path or "")
+        tree: Tree = zarr_module().node_tree(source, path or "")
         return tree
     place, inside = os.fspath(source), path
     if inside is None:

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import ZipStore
@@ -24,7 +25,7 @@ from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.planning.layout import whole_layout
 from caterva_cffi.zarr import CatervaCodec
 
-__all__ = ["zarr_tree", "zip_tree"]
+__all__ = ["node_tree", "zarr_tree", "zip_tree"]
 
 _DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which xarray keeps dimension names in format 2."""
@@ -155,6 +156,22 @@ def zarr_tree(
         [list(a.shape), str(a.dtype), list(a.chunks or ())] for a in tree.arrays.values()
     ]
     return tree
+
+
+def node_tree(node: Any, path: str) -> Tree:
+    """Return an array, a group or a store of zarr; see `zarr_tree`.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if not isinstance(node, (zarr.Array, zarr.Group, Store)):
+        raise TypeError(
+            f"the source is {type(node).__name__}; expected a path, a URL, an array, or a group or "
+            "store of zarr"
+        )
+    return zarr_tree(node, str(node), path)
 
 
 def zip_tree(place: str, path: str) -> Tree:

@@ -72,7 +72,8 @@ def test_items_come_back_through_any_format(tmp_path_factory, case, format, zarr
     )
     z[...] = items
     options = {"memory": 3000, "verify": True, "nthreads": 2}
-    cat.convert(source, where / "a", chunks=second, blocks=blocks, format=format, **options)
+    asked = {"chunks": second} if format == "plain-zarr" else {"chunks": second, "blocks": blocks}
+    cat.convert(source, where / "a", format=format, **asked, **options)
     expected = items.astype(items.dtype.newbyteorder("<"))
     assert np.asarray(items_of(where / "a"), expected.dtype).tobytes() == expected.tobytes()
     cat.convert(where / "a", where / "b", format="zarr", **options)
@@ -286,6 +287,10 @@ def test_what_exists_is_kept_unless_told(tmp_path):
         ({"memory": 0}, "memory 0; expected at least 1"),
         ({"memory": 5000}, r"memory is 5000 bytes; a chunk \(20, 16, 9\) of the target has 11520"),
         ({"chunks": (0, 1, 1)}, r"chunks are \(0, 1, 1\); expected lengths of at least 1"),
+        (
+            {"format": "plain-zarr", "clevel": 3},
+            "Zarr's own codecs, and clevel given; expected one",
+        ),
         ({"clevel": 10}, "clevel is 10; expected 0 to 9"),
     ],
 )

@@ -167,6 +167,24 @@ def test_dtypes_of_hdf5(tmp_path):
     np.testing.assert_array_equal(root["pairs"][...], pairs)
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/none", "'g/link' is a link to something that is not there"),
+        ("/", "a group that it is in"),
+    ],
+)
+def test_links_that_lead_nowhere_or_back(target, message, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("g/a", data=ITEMS[0, 0])
+        file["g/same"] = file["g/a"]
+        file["g/link"] = h5py.SoftLink(target)
+    with pytest.raises(cat.UnsupportedError, match=message):
+        cat.convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    root = convert(tmp_path / "a.h5", tmp_path / "a.zarr", exclude=["*/link"])
+    np.testing.assert_array_equal(root["g/same"][...], ITEMS[0, 0])
+
+
 def test_a_path_that_is_not_there(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("a", data=1)

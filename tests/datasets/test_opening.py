@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 import caterva_cffi as cat
 from caterva_cffi.datasets.opening import open_tree, split_path
+from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.arange(60, dtype="i4").reshape(5, 12)
 
@@ -71,7 +72,7 @@ def test_each_format_is_known_by_its_bytes(tmp_path):
         "HDF5": [f"{tmp_path}/a.h5:a", f"{url}/a.h5:a"],
         "Zarr": [
             tmp_path / "a.zarr", tmp_path / "a.zip", f"{url}/a.zarr",
-            zarr.open_array(tmp_path / "a.zarr", mode="r"),
+            zarr.open_array(tmp_path / "a.zarr", mode="r"), LocalStore(tmp_path / "a.zarr"),
         ],
     }  # fmt: skip
     for format, places in sources.items():
@@ -81,6 +82,19 @@ def test_each_format_is_known_by_its_bytes(tmp_path):
             items = tree.arrays[""].read((slice(1, 3), slice(0, 12)))
             np.testing.assert_array_equal(items, ITEMS[1:3])
             tree.close()
+
+
+def test_arrays_of_zarr_that_are_opened_without_it(tmp_path):
+    codec = {"serializer": CatervaCodec(block_shape=(2, 6)), "compressors": None}
+    zarr.create_array(tmp_path / "a", shape=(5, 12), chunks=(3, 6), dtype="i4", **codec)[...] = (
+        ITEMS
+    )
+    with cat.open(tmp_path / "a", mode="r") as array:
+        done = cat.convert(array, tmp_path / "b.zarr", verify=True)
+    assert done.plans[0].chunks == (3, 6)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "b.zarr")[...], ITEMS)
+    with pytest.raises(TypeError, match="the source is list; expected a path, a URL, an array, or"):
+        open_tree([1, 2])
 
 
 @pytest.mark.parametrize(
