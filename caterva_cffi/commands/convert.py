@@ -76,7 +76,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC[:PATH]", help="a path or URL, and what inside it")
-    parser.add_argument("destination", metavar="DST", help="a path, or a URL for Zarr")
+    parser.add_argument("destination", metavar="DST", help="a path or URL")
     _add_how(parser)
     _add_what(parser)
     parser.set_defaults(run=run)

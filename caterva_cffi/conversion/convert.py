@@ -53,7 +53,7 @@ def convert(
         A Zarr array or group of format 2 or 3, an HDF5 or netCDF-4 file, a frame, a `.npy` file;
         local or, but for the last, behind a URL. `file.h5:group/array` names what is inside.
     destination : str or path-like
-        A directory or URL for Zarr, a file for a frame.
+        A directory or URL for Zarr, a file or URL for a frame.
     path : str, optional
         Inside the source, instead of a colon.
     format : {"zarr", "plain-zarr", "b2nd"}, optional

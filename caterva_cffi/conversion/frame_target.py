@@ -28,7 +28,7 @@ from caterva_cffi.conversion.target import EXISTS, INCOMPLETE, Target
 from caterva_cffi.datasets.frames import DESCRIPTION
 from caterva_cffi.datasets.model import Dataset, Region
 from caterva_cffi.dtypes import as_dtype, check_dtype
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import FormatError
 from caterva_cffi.format.chunk_header import SPECIALS, special_of
 from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
@@ -37,7 +37,7 @@ from caterva_cffi.format.trailer import empty_trailer
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.storage.atomic import fs_path, move
 
-__all__ = ["FrameTarget", "refuse"]
+__all__ = ["FrameTarget"]
 
 
 class FrameTarget(Target):
@@ -88,10 +88,7 @@ class FrameTarget(Target):
         begun = os.path.lexists(self._log)
         if begun and not (resume or overwrite):
             raise FileExistsError(INCOMPLETE.format(self._path))
-        if os.path.lexists(self._path) and not overwrite:
-            raise FileExistsError(EXISTS.format(self._path))
-        if os.path.isdir(self._path):
-            raise FileExistsError(f"{self._path!r} is a directory; expected a file for a frame")
+        self._check_place(overwrite)
         if begun and resume and os.path.exists(self._partial):
             self._take_over()
         else:
@@ -101,6 +98,13 @@ class FrameTarget(Target):
                 log.write(json.dumps(self._request) + "\n")
         self._file = open(self._partial, "rb+", buffering=0)  # noqa: SIM115, closed by finish
         self._notes = open(self._log, "a", encoding="utf-8")  # noqa: SIM115
+
+    def _check_place(self, overwrite: bool) -> None:
+        """Refuse to replace what exists."""
+        if os.path.lexists(self._path) and not overwrite:
+            raise FileExistsError(EXISTS.format(self._path))
+        if os.path.isdir(self._path):
+            raise FileExistsError(f"{self._path!r} is a directory; expected a file for a frame")
 
     def _take_over(self) -> None:
         """Find the chunks that are there, as they were written."""
@@ -241,14 +245,3 @@ class FrameTarget(Target):
         move(self._partial, self._path, self._mode)
         with suppress(FileNotFoundError):
             os.remove(self._log)
-
-
-def refuse(destination: str) -> None:
-    """Refuse what is no place for a frame.
-
-    Raises
-    ------
-    ArgumentError
-    """
-    if "://" in destination:
-        raise ArgumentError(f"{destination!r} is a URL; a frame is written to a path: expected one")

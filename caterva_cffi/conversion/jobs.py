@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from caterva_cffi.conversion import frame_target
 from caterva_cffi.conversion.frame_target import FrameTarget
 from caterva_cffi.conversion.options import Options
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.running import Counts, convert_region
 from caterva_cffi.conversion.target import Target
+from caterva_cffi.conversion.uploads import UploadedFrame
 from caterva_cffi.datasets.model import Tree
 from caterva_cffi.datasets.opening import open_tree, zarr_module
 
@@ -54,8 +54,10 @@ class Job:
             ],
         }
         if self.options.format == "b2nd":
-            frame_target.refuse(self.destination)
             [plan] = self.plans.values()
+            if "://" in self.destination:
+                options = self.destination_options
+                return UploadedFrame(self.destination, options, tree.arrays[""], plan, request)
             return FrameTarget(self.destination, tree.arrays[""], plan, request)
         zarr_module()  # says what to install
         from caterva_cffi.conversion import zarr_target

@@ -21,6 +21,10 @@ CODEC = {"serializer": CatervaCodec(block_shape=(5, 8, 9)), "compressors": None}
 quiet = pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
 
 
+class StopHere(Exception):
+    pass
+
+
 def create(path, items=ITEMS, chunks=(20, 16, 9), **options):
     z = zarr.create_array(path, shape=items.shape, chunks=chunks, dtype=items.dtype, **options)
     z[...] = items
@@ -102,8 +106,31 @@ def test_to_and_from_urls(tmp_path):
         cat.convert(tmp_path / "a.zarr", url)
     cat.convert(tmp_path / "b.b2nd", url, overwrite=True, chunks=(50, 10, 9))
     assert cat.convert(url, tmp_path / "c", dry_run=True).plans[0].chunks == (50, 10, 9)
-    with pytest.raises(cat.ArgumentError, match="a frame is written to a path"):
-        cat.convert(url, "memory://c.b2nd")
+
+
+def test_a_frame_to_a_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    create("a.zarr")
+    (tmp_path / "c.b2nd").write_text("mine")
+    url = f"memory://{tmp_path.name}/c.b2nd"
+
+    def stop(progress):
+        raise StopHere
+
+    with pytest.raises(StopHere):
+        cat.convert("a.zarr", url, progress=stop)
+    with pytest.raises(FileExistsError, match="incomplete conversion"):
+        cat.convert("a.zarr", url)
+    with pytest.raises(FileNotFoundError):
+        cat.open(url)
+    cat.convert("a.zarr", url, resume=True, verify=True)
+    np.testing.assert_array_equal(cat.open(url)[...], ITEMS)
+    with pytest.raises(FileExistsError, match=f"^{url} exists; overwrite it"):
+        cat.convert("a.zarr", url)
+    cat.convert("a.zarr", url, overwrite=True, checksum=True)
+    assert cat.open(url).checksum
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zarr", "c.b2nd"}
+    assert (tmp_path / "c.b2nd").read_text() == "mine"
 
 
 # --- frames that are copied -------------------------------------------------------------------
@@ -311,10 +338,6 @@ def test_a_dry_run_writes_nothing(tmp_path):
         tmp_path / "a.zarr", tmp_path / "b", chunks=(30, 40, 9), dry_run=True, memory=180_000
     )
     assert "chunks are decoded 1.3 times: more memory would save it" in str(little)
-
-
-class StopHere(Exception):
-    pass
 
 
 @pytest.mark.parametrize("out", ["out.zarr", "out.b2nd"])
