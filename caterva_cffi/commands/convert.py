@@ -11,7 +11,14 @@ from typing import Any
 
 from caterva_cffi.codecs.coding import SHUFFLES
 from caterva_cffi.codecs.compressors import CNAMES
-from caterva_cffi.commands.output import DIFFERENT, print_error, print_json, print_text
+from caterva_cffi.commands.output import (
+    DIFFERENT,
+    add_source,
+    json_object,
+    print_error,
+    print_json,
+    print_text,
+)
 from caterva_cffi.conversion.convert import convert
 from caterva_cffi.conversion.options import FORMATS
 from caterva_cffi.conversion.progress import Progress
@@ -75,8 +82,9 @@ def add(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC[:PATH]", help="a path or URL, and what inside it")
+    add_source(parser)
     parser.add_argument("destination", metavar="DST", help="a path or URL")
+    parser.add_argument("--destination-options", type=json_object, metavar="JSON")
     _add_how(parser)
     _add_what(parser)
     parser.set_defaults(run=run)
@@ -155,6 +163,8 @@ def run(options: argparse.Namespace) -> int:
             nthreads=options.threads,
             progress=line,
             codec=dict(options.codec),
+            storage_options=options.source_options,
+            destination_options=options.destination_options,
             **given,
         )
     except DifferenceError as error:

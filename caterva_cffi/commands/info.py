@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from caterva_cffi.commands.output import print_json, print_text, size_text
+from caterva_cffi.commands.output import add_source, print_json, print_text, size_text
 from caterva_cffi.datasets.description import describe, describe_tree
 from caterva_cffi.datasets.opening import open_tree
 
@@ -22,14 +22,14 @@ def add(commands: Any) -> None:
         "an HDF5 or NetCDF 4 file, a frame (.b2nd), a .npy file, local or behind a URL. Metadata "
         "are read, and no items. 'decoded' says how many bytes a slice decodes.",
     )
-    parser.add_argument("source", metavar="SRC[:PATH]")
+    add_source(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what a source is."""
-    tree = open_tree(options.source)
+    tree = open_tree(options.source, storage_options=options.source_options)
     try:
         facts = describe(tree.arrays[""], tree.format) if tree.is_array else describe_tree(tree)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from caterva_cffi.commands.output import print_json, print_text, size_text
+from caterva_cffi.commands.output import add_source, print_json, print_text, size_text
 from caterva_cffi.datasets.opening import open_tree
 
 __all__ = ["add", "run"]
@@ -19,14 +19,14 @@ def add(commands: Any) -> None:
         description="List the groups and arrays of a Zarr group, an HDF5 or a NetCDF 4 file, with "
         "shapes, dtypes and chunks.",
     )
-    parser.add_argument("source", metavar="SRC[:PATH]")
+    add_source(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """List a source."""
-    tree = open_tree(options.source)
+    tree = open_tree(options.source, storage_options=options.source_options)
     try:
         rows: list[dict[str, Any]] = [{"path": f"/{path}", "kind": "group"} for path in tree.groups]
         rows += [

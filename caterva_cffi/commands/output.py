@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from typing import Any, TextIO
 
 from caterva_cffi.errors import CatervaError
 
-__all__ = ["DIFFERENT", "FAILED", "print_error", "print_json", "print_text", "size_text"]
+__all__ = [
+    "DIFFERENT",
+    "FAILED",
+    "add_source",
+    "json_object",
+    "print_error",
+    "print_json",
+    "print_text",
+    "size_text",
+]
 
 DIFFERENT = 1
 """Something is damaged, or differs from what it should be."""
@@ -34,6 +44,30 @@ def print_error(error: BaseException, where: str = "caterva") -> None:
     known = isinstance(error, (CatervaError, ImportError, OSError))
     said = str(error) if known else f"{type(error).__name__}: {error}"
     print_text(f"{where}: {' '.join(said.split())}", sys.stderr)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return what an option of the command line says in JSON.
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object of JSON; expected such as {{}}")
+    return found
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add a source, and what reads it."""
+    parser.add_argument("source", metavar="SRC[:PATH]", help="a path or URL, and what inside it")
+    parser.add_argument(
+        "--source-options", type=json_object, metavar="JSON", help="for fsspec: credentials, ..."
+    )
 
 
 def size_text(nbytes: int) -> str:

@@ -47,6 +47,27 @@ def test_options_are_those_of_the_function(source, tmp_path, capsys):
     assert cat.open(tmp_path / "b", mode="r").blocks == (5, 10, 4)
 
 
+def test_to_and_from_s3(source, tmp_path, capsys, s3, bucket, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = json.dumps(s3.storage_options())
+    url = f"s3://{bucket}/a.zarr"
+    there, back = ("--destination-options", options), ("--source-options", options)
+    assert run(capsys, source, url, *there, "--chunks=20,10,20")[::2] == (0, "")
+    code, _, errors = run(capsys, source, url, *there)
+    assert (
+        code == 2
+        and errors == f"caterva: {url} exists; overwrite it, or name another destination\n"
+    )
+    assert run(capsys, url, tmp_path / "b.b2nd", *back, "--verify")[::2] == (0, "")
+    np.testing.assert_array_equal(cat.open(tmp_path / "b.b2nd", mode="r")[...], ITEMS)
+    assert run(capsys, source, url, *there, "--overwrite", "--chunks=40,30,20")[0] == 0
+    assert main(["info", url, *back, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chunks"] == [40, 30, 20]
+    frame = f"s3://{bucket}/a.b2nd"
+    assert run(capsys, url, frame, *back, *there)[0] == 0
+    assert run(capsys, frame, tmp_path / "c.zarr", *back, "--verify")[0] == 0
+
+
 def test_a_dry_run(source, tmp_path, capsys):
     code, text, errors = run(capsys, source, tmp_path / "b", "--dry-run")
     assert (code, errors) == (0, "") and text.endswith("nothing was written\n")
