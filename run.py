@@ -8,7 +8,7 @@
     python3 run.py peers [NAME ...]  tests of zarr and others with our codecs (--fast, --help)
     python3 run.py lint              ruff, mypy and import-linter
     python3 run.py docs              the documentation site, in build/site
-    python3 run.py bench [PART]      the benchmarks, written to docs/benchmarks.md (--quick, --help)
+    python3 run.py bench [PART]      the benchmarks: docs/benchmarks-all.md (--quick, --help)
     python3 run.py wheel [--aarch64] a wheel for others, checked (docs/wheels.md)
     python3 run.py which 3.13        where that interpreter is
     python3 run.py interpreter 3.14  Debian's newest, in a folder of its own (docs/development.md)

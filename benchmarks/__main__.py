@@ -1,6 +1,6 @@
 """The benchmarks: ours and the peers on the same arrays, in turns.
 
-python3 run.py bench                      all parts; writes docs/benchmarks.md and its plots
+python3 run.py bench                      all parts; writes docs/benchmarks-all.md and its plots
 python3 run.py bench kernel               one part
 python3 run.py bench --quick              smaller arrays and fewer rounds; docs stay as they are
 """
@@ -35,7 +35,7 @@ from benchmarks import (
 from benchmarks.timing import Budget
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks-all.md"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default all")
     parser.add_argument("--quick", dest="size", action="store_const", const="quick", default="full")
     parser.add_argument("--tiny", dest="size", action="store_const", const="tiny", help="for tests")
-    parser.add_argument("--page", type=Path, help="the page to write; default: docs/benchmarks.md")
+    parser.add_argument("--page", type=Path, help=f"the page to write; default: docs/{PAGE.name}")
     parser.add_argument(
         "--directory", type=Path, help="for up to 3 GB of files; default: temporary"
     )

@@ -30,7 +30,7 @@ def run(*arguments):
 
 @pytest.fixture
 def page(tmp_path):
-    return shutil.copy(ROOT / "docs" / "benchmarks.md", tmp_path / "page.md")
+    return shutil.copy(ROOT / "docs" / "benchmarks-all.md", tmp_path / "page.md")
 
 
 def split(page, part):
