@@ -1,7 +1,8 @@
 """Selections of one array on a local disk, through Zarr, HDF5 and Blosc2, each in its own format.
 
 All copies have the same large chunks, and blocks (inner chunks of shards) of the same shape where
-the format has any; all are compressed by LZ4 at level 5 after a shuffle. Everything runs with the
+the format has any; all are compressed by LZ4 at level 5 after a shuffle. But *zarr's defaults* are
+what Zarr makes of the array without being told anything. Everything runs with the
 threads that it takes by itself. Files are in the page cache: what is measured is decoding.
 """
 
@@ -193,6 +194,7 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
     caterva = write_caterva(directory / "caterva.zarr", data, size.chunk, size.block)
     blosc = write_blosc(directory / "blosc.zarr", data, size.chunk)
     shards = write_shards(directory / "shards.zarr", data, size.chunk, size.block)
+    own = write_zarr(directory / "own.zarr", data, size.chunk, chunks="auto")
     b2nd = write_b2nd(directory / "a.b2nd", data, size.chunk, size.block)
     hdf5 = write_hdf5(directory / "a.h5", data, size.chunk, size.block)
     floor = write_for_floor(directory / "floor.zarr", data, size.chunk, size.block)
@@ -202,6 +204,7 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
             found[f"{OURS} in zarr, {label} pipeline"] = zarr_reader(caterva, pipeline)
             found[f"zarr Blosc, {label} pipeline"] = zarr_reader(blosc, pipeline)
             found[f"zarr sharding, {label} pipeline"] = zarr_reader(shards, pipeline)
+            found[f"zarr's defaults, {label} pipeline"] = zarr_reader(own, pipeline)
             found[f"{FLOOR}, {label} pipeline"] = zarr_reader(floor, pipeline)
     found[f"{OURS} in zarr, our pipeline"] = zarr_reader(caterva, PIPELINE)
     found[f"{FLOOR}, our pipeline"] = zarr_reader(floor, PIPELINE)

@@ -167,9 +167,7 @@ def file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     try:
         fsspec = importlib.import_module("fsspec.core")
     except ImportError as error:
-        raise ImportError(
-            f"to open {name!r}, install fsspec: pip install 'caterva-cffi[remote]'"
-        ) from error
+        raise ImportError(f"to open {name!r}, install fsspec: pip install fsspec") from error
     told: Exception
     try:
         fs, path = fsspec.url_to_fs(url, **options)

@@ -11,10 +11,13 @@ from importlib import import_module
 import pytest
 from checkout import ROOT
 
+import caterva_cffi as cat
+
 DOCS = ROOT / "docs"
 OBJECT_STORES = DOCS / "howto" / "object-stores.md"
 PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
 PAGES = [page for page in PAGES if page.stem != "index" and page != OBJECT_STORES]
+WARNINGS = "PartialReadsOffWarning", "PartitionWarning", "DeprecationWarning"
 FACES = "caterva_cffi", "caterva_cffi.numcodecs", "caterva_cffi.zarr"
 ENTRY = re.compile(r"^\.\. (?:auto\w+|data):: ([\w.]+)$", re.MULTILINE)
 
@@ -33,6 +36,21 @@ def test_the_reference_names_all_that_is_public():
     described = [public(name) for name in entries]
     names = [f"{face}.{name}" for face in FACES for name in import_module(face).__all__]
     assert [n for n in names if not any(public(n) is each for each in described)] == []
+
+
+def test_the_page_of_errors_names_what_can_be_raised():
+    """All exceptions and warnings; and messages as the package has them."""
+    page = (DOCS / "errors.md").read_text("utf-8")
+    kinds = [name for name in cat.__all__ if name.endswith("Error")]
+    assert [name for name in (*kinds, *WARNINGS) if f"`{name}`" not in page] == []
+    modules = sorted((ROOT / "caterva_cffi").rglob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in modules)
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message in several lines
+    table = page.partition("## Errors")[2].partition("## Warnings")[0]
+    shown = re.findall(r"^\| `([^|`]+)` \|", table, re.MULTILINE)
+    parts = [part for message in shown for part in message.split("...") if len(part) > 8]
+    assert len(parts) > 15
+    assert [part for part in parts if part.strip(" '") not in source] == []
 
 
 def run_code(page, directory, replaced=("", ""), **variables):
