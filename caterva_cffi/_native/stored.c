@@ -1,5 +1,5 @@
 /* Where the stored bytes of a chunk come from: pieces in memory, or a file. What is read of files, and in
- * which order (decode_part.c), is foretold by costs/file_reads.py, whose tests count reads. */
+ * which order (decode_part.c), is foretold by costs/kernel_reads.py, whose tests count reads. */
 #include <stdlib.h>
 
 #include "checksums.h"

@@ -1,27 +1,19 @@
-"""The reads of local files that the kernel makes: what `_native/stored.c` and `decode_part.c` do.
-
-They are those of one thread. Each further one that decodes blocks of a chunk reads its head, too.
-"""
+"""What it costs to read frames in local files: heads are read, and the kernel's reads foretold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial, reduce
-from itertools import groupby
+from functools import partial
 from operator import itemgetter
 
-import numpy as np
-
 from caterva_cffi.binding.kernel import Kernel, Place, kernel_of
+from caterva_cffi.costs.kernel_reads import FileChunk, Part, kernel_reads, reads_by_block
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.crowds import Crowd
 from caterva_cffi.engine.groups import groups
-from caterva_cffi.format.chunk_header import HEADER, cbytes_of, is_plain, special_of
 from caterva_cffi.geometry.cutting import cut
-from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning import cache
@@ -35,151 +27,7 @@ from caterva_cffi.storage.stored import stamp_of
 
 __all__ = ["Call", "object_in_file", "tally_file", "tally_layout"]
 
-_RUN_BYTES, _FIRST_BYTES = 256 << 10, 16 << 10
-_SLAB_BYTES, _CACHE_LINE, _PARTS, _LARGE = 512 << 10, 64, 64, 32 << 10
 
-
-@dataclass(frozen=True, eq=False)
-class FileChunk:
-    """A chunk in a file.
-
-    Attributes
-    ----------
-    grid : Grid
-    kernel : Kernel
-    head : bytes
-    room : int
-        Bytes that the chunk may take.
-    gap : int
-        Bytes between two blocks that are rather read than left out.
-    """
-
-    grid: Grid
-    kernel: Kernel
-    head: bytes | memoryview
-    room: int
-    gap: int
-
-    @cached_property
-    def first_reads(self) -> list[int]:
-        """The bytes of the reads that bring the head."""
-        size = min(max(self.kernel.head, _FIRST_BYTES), self.room)
-        reads = [size]
-        while True:
-            need, _ = self.kernel.plan(0, self.head[:size], [], 0)
-            if need <= size:
-                return reads
-            reads.append(need - size)
-            size = need
-
-    @cached_property
-    def has_blocks(self) -> bool:
-        """Whether blocks are read one by one."""
-        whole = len(self.head) == cbytes_of(self.head)
-        return not special_of(self.head) and not whole
-
-    @cached_property
-    def edges(self) -> tuple[list[int], list[int]]:
-        """Where each block begins and ends, in bytes of the chunk."""
-        grid = self.grid
-        if is_plain(self.head):
-            starts = HEADER + np.arange(grid.nblocks, dtype=np.int64) * grid.blocksize
-            return starts.tolist(), (starts + grid.blocksize).tolist()
-        starts = np.frombuffer(self.head, "<i4", grid.nblocks, HEADER).astype(np.int64)
-        edges = np.append(np.unique(starts), cbytes_of(self.head))
-        return starts.tolist(), edges[np.searchsorted(edges, starts, "right")].tolist()
-
-    def blocks(self, box: Box) -> tuple[list[int], int]:
-        """Return the numbers of the blocks of a box, and how many are in a row of the last axis."""
-        grid, along = self.grid, []
-        for start, count, step, block in zip(*box, grid.blocks, strict=True):
-            if count == 1 or step > block:
-                along.append((start + np.arange(count) * step) // block)
-            else:
-                along.append(np.arange(start // block, (start + (count - 1) * step) // block + 1))
-        counts = [-(-chunk // block) for chunk, block in zip(grid.chunks, grid.blocks, strict=True)]
-        numbers = reduce(
-            lambda before, each: np.add.outer(before * each[1], each[0]),
-            zip(along, counts, strict=True),
-            np.zeros((), np.int64),
-        )
-        return numbers.ravel().tolist(), len(along[-1]) if along else 1
-
-    @property
-    def _is_narrow(self) -> bool:
-        return self.grid.ndim > 0 and self.grid.blocks[-1] * self.grid.itemsize < _CACHE_LINE
-
-    def in_order(self, numbers: list[int], row: int) -> list[int]:
-        """Return the blocks of a box in the order in which they are decoded."""
-        are_many = 2 * len(numbers) > self.grid.nblocks
-        are_large = cbytes_of(self.head) // self.grid.nblocks >= _LARGE
-        if len(numbers) <= 2 or (are_many and are_large) or (self._is_narrow and row > 1):
-            return numbers
-        return sorted(numbers, key=self.edges[0].__getitem__)
-
-    def slab(self, row: int) -> int:
-        """Return how many blocks a task decodes, for the blocks of a box along the last axis."""
-        grid = self.grid
-        slab = _SLAB_BYTES // grid.blocksize + 1
-        if self._is_narrow:
-            whole = -(-slab // row) * row
-            slab = whole if whole * grid.blocksize <= 8 * _SLAB_BYTES else slab
-        return slab
-
-
-Part = tuple[FileChunk, Box]
-
-
-def kernel_reads(parts: Sequence[Part]) -> Iterator[int]:
-    """Yield the bytes of each read of one call that decodes parts of chunks in files."""
-    last: FileChunk | None = None
-    for first in range(0, len(parts), _PARTS):
-        task = parts[first : first + _PARTS]
-        for chunk, same in groupby(task, itemgetter(0)):
-            if chunk is not last:
-                yield from chunk.first_reads
-                run = (0, 0)
-            last = chunk
-            if not chunk.has_blocks:
-                continue
-            cut = [chunk.blocks(box) for _, box in same]
-            for at in range(len(cut)):
-                for start, stop in _runs(chunk, cut, at, run):
-                    run = start, stop
-                    yield stop - start
-
-
-def _runs(
-    chunk: FileChunk, cut: list[tuple[list[int], int]], at: int, run: Range
-) -> Iterator[Range]:
-    """Yield the runs of bytes that are read for a box; later boxes of the chunk may share them."""
-    starts, stops = chunk.edges
-    size, row = sum(chunk.first_reads), cut[at][1]
-    numbers, slab = chunk.in_order(*cut[at]), chunk.slab(row)
-    for place, number in enumerate(numbers):
-        start, stop = starts[number], stops[number]
-        if stop <= size or (run[0] <= start and stop <= run[1]):
-            continue
-        upto = min((place // slab + 1) * slab, len(numbers))
-        later = [numbers[place + 1 : upto]]
-        if upto == len(numbers):
-            later += [following for following, _ in cut[at + 1 :]]
-        run = start, _run_end(chunk, later, start, stop)
-        yield run
-
-
-def _run_end(chunk: FileChunk, later: list[list[int]], start: int, stop: int) -> int:
-    starts, stops = chunk.edges
-    for numbers in later:
-        for number in numbers:
-            begin, end = starts[number], stops[number]
-            if begin < start or begin - stop > chunk.gap or end - start > _RUN_BYTES:
-                return stop
-            stop = max(stop, end)
-    return stop
-
-
-# --- frames in files ------------------------------------------------------------------------------
 def chunk_in_file(frame: Frame, number: int) -> FileChunk | list[ChunkBytes]:
     """Read the head of a chunk in a file; return the chunk itself if it is one of one value.
 
@@ -263,7 +111,7 @@ def tally_file(tally: Tally, frame: Frame, begin: Begin, name: Hashable = None) 
         if not isinstance(group, Crowd):
             boxes = list(group.boxes)
             tally.chunks.update((name, number) for number, _ in boxes)
-            call = Call(tally)
+            call = Call(tally, by_block=getattr(group, "by_block", True))
             call.add(frame, boxes)
             call.end()
             continue
@@ -289,10 +137,13 @@ class Call:
     Parameters
     ----------
     tally : Tally
+    by_block : bool
+        See `Batch`.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, *, by_block: bool = False) -> None:
         self._tally = tally
+        self._reads = reads_by_block if by_block else kernel_reads
         self._parts: dict[Kernel, list[tuple[int, Part]]] = {}
 
     def add(self, frame: Frame, boxes: Iterable[tuple[int, Box]]) -> None:
@@ -315,7 +166,7 @@ class Call:
         """Count the reads."""
         for parts in self._parts.values():
             parts.sort(key=itemgetter(0))
-            reads = list(kernel_reads([part for _, part in parts]))
+            reads = list(self._reads([part for _, part in parts]))
             self._tally.ask(reads)
             self._tally.held = max(self._tally.held, max(reads, default=0))
         self._parts, self._tally.rounds = {}, 0

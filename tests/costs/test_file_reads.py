@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mixed_items import basic_or_fancy, mixed
+from mixed_items import basic, basic_or_fancy, mixed
 from system_reads import counted_by_the_system, system_reads
 from zarr_directories import settle, write
 from zarr_stores import empty_cache
@@ -26,6 +26,7 @@ KINDS = {
         SHAPE,
         {"chunks": CHUNKS, "blocks": BLOCKS, "codec": cat.Codec.ZSTD, "usedict": True},
     ),
+    "stored as it is": (SHAPE, {"chunks": CHUNKS, "blocks": BLOCKS, "clevel": 0}),
     "large blocks": ((96, 96, 64), {"chunks": (96, 96, 64), "blocks": (24, 24, 64)}),
     "many chunks": (TINY[0], {"chunks": TINY[1], "blocks": TINY[2]}),
 }
@@ -34,7 +35,7 @@ KINDS = {
 @pytest.fixture(scope="module", params=list(KINDS))
 def stored(request, tmp_path_factory):
     shape, options = KINDS[request.param]
-    directory = tmp_path_factory.mktemp("arrays")
+    directory = tmp_path_factory.mktemp(request.param)
     cat.asarray(mixed(shape), urlpath=str(directory / "a.b2nd"), **options).close()
     settle(directory)
     return str(directory / "a.b2nd")
@@ -51,7 +52,9 @@ def _one_thread():
 @given(data=st.data(), is_first=st.booleans())
 def test_reads_of_a_file_are_those_that_are_told(stored, data, is_first):
     array = cat.open(stored)
-    selection = data.draw(basic_or_fancy(array.shape))
+    # Where chunks are compressed at once, blocks lie in another order than index arrays are read.
+    kind = basic if "dictionary" in stored or "stored" in stored else basic_or_fancy
+    selection = data.draw(kind(array.shape))
     if not is_first:
         array[tuple(0 for _ in array.shape)]  # reads the layout
     told = array.explain(selection)
