@@ -24,7 +24,9 @@ import caterva_cffi as cat
 from benchmarks.data import Key, equal, in_turns
 from benchmarks.timing import Budget, Samples, measure
 from benchmarks.zarr_slices import BATCHED
-from caterva_cffi.geometry.grid import BLOCK_BYTES, default_blocks
+from caterva_cffi.advice.model import Costs, mean_seconds
+from caterva_cffi.geometry.grid import BLOCK_BYTES, Grid, default_blocks
+from caterva_cffi.geometry.selection import normalize
 from caterva_cffi.zarr import CatervaCodec
 
 __all__ = ["QUICK", "TINY", "Access", "Size", "run"]
@@ -200,6 +202,24 @@ def best_by_hand(rows: Sequence[Access], kind: str) -> float:
 def fastest_by_hand(row: Access) -> float:
     """Return the seconds of the blocks that are best for one access alone."""
     return min(row.seconds[way] for way in row.by_hand)
+
+
+def predicted(row: Access, way: str) -> float:
+    """Return the seconds that the model of `advise` predicts for blocks by hand."""
+    itemsize = np.dtype(row.dtype).itemsize
+    known = {DEFAULT: default_blocks, CUBES: near_cubes}
+    blocks = known[way](row.chunk, itemsize) if way in known else tuple(map(int, way.split(" x ")))
+    grid = Grid(row.chunk, row.chunk, blocks, itemsize)
+    keys = accesses(row.chunk)[row.access]
+    selections = [normalize(key, row.chunk) for key in keys]
+    return mean_seconds(grid, selections, None, Costs(), 1.0)
+
+
+def rank_correlation(rows: Sequence[Access]) -> float:
+    """Return Spearman's correlation of predicted and measured times."""
+    pairs = [(predicted(row, way), row.seconds[way]) for row in rows for way in row.by_hand]
+    ranks = [np.argsort(np.argsort(times)) for times in zip(*pairs, strict=True)]
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def by_chunk(rows: Sequence[Access]) -> Mapping[tuple[Shape, str], list[Access]]:

@@ -295,8 +295,18 @@ def default_blocks(rows: Sequence[shares.Access], _: Path) -> str:
     head += ("default / near-cubes, mean", "in zarr / its own: mean, worst")
     ways = (shares.DEFAULT, shares.CUBES, "fastest by hand", shares.OURS, shares.ZARR, "ratio")
     return (
-        f"{table(head, short)}\n\n<details><summary>Every access</summary>\n\n"
+        f"{table(head, short)}\n\n{_predictions(rows)}\n\n"
+        f"<details><summary>Every access</summary>\n\n"
         f"{table(('chunk', 'access', *ways), long)}\n\n</details>"
+    )
+
+
+def _predictions(rows: Sequence[shares.Access]) -> str:
+    """Tell how well the model of `advise` puts times in order."""
+    count = sum(len(row.by_hand) for row in rows)
+    return (
+        f"Rank correlation of these times with those that `advise` predicts: "
+        f"{shares.rank_correlation(rows):.2f}, over {count} ways and accesses."
     )
 
 

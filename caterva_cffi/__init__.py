@@ -6,6 +6,9 @@ C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `cat
 """
 
 from caterva_cffi._version import __version__
+from caterva_cffi.advice.accesses import Access
+from caterva_cffi.advice.advise import Advice, Predicted, advise
+from caterva_cffi.advice.model import StoreCosts
 from caterva_cffi.arrays.constructors import (
     asarray,
     copy,
@@ -28,6 +31,7 @@ from caterva_cffi.conversion.convert import convert
 from caterva_cffi.conversion.progress import Progress
 from caterva_cffi.conversion.report import Conversion
 from caterva_cffi.costs.explanation import Explanation
+from caterva_cffi.costs.recording import recorded_accesses
 from caterva_cffi.errors import (
     ArgumentError,
     BusyError,
@@ -49,6 +53,8 @@ from caterva_cffi.verification.report import Counts, Damage, Unchecked, Verifica
 from caterva_cffi.verification.verify import verify
 
 __all__ = [
+    "Access",
+    "Advice",
     "ArgumentError",
     "BusyError",
     "CapacityError",
@@ -64,6 +70,7 @@ __all__ = [
     "Filter",
     "FormatError",
     "NDArray",
+    "Predicted",
     "Progress",
     "RangeReader",
     "RangeStore",
@@ -72,12 +79,14 @@ __all__ = [
     "RemoteArray",
     "SplitMode",
     "StorageError",
+    "StoreCosts",
     "Unchecked",
     "UnsupportedError",
     "Verification",
     "Versions",
     "ZarrArray",
     "__version__",
+    "advise",
     "asarray",
     "check",
     "convert",
@@ -92,6 +101,7 @@ __all__ = [
     "get_read_policy",
     "lib",
     "open",
+    "recorded_accesses",
     "remove",
     "schunk_to_buffer",
     "set_cache_size",

@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from caterva_cffi.commands import convert, info, ls, verify, versions
+from caterva_cffi.commands import advise, convert, explain, info, ls, verify, versions
 from caterva_cffi.commands.output import FAILED, print_error
 
 __all__ = ["main"]
 
-_COMMANDS = (info, ls, convert, verify, versions)
+_COMMANDS = (info, ls, explain, advise, convert, verify, versions)
 _INTERRUPTED = 130
 
 

@@ -39,7 +39,7 @@ def test_every_command_has_help(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)
-    assert listed == ["info", "ls", "convert", "verify", "versions"]
+    assert listed == ["info", "ls", "explain", "advise", "convert", "verify", "versions"]
     for name in listed:
         with pytest.raises(SystemExit) as raised:
             main([name, "--help"])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from caterva_cffi.costs.explanation import Explanation, explanation_of
+from caterva_cffi.costs.recording import recorders
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
@@ -82,6 +83,8 @@ class Items(ABC):
     def get(self, selection: Selection, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Read items; the caller holds off writers since it looked at the shape."""
         self.check_open()
+        for recorded in recorders:
+            recorded.append(selection)
         if out is None:
             out = allocate(selection.shape, self.dtype)
         else:

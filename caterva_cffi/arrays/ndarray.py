@@ -16,6 +16,7 @@ from caterva_cffi.arrays.info import text_of
 from caterva_cffi.arrays.readable import OrthogonalReads, ReadableArray
 from caterva_cffi.binding.compression import Codec, Compression, Filter, member_of
 from caterva_cffi.callers import warn_caller
+from caterva_cffi.costs.recording import recorders
 from caterva_cffi.dtypes import as_asked, check_dtype
 from caterva_cffi.errors import CatervaError
 from caterva_cffi.format.metalayers import OWN
@@ -205,7 +206,7 @@ class NDArray(ReadableArray):
 
     def __getitem__(self, key: Any) -> Any:
         """Return items, as NumPy does; see `ReadableArray`. A single item takes a shorter way."""
-        if type(key) is tuple and _INTEGERS.issuperset(map(type, key)):
+        if type(key) is tuple and _INTEGERS.issuperset(map(type, key)) and not recorders:
             items = self._items
             with items.schunk.lock.reading():
                 if len(key) == items.grid.ndim:

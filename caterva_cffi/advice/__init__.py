@@ -1,0 +1,1 @@
+"""How to choose chunks and blocks: accesses, a model of what they cost; what to try."""
