@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import byte_view
+from caterva_cffi.datasets.fletcher32 import checked
 from caterva_cffi.datasets.model import NotCopyable, StoredAs
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.errors import FormatError
@@ -26,7 +27,7 @@ from caterva_cffi.steps import run
 
 __all__ = ["BLOSC2", "ChunkDecoder"]
 
-DEFLATE, SHUFFLE, BLOSC2 = 1, 2, 32026
+DEFLATE, SHUFFLE, FLETCHER32, BLOSC2 = 1, 2, 3, 32026
 _KNOWN: tuple[list[int], ...] = ([], [DEFLATE], [SHUFFLE], [SHUFFLE, DEFLATE], [BLOSC2])
 
 
@@ -44,6 +45,10 @@ class ChunkDecoder:
 
     def __init__(self, filters: Sequence[int], chunks: tuple[int, ...], dtype: Any) -> None:
         self._filters, self._dtype = list(filters), dtype
+        self._checksum = None
+        if self._filters[-1:] == [FLETCHER32]:
+            self._checksum = len(self._filters) - 1
+            self._filters.pop()
         grid = Grid(chunks, chunks, default_blocks(chunks, dtype.itemsize), dtype.itemsize)
         self._grid = grid
         self._chunk = HDF5Chunk(grid, dtype)
@@ -51,7 +56,8 @@ class ChunkDecoder:
     @staticmethod
     def knows(filters: Sequence[int], dtype: np.dtype[Any]) -> bool:
         """Whether chunks with these filters can be decoded."""
-        return list(filters) in _KNOWN and not dtype.hasobject
+        coding = list(filters[:-1]) if filters[-1:] == [FLETCHER32] else list(filters)
+        return coding in _KNOWN and not dtype.hasobject
 
     def decode(self, stored: bytes, mask: int) -> npt.NDArray[Any]:
         """Return the items of a chunk.
@@ -66,6 +72,7 @@ class ChunkDecoder:
         ------
         FormatError
         """
+        stored = self._without_checksum(stored, mask)
         if self._filters == [BLOSC2]:
             read = ObjectRead(
                 Selected(normalize((), self._grid.shape)),
@@ -84,6 +91,11 @@ class ChunkDecoder:
             raise FormatError(f"a chunk of {len(data)} bytes; expected {self._grid.chunksize}")
         items: npt.NDArray[Any] = np.frombuffer(data, np.uint8).view(self._dtype)
         return items.reshape(self._grid.shape)
+
+    def _without_checksum(self, stored: bytes, mask: int) -> bytes:
+        if self._checksum is None or mask >> self._checksum & 1:
+            return stored
+        return checked(stored)
 
     def _inflated(self, data: Any) -> bytes:
         try:
@@ -115,17 +127,18 @@ class ChunkDecoder:
             raise NotCopyable
         return layout, Grid(shape, shape, grid.blocks, itemsize)
 
-    def stored_as(self, stored: bytes) -> StoredAs | None:
+    def stored_as(self, stored: bytes, mask: int) -> StoredAs | None:
         """Return how chunks are stored, if one like the given can be taken as it is."""
         if self._filters != [BLOSC2] or self._dtype.newbyteorder("<") != self._dtype:
             return None
         try:
+            stored = self._without_checksum(stored, mask)
             _, grid = self._copyable(stored)
         except NotCopyable:
             return None
         return StoredAs(grid, compression_in(stored[: FrameHeader.length_of(stored[:16])]))
 
-    def chunk_of(self, stored: bytes, like: StoredAs) -> Any:
+    def chunk_of(self, stored: bytes, mask: int, like: StoredAs) -> Any:
         """Return the Blosc2 chunk in a frame.
 
         Raises
@@ -133,6 +146,9 @@ class ChunkDecoder:
         NotCopyable
             For a frame that is not like the others.
         """
+        if mask & 1:
+            raise NotCopyable
+        stored = self._without_checksum(stored, mask)
         layout, grid = self._copyable(stored)
         if grid != like.grid:
             raise NotCopyable

@@ -57,9 +57,9 @@ class _HDF5(Chunked):
         self._index: dict[tuple[int, ...], int] = {}
         dataset.id.chunk_iter(lambda info: self._index.__setitem__(info[0], info[1]))
         first = next(iter(self._index), None)
-        if numbers == [BLOSC2] and first is not None:
-            _, stored = dataset.id.read_direct_chunk(first)
-            self.stored = self._decoder.stored_as(stored)
+        if numbers[:1] == [BLOSC2] and first is not None:
+            mask, stored = dataset.id.read_direct_chunk(first)
+            self.stored = self._decoder.stored_as(stored, mask)
             self.blocks = None if self.stored is None else self.stored.grid.blocks
 
     def read(self, region: Region) -> npt.NDArray[Any]:
@@ -113,9 +113,9 @@ class _HDF5(Chunked):
         stored = self._stored(at)
         if stored is None:
             return None
-        if stored[1] or self._decoder is None or self.stored is None:
+        if self._decoder is None or self.stored is None:
             raise NotCopyable
-        return self._decoder.chunk_of(stored[0], self.stored)
+        return self._decoder.chunk_of(*stored, self.stored)
 
     def stored_bytes(self) -> int:
         return int(self._dataset.id.get_storage_size())

@@ -24,6 +24,8 @@ FILTERS = {
     "shuffle": {"shuffle": True},
     "lzf": {"compression": "lzf"},
     "checksum": {"compression": "gzip", "fletcher32": True},
+    "blosc2 with checksum": {**hdf5plugin.Blosc2(), "fletcher32": True},
+    "checksum alone": {"fletcher32": True},
     "none": {},
 }
 
@@ -53,16 +55,36 @@ def test_items_with_any_filters(name, dtype, tmp_path):
     assert z.chunks == (13, 40, 5)
 
 
+@pytest.mark.parametrize("shape", [(3,), (70_001,), (300_000,)])
+def test_checksums_of_hdf5(shape, tmp_path):
+    """Of an odd number of bytes, of many, and of one sum that is 0."""
+    items = np.random.default_rng(0).integers(0, 256, shape, "u1")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, content in (("noise", items), ("ones", items * 0 + 255), ("zeros", items * 0)):
+            file.create_dataset(name, data=content, chunks=shape, fletcher32=True)
+        file.flush()
+        place = file["noise"].id.get_chunk_info(0).byte_offset
+    root = convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    np.testing.assert_array_equal(root["noise"][...], items)
+    data = bytearray((tmp_path / "a.h5").read_bytes())
+    data[place + shape[0] // 2] ^= 4
+    (tmp_path / "a.h5").write_bytes(data)
+    with pytest.raises(cat.FormatError, match="not what its checksum"):
+        cat.convert(tmp_path / "a.h5", tmp_path / "b.zarr")
+
+
 def test_frames_are_copied(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, dtype, items, chunks in (
             ("3d", "<f4", ITEMS, CHUNKS),
             ("1d", "<f4", ITEMS.reshape(-1)[:16384], 4096),
             ("big endian", ">f4", ITEMS, CHUNKS),
+            ("with checksum", "<f4", ITEMS, CHUNKS),
         ):
             options = {"chunks": chunks, "dtype": dtype, **FILTERS["blosc2"]}
+            options["fletcher32"] = "checksum" in name
             file.create_dataset(name, data=items, **options)
-    for name, copied in (("3d", 9), ("1d", 4), ("big endian", 0)):
+    for name, copied in (("3d", 9), ("1d", 4), ("big endian", 0), ("with checksum", 9)):
         out = tmp_path / f"{name}.zarr"
         assert cat.convert(tmp_path / "a.h5", out, path=name, verify=True).copied == copied
         [codec] = zarr.open_array(out).metadata.codecs
