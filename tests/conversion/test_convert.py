@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 
 import fsspec
 import numpy as np
@@ -12,6 +13,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from zarr.storage import LocalStore, WrapperStore
 
 import caterva_cffi as cat
 from caterva_cffi.zarr import CatervaCodec
@@ -94,6 +96,30 @@ def test_files_of_numpy_and_arrays_in_memory(order, tmp_path):
         cat.convert(source, out, chunks=(7, 40, 4), verify=True)
         np.testing.assert_array_equal(items_of(out), ITEMS)
         assert zarr.open_array(out, mode="r").chunks == (7, 40, 4)
+
+
+class Counting(WrapperStore):
+    """Counts how often each chunk is read."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.reads = Counter()
+
+    async def get(self, key, *arguments, **options):
+        self.reads[key] += key.startswith("c/")
+        return await super().get(key, *arguments, **options)
+
+
+@pytest.mark.parametrize(("memory", "most"), [(400_000, 1), (100_000, 2)])
+def test_each_chunk_of_the_source_is_read_once_if_the_memory_allows(memory, most, tmp_path):
+    create(tmp_path / "a.zarr")
+    source = Counting(LocalStore(tmp_path / "a.zarr", read_only=True))
+    chunks = (15, 40, 9)
+    done = cat.convert(source, tmp_path / "b.zarr", chunks=chunks, memory=memory, nthreads=3)
+    reads = {key: n for key, n in source.reads.items() if n}
+    assert len(reads) == 9 and max(reads.values()) == most
+    assert done.plans[0].cut.decoded == sum(reads.values()) / 9
+    np.testing.assert_array_equal(items_of(tmp_path / "b.zarr"), ITEMS)
 
 
 def test_to_and_from_urls(tmp_path):
