@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import posixpath
 import re
+import subprocess
+import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sphinx.util.inspect import stringify_signature
 
 import caterva_cffi
 
@@ -44,6 +51,10 @@ html_copy_source = False
 OUTSIDE = {"README.md": "index", "CHANGELOG.md": "changelog"}
 """Files that the repository shows at its top, and the pages that show them here."""
 
+HELP = re.compile("<!-- the help of: (.+) -->")
+MADE_BY_OTHERS = "NDArray", "RemoteArray", "ZarrArray", "CatervaPipeline"
+"""Classes that users do not call."""
+
 LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
@@ -54,7 +65,19 @@ def _put_outside_pages(app: Sphinx, name: str, content: list[str]) -> None:
     if name in sources:
         shown = (ROOT / sources[name]).read_text(encoding="utf-8")
         text = _links(shown, sources[name], name) + "\n" + text
-    content[0] = _links(text, f"docs/{name}.md", name)
+    content[0] = HELP.sub(_help, _links(text, f"docs/{name}.md", name))
+
+
+def _help(commands: re.Match[str]) -> str:
+    """Return what the commands say of themselves."""
+
+    def section(command: str) -> str:
+        python = [sys.executable, "-m", "caterva_cffi", command, "--help"]
+        variables = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
+        said = subprocess.check_output(python, env=variables, text=True)
+        return f"## caterva {command}\n\n```text\n{said}```\n"
+
+    return "\n".join(map(section, commands[1].split()))
 
 
 def _links(text: str, source: str, name: str) -> str:
@@ -75,7 +98,19 @@ def _links(text: str, source: str, name: str) -> str:
     return LINK.sub(on_site, text)
 
 
+def _show_fields(app: Sphinx, what: str, name: str, obj: object, *_: Any) -> tuple[str, str] | None:
+    """Show the fields of a dataclass; its `__new__` only refuses unknown keyword arguments."""
+    if name.endswith(MADE_BY_OTHERS):
+        return "", ""
+    if what != "class" or not is_dataclass(obj):
+        return None
+    return stringify_signature(
+        inspect.signature(obj.__init__.__get__(obj)), show_annotation=False
+    ), ""
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to Sphinx."""
     app.connect("source-read", _put_outside_pages)
+    app.connect("autodoc-process-signature", _show_fields)
     return {"parallel_read_safe": True}
