@@ -30,6 +30,7 @@ from benchmarks import (
     remote,
     report,
     small_chunks,
+    writes,
     zarr_slices,
 )
 from benchmarks.timing import Budget
@@ -58,6 +59,7 @@ PARTS = {
         ("zarr_slices", zarr_slices),
         ("crops", crops),
         ("formula", formula),
+        ("writes", writes),
         ("growth", growth),
         ("small_chunks", small_chunks),
         ("convert", convert),

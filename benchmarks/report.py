@@ -190,6 +190,11 @@ def formula(rows: Sequence[Timed], directory: Path) -> str:
     return crops(rows, directory)
 
 
+def writes(rows: Sequence[Timed], directory: Path) -> str:
+    """Return all writers' medians, and ours against the others."""
+    return crops(rows, directory)
+
+
 def growth(rows: Sequence[Timed], directory: Path) -> str:
     """Return what each selection takes in arrays of several sizes."""
     return crops(rows, directory)
