@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 _MOST_TURNS = 1000
+_MOST_SHOWN = 2
 
 register_pipeline(CatervaPipeline)
 
@@ -81,10 +82,12 @@ class CatervaCodec(Parameters, PartReads):
     is_fixed_size: ClassVar[bool] = False  # type: ignore[misc]
     _beside: ClassVar[bool] = False  # whether other codecs were seen beside this one
     _largest: ClassVar[dict[tuple[int, ...], None]]
+    _partitions: ClassVar[dict[tuple[tuple[int, ...], tuple[int, ...]], None]]  # of arrays it saw
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "_largest", {})
+        object.__setattr__(self, "_partitions", {})
 
     # --- configuration ------------------------------------------------------------------------
 
@@ -147,7 +150,20 @@ class CatervaCodec(Parameters, PartReads):
             fill = np.array(array_spec.fill_value, native)
             found = f"fill_value is {fill}, expected one such as 0 (xarray's default is NaN): "
             self.check_items(fill, array_spec.ndim, found)
+        if self._partitions:  # the first shape that Zarr tells is that of the array
+            self._see_chunk(array_spec.shape, native.itemsize)
         return self
+
+    def _see_chunk(self, shape: tuple[int, ...], itemsize: int) -> None:
+        """Remember the partition of a chunk, for people."""
+        if len(self._partitions) < _MOST_SHOWN:
+            self._partitions[self.partition(shape, itemsize)] = None
+
+    def __repr__(self) -> str:
+        # A comment, so that Python still reads it. Of a codec that several arrays have, there is
+        # nothing to tell.
+        found = list(self._partitions)
+        return super().__repr__() + (f"  # blocks {found[0][1]}" if len(found) == 1 else "")
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Check that chunks have room for cells, and remember the largest one, if they differ.
@@ -164,6 +180,7 @@ class CatervaCodec(Parameters, PartReads):
         itemsize = dtype.to_native_dtype().itemsize
         if lengths is None:
             self.check_chunks(chunk_grid.chunk_shape, itemsize)
+            self._see_chunk(chunk_grid.chunk_shape, itemsize)
         else:
             least = [each if isinstance(each, int) else min(each) for each in lengths]
             self.check_chunks(least, itemsize)

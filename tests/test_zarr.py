@@ -685,3 +685,26 @@ def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
     assert (tmp_path / "data.zarr" / "zarr.json").exists()
     assert names["v2"].metadata.zarr_format == 2
+
+
+def test_repr_shows_the_blocks_in_use():
+    codec, shape = CatervaCodec(), (100, 200, 300)
+    like = {"shape": shape, "dtype": "f4", "compressors": None}
+    z = zarr.create_array({}, chunks=(50, 100, 150), serializer=codec, **like)
+    blocks = codec.partition((50, 100, 150), 4)[1]
+    assert repr(codec) == f"{CatervaCodec()}  # blocks {blocks}"
+    assert f"# blocks {blocks}" in str(z.info)
+    shown = repr(zarr.open_array(z.store).metadata.codecs[0])
+    assert shown == repr(codec) and eval(shown) == codec
+    sharded = zarr.create_array(
+        {}, chunks=(50, 100, 150), shards=shape, serializer=CatervaCodec(), **like
+    )
+    assert f"# blocks {blocks}" in repr(sharded.metadata.codecs)
+    # Of several partitions nobody knows which one is asked for.
+    zarr.create_array({}, chunks=(10, 10, 10), serializer=codec, **like)
+    turned = {
+        "filters": [zarr.codecs.TransposeCodec(order=(2, 0, 1))],
+        "serializer": CatervaCodec(),
+    }
+    for other in (codec, zarr.create_array({}, chunks=(50, 100, 150), **turned, **like).serializer):
+        assert repr(other) == repr(CatervaCodec())
