@@ -81,9 +81,14 @@ int cat_check_head(const cat_grid *grid, chunk_head *head) {
   return grid->checksums && !needless ? CAT_ERROR_UNCHECKED : 0;
 }
 
+/* Versions of chunks that mean the same, once their flags are looked at. */
+enum { OLDEST_CHUNK = 3, NEWEST_CHUNK = 6 };
+
 int cat_check_format(const uint8_t *header) {
   int flags = header[BLOSC2_CHUNK_FLAGS], more = header[BLOSC2_CHUNK_BLOSC2_FLAGS];
-  int known = (flags & EXTENDED) == EXTENDED && !(more & (FLAG_LAZY | BLOSC2_INSTR_CODEC)) &&
+  int version = header[BLOSC2_CHUNK_VERSION];
+  int known = version >= OLDEST_CHUNK && version <= NEWEST_CHUNK &&
+              (flags & EXTENDED) == EXTENDED && !(more & (FLAG_LAZY | BLOSC2_INSTR_CODEC)) &&
               !(header[BLOSC2_CHUNK_BLOSC2_FLAGS2] & BLOSC2_VL_BLOCKS) &&
               special_of(header) <= BLOSC2_SPECIAL_LASTID;
   return known ? 0 : CAT_ERROR_FLAGS;

@@ -40,6 +40,8 @@ def geometry_of(schunk: SChunk) -> tuple[Grid, np.dtype[Any]]:
     size = ptr.chunksize
     if grid.nchunks and size != grid.chunk_nbytes:
         raise FormatError(f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}")
+    if grid.nchunks and ptr.blocksize not in (0, grid.blocksize):
+        raise FormatError(f"blocks of {ptr.blocksize} bytes; their shape needs {grid.blocksize}")
     return grid, dtype
 
 

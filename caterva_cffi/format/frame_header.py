@@ -18,10 +18,10 @@ from caterva_cffi.binding.compression import Compression, SplitMode
 from caterva_cffi.errors import FormatError, UnsupportedError
 from caterva_cffi.format.byte_chunks import check_byte_chunk, decode_byte_chunk, is_possible
 from caterva_cffi.format.chunk_header import HEADER as CHUNK_HEADER
-from caterva_cffi.format.chunk_header import cbytes_of
+from caterva_cffi.format.chunk_header import cbytes_of, special_of
 from caterva_cffi.format.frame_start import MAGIC
 from caterva_cffi.format.metalayer_map import MOST_LAYERS, find_metalayers, pack_metalayers
-from caterva_cffi.format.offsets import most_bytes_of_offsets
+from caterva_cffi.format.offsets import most_bytes_of_offsets, specials_of_offsets
 from caterva_cffi.format.seal import LAYER, Seal
 from caterva_cffi.format.trailer import TRAILER_MIN, trailer_length
 
@@ -53,6 +53,7 @@ _EMPTY = bytes.fromhex(
     "d1 0001 d1 0001 c2 d8 06 00000000000000000000000000000000"
 )
 _VERSIONS = range(1, 4)
+_SPARSE = 1
 _NO_VARIABLE_METALAYERS = 0xC2
 _USER_CODEC = 6
 
@@ -154,8 +155,7 @@ class FrameHeader:
         if len(data) < header_len:
             raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
         flags, kind = data[_FLAGS], data[_KIND]
-        if flags & 0x0F not in _VERSIONS or flags & 0xC0:
-            raise UnsupportedError(f"a frame with flags {flags:#x}: unknown version or chunk kind")
+        _check_kind(flags, kind)
         frame_len, nbytes, cbytes = (
             struct.unpack_from(">q", data, at)[0] for at in (_FRAME_LEN, _NBYTES, _CBYTES)
         )
@@ -171,7 +171,7 @@ class FrameHeader:
             seal.check_header(data[:header_len], places[LAYER][0])
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == 1, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
+            kind & 0x0F == _SPARSE, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
         )  # fmt: skip
         if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
@@ -202,12 +202,14 @@ class FrameHeader:
         Raises
         ------
         FormatError
-            If a chunk begins outside the chunks' part of the frame, or where another one begins.
+            If a chunk begins outside the chunks' part of the frame, or where another one begins, or
+            if an offset stands for none.
         """
         if self.seal is not None and len(chunk) >= CHUNK_HEADER:
             self.seal.check_offsets(chunk[: cbytes_of(chunk)])
         decoded = decode_byte_chunk(chunk, 8 * self.nchunks, "the offsets of the chunks")
         offsets = np.asarray(decoded.view("<i8"), np.int64)
+        specials_of_offsets(offsets)
         if self.sparse:
             return offsets
         wrong = np.flatnonzero(offsets > self.cbytes - CHUNK_HEADER)
@@ -222,6 +224,20 @@ class FrameHeader:
                 f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
             )
         return np.where(offsets < 0, offsets, offsets + self.header_len)
+
+
+def _check_kind(flags: int, kind: int) -> None:
+    """Refuse frames of a later version, and those whose chunks are of another kind.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if flags & 0x0F not in _VERSIONS or flags & 0xC0 or kind & 0x0F > _SPARSE:
+        raise UnsupportedError(
+            f"a frame with flags {flags:#x} and {kind:#x}: unknown version, or kind of frame or "
+            "chunks"
+        )
 
 
 def pack_header(
@@ -360,7 +376,9 @@ def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
 
 
 def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
-    """Refuse a frame if C-Blosc2 must not be given its offsets chunk; see `check_byte_chunk`.
+    """Refuse a frame in memory that C-Blosc2 must not be given, or that it would misread.
+
+    See `check_byte_chunk`. The offsets are decoded if there are several.
 
     Parameters
     ----------
@@ -371,11 +389,12 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
 
     Raises
     ------
-    FormatError
+    FormatError, UnsupportedError
     """
     start = read(0, min(HEADER_MIN, size))
     if len(start) < HEADER_MIN or start[2:10] != MAGIC:
         return  # C-Blosc2 does not read further either
+    _check_kind(start[_FLAGS], start[_KIND])
     header_len, chunksize = (
         struct.unpack_from(">i", start, at)[0] for at in (_HEADER_LEN, _CHUNKSIZE)
     )
@@ -384,7 +403,11 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
         return
     if chunksize < 1:  # C-Blosc2 divides by it
         raise FormatError(f"{nbytes} bytes in chunks of {chunksize}")
-    at = header_len if start[_KIND] & 0x0F == 1 else header_len + cbytes
+    at = header_len if start[_KIND] & 0x0F == _SPARSE else header_len + cbytes
     if not HEADER_MIN <= at <= size - CHUNK_HEADER:
         raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
-    check_byte_chunk(read(at, at + CHUNK_HEADER), "the offsets of the chunks", size - at)
+    chunk = read(at, at + CHUNK_HEADER)
+    check_byte_chunk(chunk, "the offsets of the chunks", size - at)
+    if nbytes > chunksize or not special_of(chunk):
+        header = FrameHeader.parse(read(0, header_len))
+        header.decode_offsets(read(*header.offsets_range))

@@ -179,7 +179,7 @@ def decode_geometry(
 def _decode(name: str, data: bytes, itemsize: int, checksums: bool) -> tuple[Grid, np.dtype[Any]]:
     reader = _Reader(name, data)
     entries = reader.byte("the number of entries", _FIXARRAY + 5, _FIXARRAY + 7) - _FIXARRAY
-    reader.byte("the version", 0, 127)
+    reader.byte("the version", 0, 0)
     ndim = reader.byte("the number of dimensions", 0, MAX_DIM)
     shape = reader.array("the shape", ndim, _INT64, "q")
     chunks = reader.array("the chunk shape", ndim, _INT32, "i")

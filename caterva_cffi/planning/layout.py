@@ -206,6 +206,8 @@ def geometry_of(header: FrameHeader) -> tuple[Grid, np.dtype[Any]]:
     FormatError
     """
     grid, dtype = decode_geometry(header.metalayers, header.itemsize, header.nchunks)
+    if header.nbytes != header.nchunks * header.chunksize:
+        raise FormatError(f"{header.nbytes} bytes in chunks of {header.chunksize}")
     if header.nchunks and header.chunksize != grid.chunk_nbytes:
         raise FormatError(
             f"chunks of {header.chunksize} bytes; their shape needs {grid.chunk_nbytes}"

@@ -202,7 +202,7 @@ class Frame:
         if self.seal:
             stored = self.read_bytes(at, at + chunk.cbytes, "R-40")
             need(zlib.crc32(stored) == self.seal[1], "R-102", "the offsets are damaged")
-        need(chunk.codec <= 4 and max(chunk.filters) <= 3, "R-41", "offsets of another codec")
+        need(chunk.codec <= 4 and max(chunk.filters) <= 4, "R-41", "offsets of another codec")
         data = b"".join(chunk.block(i) for i in range(chunk.nblocks))
         offsets = np.frombuffer(data, "<i8").tolist()
         stored = sorted(offset for offset in offsets if offset >= 0)
@@ -312,6 +312,7 @@ class Chunk:
         self.dictionary = None
         if self.head[31] & 0x01:
             (size,) = unpack("<i", self.read_bytes(body, body + 4, "R-62"), 0, "R-62")
+            need(size > 0, "R-62", f"a dictionary of {size} bytes")
             self.dictionary = self.read_bytes(body + 4, body + 4 + size, "R-62")
             body += 4 + size
         self.body = body
