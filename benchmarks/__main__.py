@@ -22,6 +22,7 @@ from benchmarks import (
     convert,
     crops,
     default_blocks,
+    defaults,
     formula,
     growth,
     kernel,
@@ -53,6 +54,7 @@ class Part:
 PARTS = {
     name: Part(module.run, getattr(report, name), module.Size(), module.QUICK, module.TINY)
     for name, module in (
+        ("defaults", defaults),
         ("kernel", kernel),
         ("checksums", checksums),
         ("codings", codings),

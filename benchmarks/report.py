@@ -17,6 +17,7 @@ import caterva_cffi as cat
 from benchmarks import default_blocks as shares
 from benchmarks.codings import Coded
 from benchmarks.convert import Converted
+from benchmarks.defaults import Amount
 from benchmarks.kernel import Row
 from benchmarks.partitions import Point
 from benchmarks.remote import Far
@@ -84,7 +85,9 @@ def _verdict(row: Row) -> str:
     return "" if row.met else f"**missed**, {row.value.median / row.bound:.2f} x the bound"
 
 
-def line(row: Row | Timed | Point | Far | Small | Coded | Converted | shares.Access) -> str:
+def line(
+    row: Row | Timed | Point | Far | Small | Coded | Converted | Amount | shares.Access,
+) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
         verdict = "" if row.met else "MISSED"
@@ -109,6 +112,8 @@ def line(row: Row | Timed | Point | Far | Small | Coded | Converted | shares.Acc
         memory = "" if row.memory is None else size(row.memory)
         times = f"{seconds(row.processor):>8} of processors, {seconds(row.seconds):>8}"
         return f"{row.work:26} {row.way:20} {times}, {memory}"
+    if isinstance(row, Amount):
+        return "  ".join(f"{cell:>18}" for cell in _against_ours(row))
     if isinstance(row, shares.Access):
         shown = "".join(f"\n    {way:32} {seconds(s):>8}" for way, s in row.seconds.items())
         return f"{_chunk(row)}: {row.access}{shown}"
@@ -164,6 +169,17 @@ def small_chunks(rows: Sequence[Small], _: Path) -> str:
         for row in rows
     ]
     return table(("a chunk", *names, "caterva / zarr's default"), lines)
+
+
+def defaults(rows: Sequence[Amount], _: Path) -> str:
+    """Return what ours takes, and how much more or less the others."""
+    return table(("", *rows[0].amounts), map(_against_ours, rows))
+
+
+def _against_ours(row: Amount) -> tuple[str, ...]:
+    ours, *others = row.amounts.values()
+    shown = size(ours) if row.in_bytes else seconds(ours)
+    return row.work, shown, *(f"{other / ours:.3g} x" for other in others)
 
 
 def convert(rows: Sequence[Converted], _: Path) -> str:

@@ -44,6 +44,7 @@ def split(page, part):
 @pytest.mark.parametrize(
     ("part", "shown", "plots"),
     [
+        ("defaults", ("zarr's defaults", "writing it", "stored"), ()),
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
         ("checksums", ("decode a whole chunk", "change a block"), ()),
         ("codings", ("zfp_accuracy, tolerance 0.01", "trunc_prec (bits 8) then shuffle"), ()),
@@ -88,8 +89,7 @@ def test_the_installed_package_is_measured(tmp_path):
 def test_unknown_part(page):
     code, _, errors = run("kernels", "--page", page)
     assert (
-        code == 2
-        and "no part 'kernels'; there are kernel, checksums, codings, zarr_slices" in errors
+        code == 2 and "no part 'kernels'; there are defaults, kernel, checksums, codings" in errors
     )
 
 
