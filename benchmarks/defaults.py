@@ -41,7 +41,10 @@ class Amount:
 
 
 def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Amount]:
-    """Write an array in each way, and read parts of it by zarr's default pipeline."""
+    """Write an array in each way, and read parts of it by zarr's default pipeline.
+
+    The least of all rounds counts: what else the machine does only adds to it.
+    """
     data = smooth((size.array,) * 3)
     large, inner = {"chunks": (size.chunk,) * 3}, {"chunks": (size.inner,) * 3}
     ways: dict[str, dict[str, Any]] = {
@@ -59,11 +62,12 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Amount
         writing[way] = time.perf_counter() - start
         stored[way] = float(sum(f.stat().st_size for f in path.rglob("*") if f.is_file()))
         arrays[way] = zarr.open_array(path, mode="r")
-    for work, keys in {**selections(size.array), "everything": [np.s_[:, :, :]]}.items():
+    wanted = {**selections(size.array), "everything": [np.s_[:, :, :]]}
+    for work, keys in wanted.items():
         for way, array in arrays.items():
             equal(array[keys[0]], data[keys[0]], way)
         actions = {way: in_turns(array.__getitem__, keys) for way, array in arrays.items()}
         samples = measure(actions, budget)
-        yield Amount(work, {way: float(np.median(s)) for way, s in samples.items()})
+        yield Amount(work, {way: min(s) for way, s in samples.items()})
     yield Amount("writing it", writing)
     yield Amount("stored", stored, in_bytes=True)
