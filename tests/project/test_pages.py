@@ -38,6 +38,15 @@ def test_the_reference_names_all_that_is_public():
     assert [n for n in names if not any(public(n) is each for each in described)] == []
 
 
+def test_the_page_of_commands_names_all():
+    command = [sys.executable, "-m", "caterva_cffi", "--help"]
+    said = subprocess.check_output(command, text=True, env={**os.environ, "COLUMNS": "80"})
+    page = (DOCS / "reference" / "commands.md").read_text("utf-8")
+    commands = re.findall(r"^    (\w+) ", said, re.MULTILINE)
+    assert len(commands) >= 7
+    assert [name for name in commands if f"`caterva {name}" not in page] == []
+
+
 def test_the_page_of_errors_names_what_can_be_raised():
     """All exceptions and warnings; and messages as the package has them."""
     page = (DOCS / "errors.md").read_text("utf-8")
