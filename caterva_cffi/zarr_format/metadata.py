@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.codecs.imagecodecs import IMAGECODECS, configuration_of_imagecodecs
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.errors import CatervaError, FormatError, UnsupportedError
 from caterva_cffi.geometry.grid import MAX_DIM
@@ -210,6 +211,13 @@ def _parameters(configuration: Mapping[str, Any]) -> Parameters:
         raise FormatError(f"codec {_NAME!r}: {error}") from None
 
 
+def _imagecodecs_parameters(configuration: Mapping[str, Any]) -> Parameters:
+    try:
+        return Parameters(**configuration_of_imagecodecs(configuration))
+    except (TypeError, CatervaError) as error:
+        raise FormatError(f"codec {IMAGECODECS!r}: {error}") from None
+
+
 def _separator(found: Any) -> str:
     if found not in (".", "/"):
         raise FormatError(f"the separator of chunk keys is {found!r}; expected '.' or '/'")
@@ -263,6 +271,8 @@ def _only_codec(codecs: Any) -> Parameters:
     found = [_extension(codec) for codec in codecs]
     if any(name is None for name, _ in found):
         raise FormatError(f"codecs are {codecs!r}; expected objects with names")
+    if [name for name, _ in found] == [IMAGECODECS]:
+        return _imagecodecs_parameters(found[0][1])
     if [name for name, _ in found] != [_NAME]:
         names = ", ".join(repr(name) for name, _ in found)
         raise _use_zarr(f"the codecs are {names}, and not {_NAME!r} alone")

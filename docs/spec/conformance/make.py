@@ -883,9 +883,23 @@ WRITERS = {
     "delta": {"filters": ["delta", "shuffle"]},
     "bytedelta": {"cname": "zstd", "filters": ["shuffle", "bytedelta"]},
     "trunc-prec": {"filters": [{"name": "trunc_prec", "bits": 8}, "shuffle"]},
+    "trunc-prec-dropped": {"filters": [{"name": "trunc_prec", "bits": -6}, "bitshuffle"]},
     "dictionary": {"cname": "zstd", "use_dict": True},
+    "dictionary-lz4": {"use_dict": True},
     "several-chunks": {"chunk_shape": (6, 8), "cname": "blosclz"},
 }
+
+
+OPTIONAL = {
+    "ndcell": ({"filters": [{"name": "ndcell", "cell_shape": 3}, "shuffle"]}, "<u4"),
+    "ndmean": ({"filters": [{"name": "ndmean", "cell_shape": 2}, "shuffle"]}, "<f4"),
+    "ndlz": ({"cname": "ndlz"}, "|u1"),
+    "ndlz-8": ({"cname": "ndlz", "cell_shape": 8}, "|u1"),
+    "zfp-accuracy": ({"cname": "zfp_accuracy", "tolerance": 0.01}, "<f4"),
+    "zfp-precision": ({"cname": "zfp_precision", "precision": 12}, "<f8"),
+    "zfp-rate": ({"cname": "zfp_rate", "rate": 16}, "<f4"),
+}
+"""Configurations with features that a reader may leave out."""
 
 
 def writers(kit: Kit) -> None:
@@ -907,6 +921,11 @@ def writers(kit: Kit) -> None:
                 dtype="<f4",
                 written=True,
             )
+    for name, (configuration, dtype) in OPTIONAL.items():
+        codec = Caterva(block_shape=(8, 9), **configuration)
+        frame = codec.encode(waves((14, 18), dtype))
+        right = codec.decode(frame).reshape(14, 18)
+        kit.add(f"written-{name}", "85 96", frame, "either", right, needs=[name], dtype=dtype)
     zeros = np.zeros((14, 18), "<f4")
     for checksum in (False, True):
         frame = Caterva(block_shape=(5, 6), checksum=checksum).encode(zeros)
