@@ -32,6 +32,7 @@ CLASSES = {
     cat.BusyError: RuntimeError,
     cat.CapacityError: MemoryError,
     cat.ClosedError: ValueError,
+    cat.DifferenceError: Exception,
     cat.FormatError: ValueError,
     cat.ReadOnlyError: ValueError,
     cat.StorageError: OSError,

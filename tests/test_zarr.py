@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from zarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
 from zarr_arrays import (
     DEFAULT,
+    PIPELINES,
     create,
     each,
     hypothesis_settings,
@@ -696,10 +697,13 @@ def test_repr_shows_the_blocks_in_use():
     assert f"# blocks {blocks}" in str(z.info)
     shown = repr(zarr.open_array(z.store).metadata.codecs[0])
     assert shown == repr(codec) and eval(shown) == codec
-    sharded = zarr.create_array(
-        {}, chunks=(50, 100, 150), shards=shape, serializer=CatervaCodec(), **like
-    )
-    assert f"# blocks {blocks}" in repr(sharded.metadata.codecs)
+    if (
+        "FusedCodecPipeline" in PIPELINES
+    ):  # earlier releases do not tell codecs inside shards of the array
+        sharded = zarr.create_array(
+            {}, chunks=(50, 100, 150), shards=shape, serializer=CatervaCodec(), **like
+        )
+        assert f"# blocks {blocks}" in repr(sharded.metadata.codecs)
     # Of several partitions nobody knows which one is asked for.
     zarr.create_array({}, chunks=(10, 10, 10), serializer=codec, **like)
     turned = {

@@ -155,10 +155,10 @@ class FrameHeader:
         if len(data) < header_len:
             raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
         flags, kind = data[_FLAGS], data[_KIND]
-        _check_kind(flags, kind)
         frame_len, nbytes, cbytes = (
             struct.unpack_from(">q", data, at)[0] for at in (_FRAME_LEN, _NBYTES, _CBYTES)
         )
+        _check_kind(flags, kind, nbytes)
         itemsize, blocksize, chunksize = (
             struct.unpack_from(">i", data, at)[0] for at in (_ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE)
         )
@@ -227,14 +227,17 @@ class FrameHeader:
         return np.where(offsets < 0, offsets, offsets + self.header_len)
 
 
-def _check_kind(flags: int, kind: int) -> None:
+def _check_kind(flags: int, kind: int, nbytes: int) -> None:
     """Refuse frames of a later version, and those whose chunks are of another kind.
+
+    python-blosc2 names the other kind in frames without chunks, too.
 
     Raises
     ------
     UnsupportedError
     """
-    if flags & 0x0F not in _VERSIONS or flags & 0xC0 or kind & 0x0F > _SPARSE:
+    other_chunks = flags & 0xC0 and nbytes
+    if flags & 0x0F not in _VERSIONS or other_chunks or kind & 0x0F > _SPARSE:
         raise UnsupportedError(
             f"a frame with flags {flags:#x} and {kind:#x}: unknown version, or kind of frame or "
             "chunks"
@@ -395,11 +398,11 @@ def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
     start = read(0, min(HEADER_MIN, size))
     if len(start) < HEADER_MIN or start[2:10] != MAGIC:
         return  # C-Blosc2 does not read further either
-    _check_kind(start[_FLAGS], start[_KIND])
     header_len, chunksize = (
         struct.unpack_from(">i", start, at)[0] for at in (_HEADER_LEN, _CHUNKSIZE)
     )
     nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (_NBYTES, _CBYTES))
+    _check_kind(start[_FLAGS], start[_KIND], nbytes)
     if nbytes <= 0:
         return
     if chunksize < 1:  # C-Blosc2 divides by it

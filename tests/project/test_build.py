@@ -11,6 +11,7 @@ import tarfile
 import textwrap
 import tomllib
 import zipfile
+from configparser import ConfigParser
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -169,7 +170,12 @@ def test_metadata_names_licences_and_entry_points(contents):
     assert headers["License-Expression"] == "BSD-3-Clause"
     assert set(headers.get_all("License-File")) == LICENSES
     (points,) = (text for name, text in contents.items() if name.endswith("/entry_points.txt"))
-    assert b"[numcodecs.codecs]\ncaterva" in points and b"[zarr.codecs]\ncaterva" in points
+    found = ConfigParser(delimiters=["="])
+    found.read_string(points.decode())
+    assert dict(found["console_scripts"]) == {"caterva": "caterva_cffi.__main__:main"}
+    assert found["numcodecs.codecs"]["caterva"] == "caterva_cffi.numcodecs:Caterva"
+    assert found["zarr.codecs"]["caterva"] == "caterva_cffi.zarr:CatervaCodec"
+    assert found["zarr.codec_pipeline"]["caterva"] == "caterva_cffi.zarr:CatervaPipeline"
 
 
 @pytest.fixture(scope="module")

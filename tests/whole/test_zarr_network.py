@@ -122,7 +122,7 @@ def opened(request, published, nginx, s3):
         pytest.param((100, 100, 300), 2, 1, 24 * 1024, id="one item"),
         pytest.param((slice(70, 90),) * 3, 2, 1, 24 * 1024, id="cube in a block"),
         pytest.param((slice(90, 110),) * 3, 9, None, 0, id="cube"),
-        pytest.param((100,), 3, 1.25, 24 * 1024, id="plane [k]"),
+        pytest.param((100,), 8, 1.7, 24 * 1024, id="plane [k]"),
         pytest.param((WHOLE, WHOLE, 100), None, None, 0, id="plane [:, :, k]"),
         pytest.param((WHOLE,), 1, None, 0, id="everything"),
     ],
