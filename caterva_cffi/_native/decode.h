@@ -28,7 +28,7 @@ typedef struct {
   int64_t part;
   int64_t place; /* among the blocks that the part touches */
   int64_t block; /* its number */
-  int64_t rank;  /* among all blocks of the chunk, as writers here store them */
+  uint64_t key;  /* by which the uses of a chunk are sorted */
 } block_use;
 
 /* What a thread decodes with, one part after the other; all zeros at first. */

@@ -22,8 +22,8 @@ static int same_chunk(const cat_part *a, const cat_part *b) {
 
 static int compare_uses(const void *a, const void *b) {
   const block_use *x = a, *y = b;
-  return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank)
-                            : (x->part > y->part) - (x->part < y->part);
+  return x->key != y->key ? (x->key > y->key) - (x->key < y->key)
+                          : (x->part > y->part) - (x->part < y->part);
 }
 
 /* How many blocks a part has items in, or an error code. */
@@ -34,26 +34,13 @@ static int64_t count_uses(const geometry *g, const cat_part *part) {
                                               : cat_cut(&part->box, g->ndim, g->block, g->blocks).n;
 }
 
-/* Find the rank of each block. Neighbours in this order mostly are neighbours in a file. */
-static int find_ranks(const geometry *g, int32_t **ranks) {
-  int32_t *order;
-  int error = cat_find_order(g, &order);
-  *ranks = NULL;
-  if (error || order == NULL) {
-    return error;
-  }
-  *ranks = malloc((size_t)g->nblocks * sizeof **ranks);
-  for (int64_t i = 0; *ranks != NULL && i < g->nblocks; i++) {
-    (*ranks)[order[i]] = (int32_t)i;
-  }
-  free(order);
-  return *ranks == NULL ? CAT_ERROR_MEMORY : 0;
-}
-
-/* Write down the uses of each part; those of a chunk are sorted. */
-static void fill_uses(shared *all, const int32_t *ranks) {
+/* Write down the uses of each part; those of a chunk are sorted. Of a file, neighbours in the order of
+ * writers are read together; in memory any order will do. */
+static void fill_uses(shared *all) {
   static const int64_t still[CAT_MAX_DIM] = {0};
+  static const block_curve no_curve = {0};
   const geometry *g = &all->g;
+  const block_curve curve = cat_find_curve(g);
   block_use *use = all->uses, *first = use;
   for (int64_t i = 0; i < all->nparts; i++) {
     const cat_part *part = &all->parts[i];
@@ -65,11 +52,11 @@ static void fill_uses(shared *all, const int32_t *ranks) {
       continue;
     }
     cutting cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
+    const block_curve *order = part->place == NULL ? &no_curve : &curve;
     for (int64_t place = 0; place < cut.n; place++) {
       cell found;
       cat_find_cell(&cut, place, still, &found);
-      int64_t rank = ranks == NULL ? found.number : ranks[found.number];
-      *use++ = (block_use){i, place, found.number, rank};
+      *use++ = (block_use){i, place, found.number, cat_find_key(g, order, found.number)};
     }
   }
   qsort(first, (size_t)(use - first), sizeof *use, compare_uses);
@@ -90,13 +77,8 @@ static int list_uses(shared *all, cat_where *where) {
   if (all->uses == NULL || all->tasks == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int32_t *ranks;
-  int error = find_ranks(g, &ranks);
-  if (!error) {
-    fill_uses(all, ranks);
-    free(ranks);
-  }
-  return error;
+  fill_uses(all);
+  return 0;
 }
 
 /* Whether two uses are of the same chunk. */

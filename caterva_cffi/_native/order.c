@@ -4,20 +4,13 @@
 
 enum { KEY_BITS = 64, MOST_BLOCKS = 1 << 20 };
 
-/* The axes with several blocks. */
-typedef struct {
-  int n;
-  int bits; /* of a position, once the axes are stretched */
-  int64_t blocks[CAT_MAX_DIM];
-} curve;
-
 typedef struct {
   uint64_t key;
   int32_t number;
 } placed;
 
-static curve find_curve(const geometry *g) {
-  curve c = {0};
+block_curve cat_find_curve(const geometry *g) {
+  block_curve c = {0};
   for (int d = 0; d < g->ndim; d++) {
     if (g->blocks[d] > 1) {
       c.blocks[c.n++] = g->blocks[d];
@@ -26,12 +19,15 @@ static curve find_curve(const geometry *g) {
       }
     }
   }
+  if (c.n < 2 || c.n * c.bits > KEY_BITS || g->nblocks > MOST_BLOCKS) {
+    c.n = 0;
+  }
   return c;
 }
 
 /* The place along a Hilbert curve, by J. Skilling's algorithm (AIP Conf. Proc. 707, 2004): rotations and
  * reflections of the cells are undone from the largest ones on, and what is left is a Gray code. */
-static uint64_t find_key(const curve *c, uint32_t *at) {
+static uint64_t find_place(const block_curve *c, uint32_t *at) {
   uint32_t top = (uint32_t)1 << (c->bits - 1), flip = 0;
   for (uint32_t bit = top; bit > 1; bit >>= 1) {
     for (int d = 0; d < c->n; d++) {
@@ -64,24 +60,24 @@ static int compare_keys(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void place_blocks(const curve *c, placed *blocks, int64_t n) {
-  int64_t at[CAT_MAX_DIM] = {0};
-  for (int64_t number = 0; number < n; number++) {
-    uint32_t stretched[CAT_MAX_DIM];
-    for (int d = 0; d < c->n; d++) {
-      stretched[d] = (uint32_t)((at[d] << c->bits) / c->blocks[d]);
-    }
-    blocks[number] = (placed){find_key(c, stretched), (int32_t)number};
-    for (int d = c->n - 1; d >= 0 && ++at[d] == c->blocks[d]; d--) {
-      at[d] = 0;
+uint64_t cat_find_key(const geometry *g, const block_curve *c, int64_t number) {
+  if (c->n == 0) {
+    return (uint64_t)number;
+  }
+  uint32_t stretched[CAT_MAX_DIM];
+  for (int d = g->ndim - 1, axis = c->n; d >= 0; d--) {
+    if (g->blocks[d] > 1) {
+      stretched[--axis] = (uint32_t)((number % g->blocks[d] << c->bits) / g->blocks[d]);
+      number /= g->blocks[d];
     }
   }
+  return find_place(c, stretched);
 }
 
 int cat_find_order(const geometry *g, int32_t **order) {
-  curve c = find_curve(g);
+  block_curve c = cat_find_curve(g);
   *order = NULL;
-  if (c.n < 2 || c.n * c.bits > KEY_BITS || g->nblocks > MOST_BLOCKS) {
+  if (c.n == 0) {
     return 0;
   }
   placed *blocks = malloc((size_t)g->nblocks * sizeof *blocks);
@@ -91,7 +87,9 @@ int cat_find_order(const geometry *g, int32_t **order) {
     free(numbers);
     return CAT_ERROR_MEMORY;
   }
-  place_blocks(&c, blocks, g->nblocks);
+  for (int64_t b = 0; b < g->nblocks; b++) {
+    blocks[b] = (placed){cat_find_key(g, &c, b), (int32_t)b};
+  }
   qsort(blocks, (size_t)g->nblocks, sizeof *blocks, compare_keys);
   for (int64_t i = 0; i < g->nblocks; i++) {
     numbers[i] = blocks[i].number;
