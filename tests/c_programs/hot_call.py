@@ -48,11 +48,11 @@ def read_items():
         array[1, 2, 3]
 
 
-def stored(folder):
+def stored(folder, **partition):
     """Return an array in a file whose time of change is no longer the present."""
-    path = os.path.join(folder, "a.b2nd")
+    path = os.path.join(folder, f"{len(os.listdir(folder))}.b2nd")
     items = np.arange(64**3, dtype="f4").reshape(SHAPE)
-    caterva_cffi.asarray(items, urlpath=path, contiguous=True, **PARTITION)
+    caterva_cffi.asarray(items, urlpath=path, contiguous=True, **{**PARTITION, **partition})
     while time.time() - os.stat(path).st_ctime < 0.2:
         time.sleep(0.05)
     return caterva_cffi.open(path, mode="r")
@@ -61,6 +61,11 @@ def stored(folder):
 def read_slices(file):
     for _ in range(TIMES):
         file[1:9, 2:10, 3:11]
+
+
+def read_two_items(file):
+    for _ in range(TIMES):
+        file[[1, 60], [2, 50], [3, 40]]
 
 
 def work_in_python():
@@ -78,9 +83,11 @@ def main(library):
     gc.disable()
     with tempfile.TemporaryDirectory() as folder:
         file = stored(folder)
+        many_blocks = stored(folder, chunks=SHAPE, blocks=(4, 4, 4))
         for name, function in (
             ("a[i, j, k]", read_items),
             ("a slice of a file", lambda: read_slices(file)),
+            ("two items of 4096 blocks", lambda: read_two_items(many_blocks)),
             ("Python", work_in_python),
         ):
             for _ in range(2):  # CPython specialises bytecode in the first calls

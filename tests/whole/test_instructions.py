@@ -133,7 +133,7 @@ def python_counts(programs, count):
 
 
 @pytest.mark.skipif(sys.version_info[:2] != PYTHON, reason="instructions are stored for 3.12")
-@pytest.mark.parametrize("call", ["a[i, j, k]", "a slice of a file"])
+@pytest.mark.parametrize("call", ["a[i, j, k]", "a slice of a file", "two items of 4096 blocks"])
 def test_calls_from_python(python_counts, check, call):
     check(call, "Python", python_counts)
 
