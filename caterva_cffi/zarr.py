@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice, permutations
 from types import FrameType
@@ -26,11 +26,10 @@ from caterva_cffi.dtypes import check_items
 from caterva_cffi.engine.object_files import read_file
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.grid import MAX_DIM
-from caterva_cffi.keywords import hints
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 from caterva_cffi.zarr_chunks.dry_reads import explain
-from caterva_cffi.zarr_chunks.part_reads import PartReads
+from caterva_cffi.zarr_chunks.part_reads import PartReads, configuration_of
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
 from caterva_cffi.zarr_chunks.turns import in_thread
 
@@ -104,17 +103,7 @@ class CatervaCodec(Parameters, PartReads):
         ValueError
             For another codec's name, or fields that are unknown.
         """
-        if data.get("name") != "caterva":
-            raise ValueError(f"the codec's name is {data.get('name')!r}; expected 'caterva'")
-        configuration = data.get("configuration", {})
-        known = [each.name for each in fields(cls)]
-        unknown = sorted(configuration.keys() - known)
-        if unknown:
-            raise ValueError(
-                f"codec 'caterva' is configured with {', '.join(map(repr, unknown))}; expected "
-                f"some of {', '.join(map(repr, known))}{hints(unknown, known)}"
-            )
-        return cls(**configuration)
+        return cls(**configuration_of(cls, "caterva", data))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as a Zarr array's metadata has it; shapes only if they were given."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy.typing as npt
 
-from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.arrays.items import Selection
+from caterva_cffi.arrays.read_only import ReadOnlyItems
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.crops import as_batch
 from caterva_cffi.engine.wanted_chunks import WantedChunk
-from caterva_cffi.errors import ClosedError, UnsupportedError
+from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.cutting import blocks_in, cut
@@ -32,10 +32,8 @@ _CHUNKS = 256
 _BLOCK_BYTES = 64 << 20
 """Of decoded blocks that are asked for together, unless one chunk has more."""
 
-_NOBODY = nullcontext()
 
-
-class ObjectItems(Items):
+class ObjectItems(ReadOnlyItems):
     """The items of an array whose chunks are objects.
 
     Attributes
@@ -48,23 +46,6 @@ class ObjectItems(Items):
 
     name: str
     usual: Grid
-    closed = False
-
-    def reading(self) -> AbstractContextManager[None]:
-        """Hold off nobody."""
-        return _NOBODY
-
-    def check_current(self) -> None:
-        """Do nothing: each chunk is compared with what was known when it was opened."""
-
-    def check_open(self) -> None:
-        """Raise `ClosedError` for an array that was closed."""
-        if self.closed:
-            raise ClosedError("the array is closed")
-
-    def close(self) -> None:
-        """Refuse to read from now on."""
-        self.closed = True
 
     @property
     @abstractmethod

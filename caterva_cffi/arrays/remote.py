@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from caterva_cffi.arrays.readable import OrthogonalReads, ReadableArray
+from caterva_cffi.arrays.read_only import ReadOnlyArray
 from caterva_cffi.arrays.remote_items import RemoteItems
 from caterva_cffi.sources.opening import source_of
 from caterva_cffi.sources.source import RangeReader, Source
@@ -14,7 +14,7 @@ from caterva_cffi.sources.source import RangeReader, Source
 __all__ = ["RemoteArray"]
 
 
-class RemoteArray(ReadableArray):
+class RemoteArray(ReadOnlyArray):
     """A read-only array in a contiguous frame that is read by ranges of bytes.
 
     Made by `open`. To open reads the frame's beginning and the offsets of its chunks: two requests,
@@ -57,11 +57,6 @@ class RemoteArray(ReadableArray):
     def urlpath(self) -> str:
         """Where the array is stored, without passwords and signatures."""
         return self._items.source.name
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the array refuses changes: always."""
-        return True
 
     @property
     def cbytes(self) -> int:
@@ -111,20 +106,3 @@ class RemoteArray(ReadableArray):
         cls, where: str | RangeReader, options: Mapping[str, Any] | None = None
     ) -> RemoteArray:
         return cls(source_of(where, options))
-
-    def close(self) -> None:
-        """Forget what was read; a closed array raises `ClosedError`."""
-        self._items.close()
-
-    def __enter__(self) -> RemoteArray:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    # --- reading ------------------------------------------------------------------------------
-
-    @property
-    def oindex(self) -> OrthogonalReads:
-        """Orthogonal selection: `a.oindex[[0, 5], :, mask]`."""
-        return OrthogonalReads(self._items)

@@ -7,19 +7,20 @@ once, then their blocks. While a group is decoded, the next one is fetched.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
 
-from caterva_cffi.arrays.items import Items, Selection
+from caterva_cffi.arrays.items import Selection
+from caterva_cffi.arrays.read_only import ReadOnlyItems
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.costs.tally import Begin, Tally, tally_frame
 from caterva_cffi.engine.crops import crop_groups
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.reading import read_ahead
-from caterva_cffi.errors import ClosedError, FormatError, UnsupportedError
+from caterva_cffi.errors import FormatError, UnsupportedError
 from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
@@ -37,7 +38,7 @@ _KNOWN_BYTES = 4 << 20
 _TRAILER = 1024
 
 
-class RemoteItems(Items):
+class RemoteItems(ReadOnlyItems):
     """The items in a contiguous frame that is read by ranges of bytes.
 
     Parameters
@@ -60,8 +61,6 @@ class RemoteItems(Items):
     StorageError, FileNotFoundError, PermissionError
     """
 
-    closed = False
-
     def __init__(self, source: Source) -> None:
         self.source = source
         with self._naming():
@@ -81,21 +80,9 @@ class RemoteItems(Items):
         self._kernel = Kernel(layout.grid)
         self._heads = Heads(_KNOWN_BYTES if source.identified else 0)
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Hold off nobody."""
-        return nullcontext()
-
-    def check_current(self) -> None:
-        """Do nothing: each read notices a change."""
-
-    def check_open(self) -> None:
-        """Raise `ClosedError` for an array that was closed."""
-        if self.closed:
-            raise ClosedError("the array is closed")
-
     def close(self) -> None:
         """Forget what was read."""
-        self.closed = True
+        super().close()
         self._heads.clear()
 
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:

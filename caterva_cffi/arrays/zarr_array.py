@@ -9,7 +9,7 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from caterva_cffi.arrays.readable import OrthogonalReads, ReadableArray
+from caterva_cffi.arrays.read_only import ReadOnlyArray
 from caterva_cffi.arrays.zarr_items import FileItems, StoreItems, ZarrItems
 from caterva_cffi.arrays.zarr_nodes import DirectoryNodes, StoreNodes, find_array
 from caterva_cffi.errors import ArgumentError
@@ -19,7 +19,7 @@ from caterva_cffi.storage.atomic import fs_path
 __all__ = ["ZarrArray"]
 
 
-class ZarrArray(ReadableArray):
+class ZarrArray(ReadOnlyArray):
     """A read-only array that Zarr wrote, in format 2 or 3, and whose only codec is `caterva`.
 
     Made by `open`; zarr-python takes no part. Metadata are read when the array is opened: if Zarr
@@ -83,11 +83,6 @@ class ZarrArray(ReadableArray):
         return self._items.name
 
     @property
-    def read_only(self) -> bool:
-        """Whether the array refuses changes: always."""
-        return True
-
-    @property
     def cbytes(self) -> int:
         """Bytes of the chunks' files.
 
@@ -146,23 +141,6 @@ class ZarrArray(ReadableArray):
     def __reduce__(self) -> Any:
         self._items.check_open()
         return ZarrArray.open, self._arguments()
-
-    def close(self) -> None:
-        """Refuse to read from now on; a closed array raises `ClosedError`."""
-        self._items.close()
-
-    def __enter__(self) -> ZarrArray:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    # --- reading ------------------------------------------------------------------------------
-
-    @property
-    def oindex(self) -> OrthogonalReads:
-        """Orthogonal selection: `a.oindex[[0, 5], :, mask]`."""
-        return OrthogonalReads(self._items)
 
 
 def _arguments(store: ObjectStore, path: str | None) -> tuple[Any, ...]:

@@ -62,7 +62,12 @@ def normalize_crops(starts: Any, box_shape: Sequence[int], shape: Sequence[int])
     TypeError
         For positions that are no integers.
     """
-    lengths = tuple(map(index, box_shape))
+    try:
+        lengths = tuple(map(index, box_shape))
+    except TypeError:
+        raise TypeError(
+            f"the shape of boxes is {box_shape!r}; expected an integer for each dimension"
+        ) from None
     firsts = np.asarray(starts)
     if firsts.size == 0 and firsts.dtype.kind == "f":  # NumPy's dtype for an empty list
         firsts = firsts.astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
@@ -15,10 +15,9 @@ from zarr.abc.codec import BytesBytesCodec
 from caterva_cffi.codecs.any_blosc2 import decode_any
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.errors import ArgumentError, ReadOnlyError
-from caterva_cffi.keywords import hints
 from caterva_cffi.planning.foreign_chunks import Bare, HDF5Chunk
 from caterva_cffi.zarr_chunks.foreign import ForeignChunk
-from caterva_cffi.zarr_chunks.part_reads import PartReads
+from caterva_cffi.zarr_chunks.part_reads import PartReads, configuration_of
 from caterva_cffi.zarr_chunks.stores import as_bytes
 from caterva_cffi.zarr_chunks.turns import in_thread
 
@@ -61,17 +60,7 @@ class _ReadOnlyCodec(PartReads):
         ValueError
             For another codec's name, or fields that are unknown.
         """
-        if data.get("name") != cls.name:
-            raise ValueError(f"the codec's name is {data.get('name')!r}; expected {cls.name!r}")
-        configuration = data.get("configuration", {})
-        known = [each.name for each in fields(cls)]
-        unknown = sorted(configuration.keys() - known)
-        if unknown:
-            raise ValueError(
-                f"codec {cls.name!r} is configured with {', '.join(map(repr, unknown))}; expected "
-                f"some of {', '.join(map(repr, known))}{hints(unknown, known)}"
-            )
-        return cls(**configuration)
+        return cls(**configuration_of(cls, cls.name, data))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as a Zarr array's metadata has it."""

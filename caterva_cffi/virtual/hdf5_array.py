@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 
 from caterva_cffi.arrays.object_items import ObjectItems
-from caterva_cffi.arrays.readable import OrthogonalReads, ReadableArray
+from caterva_cffi.arrays.read_only import ReadOnlyArray
 from caterva_cffi.engine.object_stores import Request, read_objects
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.geometry.grid import Grid, ObjectGrid, default_blocks
@@ -75,7 +75,7 @@ def open_hdf5(
     return HDF5Array(_HDF5Items(found, source))
 
 
-class HDF5Array(ReadableArray):
+class HDF5Array(ReadOnlyArray):
     """A read-only array: a dataset of an HDF5 file that Blosc2 compressed. Made by `open_hdf5`.
 
     Where its chunks are was read when it was opened, and the file may not change. Chunks that are
@@ -102,11 +102,6 @@ class HDF5Array(ReadableArray):
     def name(self) -> str:
         """The dataset's path in the file."""
         return self._items.dataset.name
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the array refuses changes: always."""
-        return True
 
     @property
     def cbytes(self) -> int:
@@ -145,21 +140,6 @@ class HDF5Array(ReadableArray):
         source = self._items.source
         is_local = isinstance(source, LocalFile)
         return _restored, (self._items.dataset, is_local, *source.to_arguments())
-
-    def close(self) -> None:
-        """Refuse to read from now on; a closed array raises `ClosedError`."""
-        self._items.close()
-
-    def __enter__(self) -> HDF5Array:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @property
-    def oindex(self) -> OrthogonalReads:
-        """Orthogonal selection: `a.oindex[[0, 5], :, mask]`."""
-        return OrthogonalReads(self._items)
 
 
 def _restored(dataset: Dataset, is_local: bool, *arguments: Any) -> HDF5Array:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import concurrent_map
 from zarr.core.config import config as zarr_config
 
+from caterva_cffi.keywords import hints
 from caterva_cffi.steps import Asked, Work, run, run_async
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.turns import in_thread
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import NDBuffer
 
-__all__ = ["PartReads", "ReadableChunk", "answers"]
+__all__ = ["PartReads", "ReadableChunk", "answers", "configuration_of"]
 
 _CHUNKS_AT_ONCE = 256
 _BYTES_AT_ONCE = 64 << 20
@@ -35,6 +37,34 @@ class ReadableChunk(Protocol):
         self, byte_getter: Any, selection: Any
     ) -> Generator[Asked, Any, NDBuffer | None]:
         """Read and decode a selection; None for a chunk that is not stored."""
+
+
+def configuration_of(codec: type, name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a codec's arguments from a Zarr array's metadata.
+
+    Parameters
+    ----------
+    codec : type
+        A dataclass, whose fields are the members that are known.
+    name : str
+    data : dict
+
+    Raises
+    ------
+    ValueError
+        For another codec's name, or members that are unknown.
+    """
+    if data.get("name") != name:
+        raise ValueError(f"the codec's name is {data.get('name')!r}; expected {name!r}")
+    configuration: dict[str, Any] = data.get("configuration", {})
+    known = [each.name for each in fields(codec)]
+    unknown = sorted(configuration.keys() - known)
+    if unknown:
+        raise ValueError(
+            f"codec {name!r} is configured with {', '.join(map(repr, unknown))}; expected "
+            f"some of {', '.join(map(repr, known))}{hints(unknown, known)}"
+        )
+    return configuration
 
 
 class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):

@@ -160,6 +160,8 @@ def test_rounds_and_bytes_behind_a_network():
         ([(0, 0, 0)], (20, 20), IndexError, "3 lengths"),
         ([(0, 0, 0)], (20, 20, -1), IndexError, "negative"),
         ([(0, 0, 0)], (20, 20, 65), IndexError, "not lie inside"),
+        ([(0, 0, 0)], 20, TypeError, "the shape of boxes is 20; expected an integer"),
+        ([(0, 0, 0)], (20, 20, 2.0), TypeError, "the shape of boxes"),
         ([(0.0, 0.0, 0.0)], SHAPE, TypeError, "float64; expected integers"),
         (np.array([(2**63, 0, 0)], "u8"), SHAPE, IndexError, "box 0"),
     ],
