@@ -112,9 +112,10 @@ class FileItems(ZarrItems):
 
     def _tally(self, tally: Tally, chunks: list[WantedChunk]) -> None:
         for first in range(0, len(chunks), FILES):
+            together = chunks[first : first + FILES]
             with ExitStack() as opened:
-                call = Call(tally)
-                for chunk in chunks[first : first + FILES]:
+                call = Call(tally, by_block=any(chunk.by_block for chunk in together))
+                for chunk in together:
                     tally.chunks.add(chunk.key)
                     try:
                         file = object_in_file(tally, chunk.path, chunk.key)

@@ -234,6 +234,7 @@ class _Plan:
 
     def __init__(self) -> None:
         self._nbytes = 0
+        self._by_block = False
         self._sources: dict[tuple[int | None, int], list[Piece] | Place] = {}
         self._boxes: dict[Kernel, list[tuple[int, Any, Box, int, Sequence[int]]]] = {}
         self._after: list[Callable[[], None]] = []
@@ -247,6 +248,7 @@ class _Plan:
                 self.run()
             self._nbytes += nbytes
             self._after.append(batch.place)
+        self._by_block |= batch.by_block
         boxes, grid = self._boxes.setdefault(frame.kernel, []), frame.layout.grid
         for box, dest in batch.boxes:
             if not dest.size:
@@ -273,10 +275,10 @@ class _Plan:
         """Decode all boxes, and forget them."""
         for kernel, boxes in self._boxes.items():
             if boxes:
-                kernel.decode(boxes)
+                kernel.decode(boxes, by_block=self._by_block)
         for action in self._after:
             action()
-        self._nbytes = 0
+        self._nbytes, self._by_block = 0, False
         for each in (self._sources, self._boxes, self._after, self._kept):
             each.clear()
 

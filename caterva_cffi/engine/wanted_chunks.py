@@ -97,7 +97,7 @@ class WantedChunk:
     def _converted(self, layout: Chunks) -> Iterator[Batch]:
         for box, dest in self.boxes:
             items = allocate(box[1], layout.dtype)
-            yield Batch([(box, items)], partial(_put, items, dest))
+            yield Batch([(box, items)], partial(_put, items, dest), self.by_block)
 
     def takes_crops(self, layout: Chunks) -> bool:
         """Whether the frame's items are the array's, in one chunk of the same shape."""

@@ -157,7 +157,11 @@ def points():
     return tuple(rng.integers(length, size=1000) for length in SHAPE)
 
 
-def runs_of_blocks(points, array):
+def chunk_of(array, number):
+    return items_of(array).chunk_bytes(number)
+
+
+def runs_of_blocks(points, chunks):
     """Return how many runs of blocks that lie behind each other hold some of the points."""
     sides = [chunk // block for chunk, block in zip(CHUNKS, BLOCKS, strict=True)]
     places = zip(SHAPE, CHUNKS, BLOCKS, points, strict=True)
@@ -165,8 +169,7 @@ def runs_of_blocks(points, array):
     for side, (length, long, short, positions) in zip(sides, places, strict=True):
         chunk = chunk * (length // long) + positions // long
         block = block * side + positions % long // short
-    stored = (items_of(array).chunk_bytes(number) for number in range(array.nchunks))
-    offsets = [np.frombuffer(data, "<i4", count, HEADER) for data in stored]
+    offsets = [np.frombuffer(data, "<i4", count, HEADER) for data in chunks]
     ranks = np.array([np.argsort(np.argsort(each)) for each in offsets])
     number = np.unique(chunk * (count + 1) + ranks[chunk, block])
     return 1 + np.count_nonzero(np.diff(number) > 1)
@@ -185,11 +188,30 @@ def test_scattered_items_of_a_file(tmp_path, calls, items, points, codec):
             found = array[points]
         assert calls["open"] == 1
         assert calls["stat"] <= 2  # before and after
-        runs = runs_of_blocks(points, array)
+        runs = runs_of_blocks(points, [chunk_of(array, k) for k in range(array.nchunks)])
     np.testing.assert_array_equal(found, items[points])
     chunks = np.prod(SHAPE) // np.prod(CHUNKS)  # each has a beginning
     [(count, _)] = reads
     assert count <= runs + chunks
+
+
+@counted_by_the_system
+@pytest.mark.parametrize("how", ["Zarr", "cat.open"])
+def test_reads_of_scattered_items_of_a_zarr_array(tmp_path, items, points, how):
+    codec = CatervaCodec(block_shape=BLOCKS, cname="zstd")
+    with zarr.config.set({"codec_pipeline.path": PIPELINES["CatervaPipeline"]}):
+        array = zarr.create_array(
+            tmp_path, shape=SHAPE, dtype="i4", chunks=CHUNKS, serializer=codec, compressors=None
+        )
+    array[...] = items
+    frames = [(tmp_path / f"c/{key}").read_bytes() for key in ("0/0/0", "0/1/0", "1/0/0", "1/1/0")]
+    runs = runs_of_blocks(points, [chunk_of(cat.from_cframe(frame), 0) for frame in frames])
+    time.sleep(0.1)  # what was written just now is read in another way
+    read = array.vindex if how == "Zarr" else cat.open(tmp_path)
+    np.testing.assert_array_equal(read[points], items[points])
+    with system_reads() as reads:
+        read[points]
+    assert reads[0].calls <= runs + 2 * len(frames)
 
 
 def test_scattered_items_of_a_zarr_array(tmp_path, calls, items, points):
