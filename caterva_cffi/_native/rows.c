@@ -101,7 +101,14 @@ void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src,
 static inline void copy_halves(uint8_t *dest, int64_t dest_stride, const uint8_t *src,
                                int64_t src_stride, int64_t n, int64_t size, size_t part) {
   int64_t second = size - (int64_t)part;
+  int far_dest = !are_close(dest_stride), far_src = !are_close(src_stride);
   for (; n > 0; n--, dest += dest_stride, src += src_stride) {
+    if (far_dest) {
+      expect_row(dest, dest_stride, size, 1);
+    }
+    if (far_src) {
+      expect_row(src, src_stride, size, 0);
+    }
     memcpy(dest, src, part);
     if (second > 0) {
       memcpy(dest + second, src + second, part);
@@ -109,7 +116,9 @@ static inline void copy_halves(uint8_t *dest, int64_t dest_stride, const uint8_t
   }
 }
 
-/* Runs of at most a cache line, which lie so close together that the processor expects them. */
+/* Runs of at most a cache line. Moved in parts of 16 bytes, as items are woven: a longer part that was
+ * just written in two would have to wait for both. Of runs that lie close together, the processor
+ * expects the next ones. */
 static void copy_short_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *src,
                             int64_t src_stride, int64_t n, int64_t size) {
 #define RUNS(SIZE, PART) copy_halves(dest, dest_stride, src, src_stride, n, SIZE, PART)
@@ -138,7 +147,7 @@ static void copy_short_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *s
 
 void cat_copy_runs(uint8_t *dest, int64_t dest_stride, const uint8_t *src, int64_t src_stride,
                    int64_t n, int64_t size) {
-  if (size <= CACHE_LINE && are_close(dest_stride) && are_close(src_stride)) {
+  if (size <= CACHE_LINE) {
     copy_short_runs(dest, dest_stride, src, src_stride, n, size);
     return;
   }

@@ -170,12 +170,12 @@ static inline void weave_runs(int size, const shuffled *from, uint8_t *dest, int
   }
 }
 
-/* Whether rows are short, and one run in the block. */
+/* Whether rows are short, and one run in the block. Those of whole weaves go to their places at once. */
 static int are_runs(const shuffled *from, const rows *r, int64_t *stride, int64_t *n,
                     int64_t *length) {
   int single = r->n[0] == 1 && r->dest[1] != from->size; /* items, each a row */
   *stride = r->dest[single], *n = r->n[single], *length = single ? 1 : r->n[1];
-  return r->src[1] == 1 && *n > 1 && *length * from->size <= CACHE_LINE &&
+  return r->src[1] == 1 && *n > 1 && *length * from->size <= CACHE_LINE && *length % WOVEN != 0 &&
          (single || (r->src[0] == *length && r->dest[1] == from->size));
 }
 
