@@ -127,13 +127,13 @@ def together(many: dict[_K, Steps[_T]]) -> Steps[dict[_K, _T]]:
     for key in many:
         advance(key, None)
     while asked:
-        got = iter((yield [part for ranges in asked.values() for part in ranges]))
+        got = iter((yield [range_ for ranges in asked.values() for range_ in ranges]))
         for key, ranges in list(asked.items()):
             advance(key, [next(got) for _ in ranges])
     return results
 
 
-def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryview:
+def exactly(data: bytes | memoryview, range_: Range, what: str) -> bytes | memoryview:
     """Return the bytes of a range, if there are as many as its length.
 
     Raises
@@ -141,9 +141,9 @@ def exactly(data: bytes | memoryview, part: Range, what: str) -> bytes | memoryv
     FormatError
         For fewer bytes, or more.
     """
-    if len(data) != part[1] - part[0]:
+    if len(data) != range_[1] - range_[0]:
         raise FormatError(
-            f"{len(data)} bytes where {part[1] - part[0]} were expected, "
-            f"from byte {part[0]} to {part[1]}: {what} is cut off, or was changed meanwhile"
+            f"{len(data)} bytes where {range_[1] - range_[0]} were expected, "
+            f"from byte {range_[0]} to {range_[1]}: {what} is cut off, or was changed meanwhile"
         )
     return data

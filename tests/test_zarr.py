@@ -26,10 +26,10 @@ from zarr_arrays import (
     each,
     hypothesis_settings,
     integers,
-    layouts,
     masks,
     objects,
     orthogonal,
+    partitions,
     pipeline,  # noqa: F401 -- each test runs in both pipelines
     points,
     slices,
@@ -66,16 +66,16 @@ def unique_points(length):
     return points(length, unique=True).map(sorted)
 
 
-def made(layout):
-    shape, chunks, blocks = layout
+def made(partition):
+    shape, chunks, blocks = partition
     data = np.arange(1, 1 + math.prod(shape), dtype="i4").reshape(shape)
     return data, create(data, chunks, CatervaCodec(block_shape=blocks))
 
 
-@given(layouts(min_side=0), st.data())
+@given(partitions(min_side=0), st.data())
 @hypothesis_settings
-def test_basic_selections(layout, draws):
-    data, z = made(layout)
+def test_basic_selections(partition, draws):
+    data, z = made(partition)
     kinds = [slices, integers] if data.size else [slices]
     selection = each(draws.draw, data.shape, *kinds)
     assert np.array_equal(z[selection], data[selection])
@@ -84,18 +84,18 @@ def test_basic_selections(layout, draws):
     assert np.array_equal(z[selection[:cut]], data[selection[:cut]])
 
 
-@given(layouts(), st.data())
+@given(partitions(), st.data())
 @hypothesis_settings
-def test_orthogonal_selections(layout, draws):
-    data, z = made(layout)
+def test_orthogonal_selections(partition, draws):
+    data, z = made(partition)
     selection = each(draws.draw, data.shape, slices, integers, points, masks)
     assert np.array_equal(z.oindex[selection], orthogonal(data, selection))
 
 
-@given(layouts(), st.data())
+@given(partitions(), st.data())
 @hypothesis_settings
-def test_coordinates_and_masks(layout, draws):
-    data, z = made(layout)
+def test_coordinates_and_masks(partition, draws):
+    data, z = made(partition)
     count = draws.draw(st.integers(1, 6))
     coordinates = tuple(
         np.array(draws.draw(st.lists(integers(n), min_size=count, max_size=count)))
@@ -107,10 +107,10 @@ def test_coordinates_and_masks(layout, draws):
     assert np.array_equal(z.get_mask_selection(mask), data[mask])
 
 
-@given(layouts(), st.data())
+@given(partitions(), st.data())
 @hypothesis_settings
-def test_block_selections(layout, draws):
-    data, z = made(layout)
+def test_block_selections(partition, draws):
+    data, z = made(partition)
     selection, expected = [], []
     for length, chunk in zip(data.shape, z.chunks, strict=True):
         count = -(-length // chunk)
@@ -121,10 +121,10 @@ def test_block_selections(layout, draws):
     assert np.array_equal(z.blocks[tuple(selection)], data[tuple(expected)])
 
 
-@given(layouts(), st.data())
+@given(partitions(), st.data())
 @hypothesis_settings
-def test_writes(layout, draws):
-    data, z = made(layout)
+def test_writes(partition, draws):
+    data, z = made(partition)
     data = data.copy()
     for _ in range(3):
         selection = each(draws.draw, data.shape, slices, integers)
@@ -137,10 +137,10 @@ def test_writes(layout, draws):
         assert np.array_equal(z[...], data)
 
 
-@given(layouts(), st.data())
+@given(partitions(), st.data())
 @hypothesis_settings
-def test_orthogonal_and_coordinate_writes(layout, draws):
-    data, z = made(layout)
+def test_orthogonal_and_coordinate_writes(partition, draws):
+    data, z = made(partition)
     data = data.copy()
     selection = each(draws.draw, data.shape, slices, integers, unique_points, masks)
     numbers = np.arange(data.size).reshape(data.shape)

@@ -111,7 +111,7 @@ static int32_t compress_mini(compressor *c, const uint8_t *block, uint8_t *dest)
     memcpy(c->header, mini, HEADER);
     c->direct = c->codec == BLOSC_LZ4 &&
                 !cat_has_filter(mini + BLOSC2_CHUNK_FILTER_CODES, BLOSC_TRUNC_PREC) &&
-                cat_find_streams(mini, c->g.itemsize, &c->layout);
+                cat_find_streams(mini, c->g.itemsize, &c->coding);
   }
   if (mini[BLOSC2_CHUNK_FLAGS] & BLOSC_MEMCPYED) {
     return 0;
@@ -150,13 +150,13 @@ static int32_t compress_lz4(compressor *c, const uint8_t *stream, int32_t length
 
 /* What C-Blosc2 does with such blocks (blosc2.c, blosc_c), without its work for a chunk around it. */
 static int32_t compress_streams(compressor *c, const uint8_t *block, uint8_t *dest) {
-  int32_t length = c->g.blocksize / c->layout.streams;
+  int32_t length = c->g.blocksize / c->coding.streams;
   uint8_t *to = dest;
-  if (c->layout.typesize > 1) {
-    blosc2_shuffle(c->layout.typesize, c->g.blocksize, block, c->scratch);
+  if (c->coding.typesize > 1) {
+    blosc2_shuffle(c->coding.typesize, c->g.blocksize, block, c->scratch);
     block = c->scratch;
   }
-  for (int j = 0; j < c->layout.streams; j++, block += length) {
+  for (int j = 0; j < c->coding.streams; j++, block += length) {
     uint8_t *size = to;
     to += OFFSET;
     if (is_run(block, length)) {
@@ -179,7 +179,7 @@ static int32_t compress_streams(compressor *c, const uint8_t *block, uint8_t *de
 
 /* Compress zeros, which take no time, to see whether blocks need C-Blosc2: each thread must treat its
  * first block as all others. */
-static int32_t find_layout(compressor *c, uint8_t *dest) {
+static int32_t find_coding(compressor *c, uint8_t *dest) {
   uint8_t *zeros = calloc(1, (size_t)c->g.blocksize);
   int32_t size = zeros == NULL ? CAT_ERROR_MEMORY : compress_mini(c, zeros, dest);
   free(zeros);
@@ -187,7 +187,7 @@ static int32_t find_layout(compressor *c, uint8_t *dest) {
 }
 
 int32_t cat_compress_block(compressor *c, const uint8_t *block, uint8_t *dest) {
-  int32_t found = c->begun || c->codec != BLOSC_LZ4 ? 1 : find_layout(c, dest);
+  int32_t found = c->begun || c->codec != BLOSC_LZ4 ? 1 : find_coding(c, dest);
   if (found <= 0) {
     return found;
   }

@@ -20,7 +20,7 @@ typedef struct {
   uint8_t header[HEADER];  /* of the chunk, once a block is compressed */
   int begun;
   int direct;              /* blocks are compressed without C-Blosc2 */
-  stream_layout layout;
+  stream_coding coding;
   LZ4_stream_t *lz4;
 } compressor;
 

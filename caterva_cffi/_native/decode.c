@@ -13,10 +13,10 @@ typedef struct {
   int64_t nparts;
   int64_t some; /* parts of a task */
   int nthreads; /* of one part */
-} batch;
+} decode_call;
 
 static int decode_some(void *state, void *given, int64_t number, cat_where *where) {
-  const batch *all = state;
+  const decode_call *all = state;
   scratch *own = given;
   int64_t first = number * all->some, stop = first + all->some;
   stop = stop < all->nparts ? stop : all->nparts;
@@ -32,7 +32,7 @@ static int decode_some(void *state, void *given, int64_t number, cat_where *wher
 
 /* How many bytes the blocks have that parts have items in; no more are counted than matter. */
 static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t nparts) {
-  int64_t blocks = 0, most = SLAB_BYTES / g->blocksize + 1;
+  int64_t blocks = 0, most = DECODE_TASK_BYTES / g->blocksize + 1;
   for (int64_t i = 0; i < nparts && blocks < most; i++) {
     const cat_box *box = &parts[i].box;
     if (!cat_check_box(box, g->ndim, g->chunk) && !cat_is_empty(box, g->ndim)) {
@@ -45,7 +45,7 @@ static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t npa
 int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int nthreads,
                cat_where *where) {
   static const cat_work work = {decode_some, sizeof(scratch), NULL, cat_free_scratch};
-  batch all = {.grid = grid, .parts = parts, .nparts = nparts, .nthreads = nthreads};
+  decode_call all = {.grid = grid, .parts = parts, .nparts = nparts, .nthreads = nthreads};
   *where = (cat_where){-1, -1, 0};
   int error = cat_find_geometry(grid, &all.g);
   if (error) {
@@ -53,7 +53,8 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
   }
   /* Threads share out parts where there are enough of them, and blocks where there are not. */
   int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
-  int share_parts = nparts >= 2 * most && most > 1 && count_bytes(&all.g, parts, nparts) > SLAB_BYTES;
+  int share_parts = nparts >= 2 * most && most > 1 &&
+                    count_bytes(&all.g, parts, nparts) > DECODE_TASK_BYTES;
   all.nthreads = share_parts ? 1 : nthreads;
   all.some = !share_parts ? MOST_PARTS : nparts / (TASKS * most) + 1;
   all.some = all.some < MOST_PARTS ? all.some : MOST_PARTS;

@@ -18,15 +18,15 @@ typedef struct {
   chunk_head head;
   int64_t asked;        /* how many blocks its parts touched so far */
   uint8_t *whole;       /* all its items, if blocks cannot be decoded alone; or NULL */
-  int simple;           /* blocks are decoded without C-Blosc2, by the layout of their streams */
-  stream_layout layout;
+  int simple;           /* blocks are decoded without C-Blosc2, by the coding of their streams */
+  stream_coding coding;
   int at_hand;          /* simple, and all in one piece: then no block's end need be known */
 } known_chunk;
 
 /* A block that a part has items in. */
 typedef struct {
   int64_t part;
-  int64_t place; /* among the blocks that the part touches */
+  int64_t i;     /* among the blocks that the part touches */
   int64_t block; /* its number */
   uint64_t key;  /* by which the uses of a chunk are sorted */
 } block_use;
@@ -54,14 +54,15 @@ typedef struct {
   const cat_part *part;
   const known_chunk *chunk;
   cutting cut;  /* of the box, at blocks */
-  int64_t slab; /* blocks of a task */
-  const int64_t *order; /* the places of these blocks, as they are stored; NULL for C order */
+  int64_t task_blocks;  /* how many a task decodes */
+  const int64_t *order; /* these blocks by their index, as they are stored; NULL for C order */
   int direct;   /* items of a block lie in the destination as they do in a block */
 } decoder;
 
 /* --- parts (decode_part.c) ---------------------------------------------------------------------- */
 
-enum { SLAB_BYTES = 512 * 1024 }; /* decoded by a task; starting a thread costs as much as 50 KiB */
+/* Bytes that a task decodes; starting a thread costs as much as 50 KiB. */
+enum { DECODE_TASK_BYTES = 512 * 1024 };
 
 /* Decode a part, with the scratch of the calling thread. `g` is the geometry of `grid`. With an error,
  * `where->block` is written. */

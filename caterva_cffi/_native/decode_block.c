@@ -5,7 +5,7 @@
 
 /* Join the streams of a block in the scratch. Those that lie there already are not copied. */
 static void unshuffle_block(const decoder *dec, scratch *own, const uint8_t *const *bytes) {
-  int typesize = dec->chunk->layout.typesize;
+  int typesize = dec->chunk->coding.typesize;
   int64_t length = dec->g->blocksize / typesize;
   for (int j = 0; j < typesize; j++) {
     if (bytes[j] != own->other + j * length) {
@@ -21,20 +21,20 @@ static int decode_simple(const decoder *dec, scratch *own, const block_part *p,
                          const uint8_t *stored, int32_t size, uint8_t *dest,
                          const uint8_t **block) {
   const geometry *g = dec->g;
-  const stream_layout *layout = &dec->chunk->layout;
+  const stream_coding *coding = &dec->chunk->coding;
   const uint8_t *bytes[BLOSC_MAX_TYPESIZE];
-  int whole = p->whole && dec->direct, shuffled = layout->typesize > 1;
+  int whole = p->whole && dec->direct, shuffled = coding->typesize > 1;
   uint8_t *streams = whole && !shuffled ? dest : own->other;
-  int error = cat_decode_streams(layout, stored, size, !dec->chunk->at_hand, g->blocksize, p->end, whole,
-                                 streams, bytes, &own->space->zstd);
+  int error = cat_decode_streams(coding, stored, size, !dec->chunk->at_hand, g->blocksize, p->end,
+                                 whole, streams, bytes, &own->space->zstd);
   if (error) {
     return error;
   }
   if (!shuffled) {
     *block = whole ? NULL : bytes[0];
   } else if (whole) {
-    blosc2_unshuffle(layout->typesize, g->blocksize, bytes[0], dest);
-  } else if (!cat_unshuffle_part(layout, bytes, g, p, dest, dec->part->strides)) {
+    blosc2_unshuffle(coding->typesize, g->blocksize, bytes[0], dest);
+  } else if (!cat_unshuffle_part(coding, bytes, g, p, dest, dec->part->strides)) {
     unshuffle_block(dec, own, bytes);
     *block = own->block;
   }
@@ -54,7 +54,7 @@ static void see_use(decoder *dec, const cat_part *parts, const block_use *use, b
   const geometry *g = dec->g;
   dec->part = &parts[use->part];
   dec->cut = cat_cut(&dec->part->box, g->ndim, g->block, g->blocks);
-  cat_find_block(g, &dec->cut, use->place, dec->part->strides, p);
+  cat_find_block(g, &dec->cut, use->i, dec->part->strides, p);
 }
 
 /* Decode a block as far as its parts want it. */
@@ -68,9 +68,9 @@ static int decode_for_all(const decoder *dec, scratch *own, int64_t number, int6
   }
   int error;
   if (chunk->simple) {
-    error = cat_decode_streams(&chunk->layout, stored, size, !chunk->at_hand, dec->g->blocksize, end,
+    error = cat_decode_streams(&chunk->coding, stored, size, !chunk->at_hand, dec->g->blocksize, end,
                                0, own->other, block->bytes, &own->space->zstd);
-    block->items = chunk->layout.typesize > 1 ? NULL : block->bytes[0];
+    block->items = chunk->coding.typesize > 1 ? NULL : block->bytes[0];
   } else {
     error = cat_decode_mini(dec, own, number, stored, size, NULL);
     block->items = own->block;
@@ -82,15 +82,15 @@ static int decode_for_all(const decoder *dec, scratch *own, int64_t number, int6
 static void give_items(const decoder *dec, scratch *own, const block_part *p, shared_block *block) {
   const geometry *g = dec->g;
   const int64_t *strides = dec->part->strides;
-  uint8_t *dest = dec->part->dest + p->cell.dest;
+  uint8_t *dest = dec->part->dest + p->box.dest;
   if (block->items == NULL) {
-    if (cat_unshuffle_part(&dec->chunk->layout, block->bytes, g, p, dest, strides)) {
+    if (cat_unshuffle_part(&dec->chunk->coding, block->bytes, g, p, dest, strides)) {
       return;
     }
     unshuffle_block(dec, own, block->bytes);
     block->items = own->block;
   }
-  cat_copy_items(dest, strides, block->items + p->src, p->strides, p->cell.count, g->ndim,
+  cat_copy_items(dest, strides, block->items + p->src, p->strides, p->box.count, g->ndim,
                  g->itemsize, strides);
 }
 
@@ -100,15 +100,15 @@ int cat_decode_shared_block(const decoder *given, scratch *own, const cat_part *
   block_part p;
   see_use(&dec, parts, uses, &p);
   if (n == 1) {
-    dec.direct = cat_same_layout(dec.g, dec.part->strides);
-    return cat_decode_block(&dec, own, uses->place, uses->place + 1, where);
+    dec.direct = cat_same_strides(dec.g, dec.part->strides);
+    return cat_decode_block(&dec, own, uses->i, uses->i + 1, where);
   }
   int64_t end = p.end;
   for (int64_t i = 1; i < n && end < dec.g->blocksize; i++) {
     see_use(&dec, parts, &uses[i], &p);
     end = p.end > end ? p.end : end;
   }
-  wanted_block wanted = {uses->block, uses[n - 1].place, uses[n - 1].place + 1};
+  wanted_block wanted = {uses->block, uses[n - 1].i, uses[n - 1].i + 1};
   const uint8_t *stored;
   shared_block block = {0};
   int32_t size;
@@ -136,13 +136,13 @@ int cat_decode_block(const decoder *dec, scratch *own, int64_t i, int64_t upto, 
   const int64_t *strides = dec->part->strides;
   block_part p;
   cat_find_block(g, &dec->cut, dec->order == NULL ? i : dec->order[i], strides, &p);
-  wanted_block wanted = {p.cell.number, i, upto};
-  uint8_t *dest = dec->part->dest + p.cell.dest;
+  wanted_block wanted = {p.box.number, i, upto};
+  uint8_t *dest = dec->part->dest + p.box.dest;
   const uint8_t *stored, *block = NULL; /* from which items are to be copied */
   int32_t size;
   int error = 0;
   if (dec->chunk->whole != NULL) {
-    block = dec->chunk->whole + p.cell.number * g->blocksize;
+    block = dec->chunk->whole + p.box.number * g->blocksize;
   } else if (!(error = cat_find_stored_block(dec, own, &wanted, &stored, &size, where))) {
     if (dec->chunk->head.kind == CHUNK_STORED) {
       block = stored;
@@ -150,14 +150,14 @@ int cat_decode_block(const decoder *dec, scratch *own, int64_t i, int64_t upto, 
       error = decode_simple(dec, own, &p, stored, size, dest, &block);
     } else {
       int whole = p.whole && dec->direct;
-      error = cat_decode_mini(dec, own, p.cell.number, stored, size, whole ? dest : NULL);
+      error = cat_decode_mini(dec, own, p.box.number, stored, size, whole ? dest : NULL);
       block = whole ? NULL : own->block;
     }
   }
   if (error) {
-    where->block = p.cell.number;
+    where->block = p.box.number;
   } else if (block != NULL) {
-    cat_copy_items(dest, strides, block + p.src, p.strides, p.cell.count, g->ndim, g->itemsize,
+    cat_copy_items(dest, strides, block + p.src, p.strides, p.box.count, g->ndim, g->itemsize,
                    strides);
   }
   return error;

@@ -6,16 +6,16 @@
 #include "threads.h"
 
 enum {
-  MOST_SLAB_BYTES = 8 * SLAB_BYTES,
+  MOST_TASK_BYTES = 8 * DECODE_TASK_BYTES,
   LARGE = 32 * 1024, /* a stored block that takes so long to decode that reading it alone costs little */
 };
 
-static int decode_slab(void *state, void *own, int64_t number, cat_where *where) {
+static int decode_task(void *state, void *own, int64_t number, cat_where *where) {
   const decoder *dec = state;
   int from_memory = dec->chunk->whole != NULL || dec->chunk->head.kind == CHUNK_STORED;
   int error = from_memory ? 0 : cat_prepare_scratch(dec, own);
-  int64_t stop = (number + 1) * dec->slab;
-  for (int64_t b = number * dec->slab; !error && b < stop && b < dec->cut.n; b++) {
+  int64_t stop = (number + 1) * dec->task_blocks;
+  for (int64_t b = number * dec->task_blocks; !error && b < stop && b < dec->cut.n; b++) {
     error = cat_decode_block(dec, own, b, stop < dec->cut.n ? stop : dec->cut.n, where);
   }
   return error;
@@ -27,22 +27,22 @@ static int is_narrow(const geometry *g) {
 
 /* How many blocks a task decodes. Where blocks are narrower than a cache line, those that share lines of
  * the destination go to one task: threads would take the lines from each other. */
-static int64_t find_slab(const geometry *g, const cutting *cut) {
-  int64_t slab = SLAB_BYTES / g->blocksize + 1;
+static int64_t find_task_blocks(const geometry *g, const cutting *cut) {
+  int64_t blocks = DECODE_TASK_BYTES / g->blocksize + 1;
   if (is_narrow(g)) {
-    int64_t row = cut->along[g->ndim - 1], whole = (slab + row - 1) / row * row;
-    slab = whole * g->blocksize <= MOST_SLAB_BYTES ? whole : slab;
+    int64_t row = cut->along[g->ndim - 1], whole = (blocks + row - 1) / row * row;
+    blocks = whole * g->blocksize <= MOST_TASK_BYTES ? whole : blocks;
   }
-  return slab;
+  return blocks;
 }
 
 typedef struct {
   int32_t start; /* in the chunk */
-  int64_t place;
-} stored_place;
+  int64_t i;
+} block_start;
 
 static int compare_starts(const void *a, const void *b) {
-  int32_t x = ((const stored_place *)a)->start, y = ((const stored_place *)b)->start;
+  int32_t x = ((const block_start *)a)->start, y = ((const block_start *)b)->start;
   return (x > y) - (x < y);
 }
 
@@ -53,26 +53,25 @@ static int lie_apart(const decoder *dec) {
          !chunk->head.offsets.in_order && dec->cut.n > 2;
 }
 
-/* Find the places of the blocks, in the order in which these are stored. Blocks that cannot be found are
- * met later. */
+/* Sort the blocks as they are stored. Those that cannot be found are met later. */
 static int find_order(const decoder *dec, int64_t *order) {
   static const int64_t still[CAT_MAX_DIM] = {0};
-  stored_place *places = malloc((size_t)dec->cut.n * sizeof *places);
-  if (places == NULL) {
+  block_start *starts = malloc((size_t)dec->cut.n * sizeof *starts);
+  if (starts == NULL) {
     return CAT_ERROR_MEMORY;
   }
   for (int64_t i = 0; i < dec->cut.n; i++) {
-    cell block;
+    cut_box block;
     int32_t end;
-    cat_find_cell(&dec->cut, i, still, &block);
-    places[i].place = i;
-    cat_find_block_range(dec, block.number, &places[i].start, &end);
+    cat_find_cut_box(&dec->cut, i, still, &block);
+    starts[i].i = i;
+    cat_find_block_range(dec, block.number, &starts[i].start, &end);
   }
-  qsort(places, (size_t)dec->cut.n, sizeof *places, compare_starts);
+  qsort(starts, (size_t)dec->cut.n, sizeof *starts, compare_starts);
   for (int64_t i = 0; i < dec->cut.n; i++) {
-    order[i] = places[i].place;
+    order[i] = starts[i].i;
   }
-  free(places);
+  free(starts);
   return 0;
 }
 
@@ -98,20 +97,20 @@ static int prepare_reads(decoder *dec, int64_t **order) {
 }
 
 static int decode_blocks(decoder *dec, int nthreads, scratch *own, cat_where *where) {
-  static const cat_work work = {decode_slab, sizeof(scratch), NULL, cat_free_scratch};
+  static const cat_work work = {decode_task, sizeof(scratch), NULL, cat_free_scratch};
   const geometry *g = dec->g;
   const cat_part *part = dec->part;
   dec->cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
-  dec->direct = cat_same_layout(g, part->strides);
-  dec->slab = find_slab(g, &dec->cut);
+  dec->direct = cat_same_strides(g, part->strides);
+  dec->task_blocks = find_task_blocks(g, &dec->cut);
   int error = cat_prepare_chunk(dec, own, dec->cut.n, where);
   if (error) {
     return error;
   }
-  int64_t slabs = (dec->cut.n + dec->slab - 1) / dec->slab;
+  int64_t tasks = (dec->cut.n + dec->task_blocks - 1) / dec->task_blocks;
   int64_t *order;
   error = prepare_reads(dec, &order);
-  error = error ? error : cat_run(&work, dec, slabs, nthreads, own, where);
+  error = error ? error : cat_run(&work, dec, tasks, nthreads, own, where);
   free(order);
   return error;
 }

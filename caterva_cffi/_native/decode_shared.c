@@ -53,10 +53,10 @@ static void fill_uses(shared *all) {
     }
     cutting cut = cat_cut(&part->box, g->ndim, g->block, g->blocks);
     const block_curve *order = part->place == NULL ? &no_curve : &curve;
-    for (int64_t place = 0; place < cut.n; place++) {
-      cell found;
-      cat_find_cell(&cut, place, still, &found);
-      *use++ = (block_use){i, place, found.number, cat_find_key(g, order, found.number)};
+    for (int64_t k = 0; k < cut.n; k++) {
+      cut_box found;
+      cat_find_cut_box(&cut, k, still, &found);
+      *use++ = (block_use){i, k, found.number, cat_find_key(g, order, found.number)};
     }
   }
   qsort(first, (size_t)(use - first), sizeof *use, compare_uses);
@@ -97,7 +97,7 @@ static int64_t count_same(const shared *all, const block_use *uses, int64_t n) {
 
 /* Cut the uses into tasks; all uses of a block are in one. */
 static void cut_tasks(shared *all) {
-  int64_t most = SLAB_BYTES / all->g.blocksize + 1;
+  int64_t most = DECODE_TASK_BYTES / all->g.blocksize + 1;
   for (int64_t i = 0; i < all->nuses;) {
     int64_t first = all->tasks[all->ntasks++] = i;
     while (i < all->nuses && i - first < most) {
@@ -131,7 +131,7 @@ static int fill_parts(const shared *all, const scratch *own, const block_use *us
   for (int64_t i = 0; !error && i < n; i++) {
     decoder dec = {.grid = all->grid, .g = &all->g, .part = &all->parts[uses[i].part],
                    .chunk = &own->chunk};
-    error = uses[i].place == 0 ? cat_fill_part(&dec) : 0;
+    error = uses[i].i == 0 ? cat_fill_part(&dec) : 0;
   }
   return error;
 }

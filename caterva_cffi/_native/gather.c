@@ -239,30 +239,30 @@ typedef struct {
   int64_t count[CAT_MAX_DIM];
   int whole;
   int empty;
-} block_place;
+} found_block;
 
-static block_place place_block(const block_source *source, int64_t number) {
+static found_block find_in_source(const block_source *source, int64_t number) {
   const geometry *g = source->g;
-  block_place place = {.whole = 1};
+  found_block block = {.whole = 1};
   int64_t start[CAT_MAX_DIM];
-  cat_place_block(g, number, source->extent, start, place.count);
+  cat_locate_block(g, number, source->extent, start, block.count);
   for (int d = 0; d < g->ndim; d++) {
-    place.whole &= place.count[d] == g->block[d];
-    place.empty |= place.count[d] == 0;
-    place.offset += place.count[d] > 0 ? start[d] * source->strides[d] : 0;
+    block.whole &= block.count[d] == g->block[d];
+    block.empty |= block.count[d] == 0;
+    block.offset += block.count[d] > 0 ? start[d] * source->strides[d] : 0;
   }
-  return place;
+  return block;
 }
 
 /* Copy so many neighbours along the axis at once. */
-static void gather_run(const block_source *source, const block_place *place, int64_t blocks,
+static void gather_run(const block_source *source, const found_block *block, int64_t blocks,
                        uint8_t *dest, int64_t step) {
   const geometry *g = source->g;
   int d = source->axis;
   int64_t count[CAT_MAX_DIM], strides[CAT_MAX_DIM];
-  memcpy(count, place->count, sizeof count);
+  memcpy(count, block->count, sizeof count);
   memcpy(strides, g->block_strides, sizeof strides);
-  gathered from = {source->items + place->offset, g->itemsize, blocks, 0, step};
+  gathered from = {source->items + block->offset, g->itemsize, blocks, 0, step};
   if (blocks > 1 && g->block[d] == 1) { /* the blocks are a dimension of the copy */
     count[d] = blocks, strides[d] = step;
     from.blocks = 1;
@@ -278,20 +278,20 @@ void cat_gather_group(const block_source *source, block_group group, uint8_t *de
     int64_t at = 0;
     while (at < blocks) {
       int64_t index = at * layer + k, whole = 0;
-      block_place place = place_block(source, group.first + index);
+      found_block block = find_in_source(source, group.first + index);
       /* Only the last one along an axis lacks items. */
       while (at + whole < blocks &&
-             (whole == 0 ? place.whole
-                         : place_block(source, group.first + index + whole * layer).whole)) {
+             (whole == 0 ? block.whole
+                         : find_in_source(source, group.first + index + whole * layer).whole)) {
         whole++;
       }
       uint8_t *to = dest + index * slot;
-      if (!place.whole) {
+      if (!block.whole) {
         memset(to, 0, (size_t)source->g->blocksize);
       }
       int64_t n = whole > 0 ? whole : 1;
-      if (!place.empty) {
-        gather_run(source, &place, n, to, layer * slot);
+      if (!block.empty) {
+        gather_run(source, &block, n, to, layer * slot);
       }
       at += n;
     }

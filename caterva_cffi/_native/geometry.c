@@ -32,7 +32,7 @@ int cat_find_geometry(const cat_grid *grid, geometry *g) {
   return 0;
 }
 
-void cat_place_block(const geometry *g, int64_t number, const int64_t *extent, int64_t *start,
+void cat_locate_block(const geometry *g, int64_t number, const int64_t *extent, int64_t *start,
                      int64_t *count) {
   for (int d = g->ndim - 1; d >= 0; d--) {
     start[d] = number % g->blocks[d] * g->block[d];
@@ -42,7 +42,7 @@ void cat_place_block(const geometry *g, int64_t number, const int64_t *extent, i
   }
 }
 
-int cat_same_layout(const geometry *g, const int64_t *strides) {
+int cat_same_strides(const geometry *g, const int64_t *strides) {
   for (int d = 0; d < g->ndim; d++) {
     if (g->block[d] > 1 && strides[d] != g->block_strides[d]) {
       return 0;
@@ -73,16 +73,16 @@ int cat_is_empty(const cat_box *box, int ndim) {
 
 /* --- cutting ------------------------------------------------------------------------------------ */
 
-/* Long steps leave cells out: then each item has a cell of its own. */
-static int has_own_cells(int64_t count, int64_t step, int64_t size) {
+/* Long steps leave blocks or chunks out: then each item is in one of its own. */
+static int are_apart(int64_t count, int64_t step, int64_t size) {
   return count == 1 || step > size;
 }
 
-cutting cat_cut(const cat_box *box, int ndim, const int64_t *size, const int64_t *cells) {
-  cutting cut = {.box = box, .ndim = ndim, .size = size, .cells = cells, .n = 1};
+cutting cat_cut(const cat_box *box, int ndim, const int64_t *size, const int64_t *grid) {
+  cutting cut = {.box = box, .ndim = ndim, .size = size, .grid = grid, .n = 1};
   for (int d = 0; d < ndim; d++) {
     int64_t start = box->start[d], count = box->count[d], step = box->step[d];
-    cut.along[d] = has_own_cells(count, step, size[d])
+    cut.along[d] = are_apart(count, step, size[d])
                        ? count
                        : (start + (count - 1) * step) / size[d] - start / size[d] + 1;
     cut.n *= cut.along[d];
@@ -95,18 +95,18 @@ static int64_t steps_to(int64_t distance, int64_t step) {
   return distance <= 0 ? 0 : step == 1 ? distance : (distance + step - 1) / step;
 }
 
-void cat_find_cell(const cutting *cut, int64_t place, const int64_t *strides, cell *found) {
+void cat_find_cut_box(const cutting *cut, int64_t i, const int64_t *strides, cut_box *found) {
   int64_t scale = 1;
   found->number = found->dest = 0;
   for (int d = cut->ndim - 1; d >= 0; d--) {
     int64_t start = cut->box->start[d], count = cut->box->count[d], step = cut->box->step[d];
     int64_t size = cut->size[d], at = 0;
     if (cut->along[d] > 1) {
-      at = place % cut->along[d];
-      place /= cut->along[d];
+      at = i % cut->along[d];
+      i /= cut->along[d];
     }
-    int64_t before = at, number; /* wanted items in the cells before it; of this one */
-    if (has_own_cells(count, step, size)) {
+    int64_t before = at, number; /* wanted items in those before it; of this one */
+    if (are_apart(count, step, size)) {
       number = (start + at * step) / size;
       found->count[d] = 1;
     } else {
@@ -118,18 +118,18 @@ void cat_find_cell(const cutting *cut, int64_t place, const int64_t *strides, ce
     found->first[d] = start + before * step - number * size;
     found->dest += before * strides[d];
     found->number += number * scale;
-    scale *= cut->cells[d];
+    scale *= cut->grid[d];
   }
 }
 
-void cat_find_block(const geometry *g, const cutting *cut, int64_t place, const int64_t *strides,
+void cat_find_block(const geometry *g, const cutting *cut, int64_t i, const int64_t *strides,
                     block_part *part) {
-  cat_find_cell(cut, place, strides, &part->cell);
+  cat_find_cut_box(cut, i, strides, &part->box);
   part->src = 0;
   part->end = g->itemsize;
   part->whole = 1;
   for (int d = 0; d < g->ndim; d++) {
-    int64_t count = part->cell.count[d], first = part->cell.first[d] * g->block_strides[d];
+    int64_t count = part->box.count[d], first = part->box.first[d] * g->block_strides[d];
     /* The step of a single item may be huge. */
     part->strides[d] = count == 1 ? 0 : g->block_strides[d] * cut->box->step[d];
     part->src += first;

@@ -59,7 +59,7 @@ int cat_know_chunk(const decoder *dec, scratch *own, cat_where *where) {
     return error;
   }
   chunk->simple = head->kind == CHUNK_OF_BLOCKS && !cat_is_cut(dec->g) &&
-                  cat_find_streams(head->header, dec->g->itemsize, &chunk->layout);
+                  cat_find_streams(head->header, dec->g->itemsize, &chunk->coding);
   /* A block with a checksum must be looked for: its checksum is of all up to the next block. */
   chunk->at_hand = chunk->simple && head->checksums == NULL && chunk->size >= head->cbytes;
   return 0;

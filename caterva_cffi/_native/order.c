@@ -25,9 +25,9 @@ block_curve cat_find_curve(const geometry *g) {
   return c;
 }
 
-/* The place along a Hilbert curve, by J. Skilling's algorithm (AIP Conf. Proc. 707, 2004): rotations and
- * reflections of the cells are undone from the largest ones on, and what is left is a Gray code. */
-static uint64_t find_place(const block_curve *c, uint32_t *at) {
+/* The position along a Hilbert curve, by J. Skilling's algorithm (AIP Conf. Proc. 707, 2004): rotations
+ * and reflections of the cubes are undone from the largest ones on, and what is left is a Gray code. */
+static uint64_t find_position(const block_curve *c, uint32_t *at) {
   uint32_t top = (uint32_t)1 << (c->bits - 1), flip = 0;
   for (uint32_t bit = top; bit > 1; bit >>= 1) {
     for (int d = 0; d < c->n; d++) {
@@ -71,7 +71,7 @@ uint64_t cat_find_key(const geometry *g, const block_curve *c, int64_t number) {
       number /= g->blocks[d];
     }
   }
-  return find_place(c, stretched);
+  return find_position(c, stretched);
 }
 
 int cat_find_order(const geometry *g, int32_t **order) {

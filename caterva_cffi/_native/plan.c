@@ -37,8 +37,8 @@ static int find_ranges(const geometry *g, const chunk_head *head, const cat_box 
     }
     cutting cut = cat_cut(&boxes[i], g->ndim, g->block, g->blocks);
     for (int64_t k = 0; k < cut.n; k++, n++) {
-      cell block;
-      cat_find_cell(&cut, k, nowhere, &block);
+      cut_box block;
+      cat_find_cut_box(&cut, k, nowhere, &block);
       int error = find_range(g, head, block.number, &ranges[n]);
       if (error) {
         where->block = block.number;

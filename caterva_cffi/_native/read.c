@@ -19,11 +19,11 @@ static int fetch_chunk(blosc2_schunk *schunk, fetched *chunk) {
   return size < 0 ? size : 0;
 }
 
-/* Fetch the place-th of the chunks that a box has items in; `part` is what is wanted of it. */
-static int fetch_part(const cutting *cut, int64_t place, blosc2_schunk *schunk, uint8_t *dest,
+/* Fetch the i-th of the chunks that a box has items in; `part` is what is wanted of it. */
+static int fetch_part(const cutting *cut, int64_t i, blosc2_schunk *schunk, uint8_t *dest,
                       const int64_t *strides, fetched *chunk, cat_part *part) {
-  cell found;
-  cat_find_cell(cut, place, strides, &found);
+  cut_box found;
+  cat_find_cut_box(cut, i, strides, &found);
   chunk->number = found.number;
   *part = (cat_part){.pieces = &chunk->piece, .npieces = 1, .dest = dest + found.dest};
   for (int d = 0; d < cut->ndim; d++) {
@@ -44,18 +44,18 @@ int cat_read(const cat_grid *grid, blosc2_schunk *schunk, const cat_box *box, ui
   if (cat_is_empty(box, grid->ndim)) {
     return 0;
   }
-  int64_t cells[CAT_MAX_DIM];
+  int64_t chunk_grid[CAT_MAX_DIM];
   int error = cat_check_box(box, grid->ndim, grid->shape);
   for (int d = 0; !error && d < grid->ndim; d++) {
     if (grid->chunk[d] < 1) {
       return CAT_ERROR_GEOMETRY;
     }
-    cells[d] = (grid->shape[d] + grid->chunk[d] - 1) / grid->chunk[d];
+    chunk_grid[d] = (grid->shape[d] + grid->chunk[d] - 1) / grid->chunk[d];
   }
   if (error) {
     return error;
   }
-  cutting cut = cat_cut(box, grid->ndim, grid->chunk, cells);
+  cutting cut = cat_cut(box, grid->ndim, grid->chunk, chunk_grid);
   fetched one, *chunks = cut.n == 1 ? &one : malloc((size_t)cut.n * sizeof *chunks);
   cat_part only, *parts = cut.n == 1 ? &only : malloc((size_t)cut.n * sizeof *parts);
   error = chunks == NULL || parts == NULL ? CAT_ERROR_MEMORY : 0;

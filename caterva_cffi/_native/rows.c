@@ -4,7 +4,7 @@
 
 #include "kernel.h"
 
-/* One dimension of both layouts. */
+/* One dimension of both memories. */
 typedef struct {
   int64_t n;
   int64_t dest, src; /* strides */

@@ -1,10 +1,10 @@
-/* Items copied between two layouts, row by row. */
+/* Items copied between memory of different strides, row by row. */
 #ifndef CATERVA_CFFI_ROWS_H
 #define CATERVA_CFFI_ROWS_H
 
 #include <stdint.h>
 
-/* Two dimensions of items in two layouts: `n[0]` rows of `n[1]` items. */
+/* Two dimensions of items, in two memories: `n[0]` rows of `n[1]` items. */
 typedef struct {
   int64_t n[2];
   int64_t dest[2]; /* strides in bytes */
@@ -14,13 +14,13 @@ typedef struct {
 /* Moves rows of items, from `src` on. */
 typedef void (*row_mover)(const void *state, uint8_t *dest, int64_t src, const rows *r);
 
-/* Call `move` for all rows of items that go from one layout to another. Rows are as few and as long as
- * possible, and in the order of `outer`: the strides of the layout that does not fit the cache. */
+/* Call `move` for all rows of items that go from one memory to another. Rows are as few and as long as
+ * possible, and in the order of `outer`: the strides of the memory that does not fit the cache. */
 void cat_for_rows(uint8_t *dest, const int64_t *dest_strides, int64_t src,
                   const int64_t *src_strides, const int64_t *count, int ndim, const int64_t *outer,
                   row_mover move, const void *state);
 
-/* Copy items between two layouts, in the order of `outer`. */
+/* Copy items between memory of different strides, in the order of `outer`. */
 void cat_copy_items(uint8_t *dest, const int64_t *dest_strides, const uint8_t *src,
                     const int64_t *src_strides, const int64_t *count, int ndim, int64_t itemsize,
                     const int64_t *outer);

@@ -146,8 +146,8 @@ static int extend_all(const decoder *dec, const cutting *cut, const int64_t *ord
                       int64_t upto, int32_t start, int32_t *stop) {
   static const int64_t still[CAT_MAX_DIM] = {0};
   for (; i < upto; i++) {
-    cell next;
-    cat_find_cell(cut, order == NULL ? i : order[i], still, &next);
+    cut_box next;
+    cat_find_cut_box(cut, order == NULL ? i : order[i], still, &next);
     if (!extend(dec, next.number, start, stop)) {
       return 0;
     }

@@ -7,12 +7,12 @@
 
 #include "chunk.h"
 
-int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *layout) {
+int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_coding *coding) {
   const uint8_t *filters = header + BLOSC2_CHUNK_FILTER_CODES;
   const uint8_t *metas = header + BLOSC2_CHUNK_FILTER_META;
   int flags = header[BLOSC2_CHUNK_FLAGS], shuffled = 0;
-  layout->format = flags >> 5;
-  if ((layout->format != BLOSC_LZ4_FORMAT && layout->format != BLOSC_ZSTD_FORMAT) ||
+  coding->format = flags >> 5;
+  if ((coding->format != BLOSC_LZ4_FORMAT && coding->format != BLOSC_ZSTD_FORMAT) ||
       header[BLOSC2_CHUNK_BLOSC2_FLAGS] & BLOSC2_USEDICT ||
       header[BLOSC2_CHUNK_TYPESIZE] != itemsize) {
     return 0;
@@ -32,22 +32,22 @@ int cat_find_streams(const uint8_t *header, int32_t itemsize, stream_layout *lay
         return 0;
     }
   }
-  layout->typesize = shuffled ? itemsize : 1;
-  layout->streams = flags & FLAG_DONT_SPLIT ? 1 : itemsize;
+  coding->typesize = shuffled ? itemsize : 1;
+  coding->streams = flags & FLAG_DONT_SPLIT ? 1 : itemsize;
   return 1;
 }
 
 /* How many bytes of a stream are wanted, from its start on. Without a shuffle, streams are stretches of
  * the block. With one, each holds one byte of all items; or a single stream holds all of these in turn. */
-static int32_t wanted_of(const stream_layout *layout, int stream, int32_t length, int32_t blocksize,
+static int32_t wanted_of(const stream_coding *coding, int stream, int32_t length, int32_t blocksize,
                          int64_t end) {
   int64_t wanted;
-  if (layout->typesize == 1) {
+  if (coding->typesize == 1) {
     wanted = end - (int64_t)stream * length;
   } else {
-    wanted = end / layout->typesize;
-    if (layout->streams == 1) {
-      wanted += (int64_t)(blocksize / layout->typesize) * (layout->typesize - 1);
+    wanted = end / coding->typesize;
+    if (coding->streams == 1) {
+      wanted += (int64_t)(blocksize / coding->typesize) * (coding->typesize - 1);
     }
   }
   return (int32_t)(wanted < 0 ? 0 : wanted < length ? wanted : length);
@@ -126,15 +126,15 @@ static int are_zeros(const uint8_t *bytes, const uint8_t *stop) {
   return bytes == stop;
 }
 
-int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_t size, int exact,
+int cat_decode_streams(const stream_coding *coding, const uint8_t *block, int64_t size, int exact,
                        int32_t blocksize, int64_t end, int gather, uint8_t *scratch,
                        const uint8_t **bytes, void **zstd) {
-  stream s = {.format = layout->format, .length = blocksize / layout->streams};
+  stream s = {.format = coding->format, .length = blocksize / coding->streams};
   /* Only bytes of their own, or a single stream, may stay where they are. */
-  s.leave = !gather && (layout->streams == 1 || layout->typesize > 1);
+  s.leave = !gather && (coding->streams == 1 || coding->typesize > 1);
   const uint8_t *at = block, *stop = block + size, *decoded = scratch;
-  for (int j = 0; j < layout->streams; j++) {
-    s.wanted = wanted_of(layout, j, s.length, blocksize, end);
+  for (int j = 0; j < coding->streams; j++) {
+    s.wanted = wanted_of(coding, j, s.length, blocksize, end);
     if (s.wanted == 0 && !exact) {
       break;
     }
@@ -148,15 +148,15 @@ int cat_decode_streams(const stream_layout *layout, const uint8_t *block, int64_
     if (error) {
       return error;
     }
-    if (layout->streams > 1 && layout->typesize > 1) {
+    if (coding->streams > 1 && coding->typesize > 1) {
       bytes[j] = decoded;
     }
   }
-  if (layout->streams == 1) {
-    for (int j = 0; j < layout->typesize; j++) {
-      bytes[j] = decoded + (int64_t)j * (blocksize / layout->typesize);
+  if (coding->streams == 1) {
+    for (int j = 0; j < coding->typesize; j++) {
+      bytes[j] = decoded + (int64_t)j * (blocksize / coding->typesize);
     }
-  } else if (layout->typesize == 1) {
+  } else if (coding->typesize == 1) {
     bytes[0] = scratch;
   }
   return exact && !are_zeros(at, stop) ? CAT_ERROR_BLOCK : 0;

@@ -205,13 +205,13 @@ static void unshuffle_rows(const void *state, uint8_t *dest, int64_t at, const r
 
 enum { FEW = 8 }; /* one in so many items costs less one by one than all at once */
 
-int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes,
+int cat_unshuffle_part(const stream_coding *coding, const uint8_t *const *bytes,
                        const geometry *g, const block_part *part, uint8_t *dest,
                        const int64_t *strides) {
-  int size = layout->typesize;
+  int size = coding->typesize;
   int64_t wanted = 1, item_strides[CAT_MAX_DIM];
   for (int d = 0; d < g->ndim; d++) {
-    wanted *= part->cell.count[d];
+    wanted *= part->box.count[d];
     item_strides[d] = part->strides[d] / size;
   }
   int woven = size == 2 || size == 4 || size == 8;
@@ -219,7 +219,7 @@ int cat_unshuffle_part(const stream_layout *layout, const uint8_t *const *bytes,
     return 0;
   }
   shuffled from = {bytes, size, g->blocksize / size};
-  cat_for_rows(dest, strides, part->src / size, item_strides, part->cell.count, g->ndim, strides,
+  cat_for_rows(dest, strides, part->src / size, item_strides, part->box.count, g->ndim, strides,
                unshuffle_rows, &from);
   return 1;
 }

@@ -43,7 +43,7 @@ static int decode_before(const updater *u, changer *own, int64_t number, cat_whe
   const geometry *g = &u->g;
   cat_part part = u->before;
   part.dest = own->block;
-  cat_place_block(g, number, g->chunk, part.box.start, part.box.count);
+  cat_locate_block(g, number, g->chunk, part.box.start, part.box.count);
   for (int d = 0; d < g->ndim; d++) {
     part.box.step[d] = 1;
     part.strides[d] = g->block_strides[d];
@@ -52,16 +52,16 @@ static int decode_before(const updater *u, changer *own, int64_t number, cat_whe
   return cat_decode_part(u->grid, g, &part, 1, &own->decoding, where);
 }
 
-/* Make the block that holds the place-th part of the change as it will be. */
-static int change_block(const updater *u, changer *own, int64_t place, int64_t *number,
+/* Make the block that holds the i-th part of the change as it will be. */
+static int change_block(const updater *u, changer *own, int64_t i, int64_t *number,
                         cat_where *where) {
   const geometry *g = &u->g;
   block_part p;
-  cat_find_block(g, &u->cut, place, u->strides, &p);
-  *number = p.cell.number;
-  int error = p.whole ? 0 : decode_before(u, own, p.cell.number, where);
+  cat_find_block(g, &u->cut, i, u->strides, &p);
+  *number = p.box.number;
+  int error = p.whole ? 0 : decode_before(u, own, p.box.number, where);
   if (!error) {
-    cat_copy_items(own->block + p.src, p.strides, u->src + p.cell.dest, u->strides, p.cell.count,
+    cat_copy_items(own->block + p.src, p.strides, u->src + p.box.dest, u->strides, p.box.count,
                    g->ndim, g->itemsize, u->strides);
   }
   return error;

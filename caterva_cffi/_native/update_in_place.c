@@ -20,8 +20,8 @@ typedef struct {
 
 static void find_slots(const updater *u, block_slot *slots) {
   for (int64_t i = 0; i < u->cut.n; i++) {
-    cell touched;
-    cat_find_cell(&u->cut, i, u->strides, &touched);
+    cut_box touched;
+    cat_find_cut_box(&u->cut, i, u->strides, &touched);
     stored_block b = u->blocks[touched.number];
     slots[i] = (block_slot){touched.number, b.start, b.size};
   }
@@ -42,11 +42,11 @@ static void replace_blocks(const updater *u, const block_slot *slots, uint8_t *c
   int64_t offsets_end = HEADER + OFFSET * u->g.nblocks;
   for (int64_t i = 0; i < u->cut.n; i++) {
     stored_block b = u->blocks[slots[i].number];
-    uint8_t *place = chunk + slots[i].start;
-    memcpy(place, b.bytes, (size_t)b.size);
-    memset(place + b.size, 0, (size_t)(slots[i].size - b.size));
+    uint8_t *to = chunk + slots[i].start;
+    memcpy(to, b.bytes, (size_t)b.size);
+    memset(to + b.size, 0, (size_t)(slots[i].size - b.size));
     if (u->grid->checksums) {
-      cat_set_checksum(chunk, offsets_end, slots[i].number, cat_checksum_of(place, slots[i].size));
+      cat_set_checksum(chunk, offsets_end, slots[i].number, cat_checksum_of(to, slots[i].size));
     }
   }
   if (u->grid->checksums) {

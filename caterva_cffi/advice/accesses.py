@@ -13,7 +13,7 @@ from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.selection import Axis, Basic, Fancy, normalize
 
-__all__ = ["Access", "Places", "places_of"]
+__all__ = ["Access", "AccessSelections", "selections_of"]
 
 _PLACES = 8
 """Places of an access that may be anywhere."""
@@ -44,7 +44,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Places:
+class AccessSelections:
     """An access, made at some places of an array.
 
     Attributes
@@ -59,7 +59,7 @@ class Places:
     selections: list[Basic | Fancy]
 
 
-def places_of(accesses: Any, shape: Sequence[int]) -> list[Places]:
+def selections_of(accesses: Any, shape: Sequence[int]) -> list[AccessSelections]:
     """Return accesses as selections of an array.
 
     Parameters
@@ -82,9 +82,9 @@ def places_of(accesses: Any, shape: Sequence[int]) -> list[Places]:
             continue
         access = each if isinstance(each, Access) else Access(each)
         selections = [normalize(key, shape) for key in _keys(access.what, shape)]
-        found.append(Places(_name(access.what), access.weight, selections))
+        found.append(AccessSelections(_name(access.what), access.weight, selections))
     if recorded:
-        found.append(Places(f"{len(recorded)} recorded reads", len(recorded), recorded))
+        found.append(AccessSelections(f"{len(recorded)} recorded reads", len(recorded), recorded))
     if not found:
         raise ArgumentError("no access of such an array is given")
     return found

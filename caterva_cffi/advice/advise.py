@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.advice.accesses import Places, places_of
+from caterva_cffi.advice.accesses import AccessSelections, selections_of
 from caterva_cffi.advice.candidates import candidates
 from caterva_cffi.advice.model import LOCAL, REMOTE, Costs, StoreCosts, mean_seconds
 from caterva_cffi.arrays.constructors import asarray
@@ -94,7 +94,7 @@ class Advice:
         return "\n".join([f"chunks {self.chunks}, blocks {self.blocks}", *lines])
 
     def _repr_html_(self) -> str:
-        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self._rows())
+        rows = ("".join(f"<td>{escape(text)}</td>" for text in row) for row in self._rows())
         return f"<table><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 
@@ -147,16 +147,16 @@ def advise(
         )
     where = store if isinstance(store, StoreCosts) else _STORES[store]
     itemsize = check_dtype(dtype).itemsize
-    places = places_of(accesses, shape)
-    grids = list(candidates(shape, itemsize, chunks, [_extent(each) for each in places]))
+    made = selections_of(accesses, shape)
+    grids = list(candidates(shape, itemsize, chunks, [_extent(each) for each in made]))
     costs = Costs()
-    found = [_predict(grid, places, where, costs, _RATIO) for grid in grids]
+    found = [_predict(grid, made, where, costs, _RATIO) for grid in grids]
     default = found[0]
     ranked = sorted(range(len(grids)), key=lambda k: (found[k].total, k))
     if sample is not None:
         for k in dict.fromkeys([*ranked[:_MEASURED], 0]):
             ratio, byte = _measured(grids[k], sample, compression)
-            found[k] = _predict(grids[k], places, where, replace(costs, byte=byte), ratio)
+            found[k] = _predict(grids[k], made, where, replace(costs, byte=byte), ratio)
         default = found[0]
         ranked = sorted(dict.fromkeys([*ranked[:_MEASURED], 0]), key=lambda k: (found[k].total, k))
     best = found[ranked[0]]
@@ -164,14 +164,14 @@ def advise(
     return Advice(
         chunks=best.chunks,
         blocks=best.blocks,
-        accesses=tuple(each.name for each in places),
+        accesses=tuple(each.name for each in made),
         table=(best, default, *others[: _SHOWN - 2]),
     )
 
 
-def _extent(places: Places) -> list[int]:
+def _extent(made: AccessSelections) -> list[int]:
     """Return how long along each axis what is read is."""
-    first = places.selections[0]
+    first = made.selections[0]
     basic = first if isinstance(first, Basic) else first.basic
     counts = [(axis.count - 1) * abs(axis.step) + 1 for axis in basic.axes]
     if not isinstance(first, Basic):
@@ -181,10 +181,14 @@ def _extent(places: Places) -> list[int]:
 
 
 def _predict(
-    grid: Grid, places: Sequence[Places], store: StoreCosts | None, costs: Costs, ratio: float
+    grid: Grid,
+    made: Sequence[AccessSelections],
+    store: StoreCosts | None,
+    costs: Costs,
+    ratio: float,
 ) -> Predicted:
-    seconds = [mean_seconds(grid, each.selections, store, costs, ratio) for each in places]
-    weights = [each.weight for each in places]
+    seconds = [mean_seconds(grid, each.selections, store, costs, ratio) for each in made]
+    weights = [each.weight for each in made]
     total = sum(map(mul, seconds, weights)) / sum(weights)
     return Predicted(grid.chunks, grid.blocks, ratio, tuple(seconds), total)
 

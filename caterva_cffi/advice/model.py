@@ -26,7 +26,7 @@ __all__ = [
     "work_of",
 ]
 
-_SLAB_BYTES = 512 << 10
+_TASK_BYTES = 512 << 10
 """That a thread decodes at a time."""
 
 _CLUSTERED = 0.4
@@ -143,8 +143,8 @@ def _touched(axis: Axis, chunk: int, block: int) -> tuple[int, int]:
     last = axis.first + (axis.count - 1) * step
     if step > 1:
         positions = axis.first + np.arange(axis.count) * step
-        cells = positions // chunk * parts + positions % chunk // block
-        return len(np.unique(positions // chunk)), len(np.unique(cells))
+        numbers = positions // chunk * parts + positions % chunk // block
+        return len(np.unique(positions // chunk)), len(np.unique(numbers))
     ends = [at // chunk * parts + at % chunk // block for at in (axis.first, last)]
     return last // chunk - axis.first // chunk + 1, ends[1] - ends[0] + 1
 
@@ -165,7 +165,7 @@ def seconds_of(
         Bytes of items by bytes that are stored.
     """
     decoded = work.ndecoded * grid.itemsize
-    threads = min(get_nthreads(), max(decoded // _SLAB_BYTES, 1))
+    threads = min(get_nthreads(), max(decoded // _TASK_BYTES, 1))
     shared = (
         work.nblocks * costs.block
         + decoded * costs.byte

@@ -101,7 +101,7 @@ class Items(ABC):
 
         def begin() -> Iterator[Batch]:
             for batch in batches(self.grid, selection, self.dtype, out):
-                if batch.place is not None:
+                if batch.then is not None:
                     tally.boxes = max(tally.boxes, sum(dest.nbytes for _, dest in batch.boxes))
                 yield batch
 

@@ -188,7 +188,7 @@ class NDArray(ReadableArray):
         stored = self.schunk.stored
         if stored is not None:
             with self._items.one_state():
-                return NDArray._open, (stored.place, self.read_only)
+                return NDArray._open, (stored.full_path, self.read_only)
         return NDArray._from_frame, (bytes(self.to_cframe()), self.contiguous, self.read_only)
 
     @classmethod
@@ -339,11 +339,11 @@ class NDArray(ReadableArray):
         with self._items.reading():
             selection = self._items.select(normalize, key)
             items = self._items.get(selection)
-        if isinstance(selection, Basic) and len(selection.layout) < self.ndim:
+        if isinstance(selection, Basic) and len(selection.result_dims) < self.ndim:
             for name in ("chunks", "blocks"):
                 lengths = kwargs.get(name)
                 if lengths is not None and len(lengths) == self.ndim:
-                    kwargs[name] = tuple(lengths[d] for d in selection.layout if d >= 0)
+                    kwargs[name] = tuple(lengths[d] for d in selection.result_dims if d >= 0)
         items = as_asked(items, kwargs.pop("dtype", None))
         return self._of(encode_items(items, check_dtype(items.dtype), kwargs))
 

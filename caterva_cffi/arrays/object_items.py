@@ -61,8 +61,8 @@ class ObjectItems(ReadOnlyItems):
         for batch in index_arrays.batches(self.grid, selection, self.dtype, out):
             for chunks in self._groups(batch):
                 read(chunks)
-            if batch.place is not None:
-                batch.place()
+            if batch.then is not None:
+                batch.then()
 
     def tally(self, tally: Tally, begin: Begin) -> None:
         """Count what reading batches costs."""

@@ -137,14 +137,14 @@ class RemoteItems(ReadOnlyItems):
     def _trailer_steps(self) -> Steps[bytes]:
         """Read the trailer, behind the offsets of the chunks."""
         end = self.layout.header.frame_len
-        part = (max(end - _TRAILER, 0), end)
-        [data] = yield [part]
-        tail = bytes(exactly(data, part, "the trailer"))
+        range_ = (max(end - _TRAILER, 0), end)
+        [data] = yield [range_]
+        tail = bytes(exactly(data, range_, "the trailer"))
         size = self.layout.header.trailer_length(tail)
         if size > len(tail):
-            part = (end - size, part[0])
-            [data] = yield [part]
-            tail = bytes(exactly(data, part, "the trailer")) + tail
+            range_ = (end - size, range_[0])
+            [data] = yield [range_]
+            tail = bytes(exactly(data, range_, "the trailer")) + tail
         return tail[-size:]
 
     @contextmanager

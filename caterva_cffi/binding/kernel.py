@@ -110,7 +110,7 @@ class Kernel:
             where,
         )
         if code < 0:
-            check(code, _place(where.chunk, where.block))
+            check(code, _in_words(where.chunk, where.block))
 
     def decode(
         self,
@@ -256,7 +256,7 @@ class Kernel:
         first = ffi.cast("cat_part *", address(parts))
         code = lib.cat_decode(self._grid, first, n, self.nthreads, where)
         if code < 0:
-            check(code, _place(int(numbers[max(where.chunk, 0)]), where.block))
+            check(code, _in_words(int(numbers[max(where.chunk, 0)]), where.block))
 
     def plan(
         self, number: int, head: bytes | memoryview, boxes: Sequence[Box], gap: int
@@ -297,7 +297,7 @@ class Kernel:
                 capacity, where,
             )  # fmt: skip
             if count < 0:
-                check(int(count), _place(number, where.block))
+                check(int(count), _in_words(number, where.block))
             if count <= capacity:
                 edges = ffi.unpack(ranges, 2 * count) if count else []
                 return need[0], list(zip(edges[::2], edges[1::2], strict=True))
@@ -343,7 +343,7 @@ class Kernel:
             where,
         )
         if size < 0:
-            check(int(size), _place(number, where.block))
+            check(int(size), _in_words(number, where.block))
         return chunk[:size]
 
     def update_in_place(
@@ -376,7 +376,7 @@ class Kernel:
             where,
         )
         if done < 0:
-            check(int(done), _place(number, where.block))
+            check(int(done), _in_words(number, where.block))
         return bool(done)
 
     def update(
@@ -429,7 +429,7 @@ class Kernel:
         if size == lib.CAT_ERROR_DIFFERENT:
             return None
         if size < 0:
-            check(int(size), _place(number, where.block))
+            check(int(size), _in_words(number, where.block))
         return result[:size]
 
     def plan_update(
@@ -462,7 +462,7 @@ class Kernel:
             As for `decode`.
         """
         wanted, count = ffi.new("cat_box *", box), ffi.new("int64_t *")
-        bound = check(lib.cat_update_bound(self._grid, wanted, count), _place(number, -1))
+        bound = check(lib.cat_update_bound(self._grid, wanted, count), _in_words(number, -1))
         fresh, spans = memory_pool.empty((bound,), np.uint8), ffi.new("cat_span[]", count[0])
         kept: list[Any] = []
         where = ffi.new("cat_where *")
@@ -507,10 +507,10 @@ def _check(code: int, number: int, source: list[Piece] | Place, where: Any) -> N
         path = source[0] if isinstance(source, tuple) else None
         name = None if path is None else os.fsdecode(path[:-1])
         raise OSError(where.system, os.strerror(where.system), name)
-    check(code, _place(number, where.block))
+    check(code, _in_words(number, where.block))
 
 
-def _place(chunk: int, block: int) -> str:
+def _in_words(chunk: int, block: int) -> str:
     """Return the place of an error in words."""
     if chunk < 0:
         return "the array"

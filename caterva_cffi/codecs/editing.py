@@ -94,7 +94,7 @@ class FrameEditor:
     def _update(self, number: int, box: Box, items: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         kernel, grid = self._kernel, self._layout.grid
         [piece] = pieces(self._chunk(number))
-        dest = self._place() if grid.nchunks == 1 and not self._changed else None
+        dest = self._room() if grid.nchunks == 1 and not self._changed else None
         chunk = kernel.update(number, self._compression, piece, box, items, dest)
         if chunk is None:
             whole = allocate(grid.chunks, items.dtype)
@@ -108,11 +108,11 @@ class FrameEditor:
             chunk = kernel.encode(number, self._compression, whole, dest)
         return chunk
 
-    def _place(self) -> npt.NDArray[np.uint8]:
+    def _room(self) -> npt.NDArray[np.uint8]:
         start, bound = self._layout.header.header_len, self._kernel.bound
         self._memory = np.empty(start + bound + self._most_behind, np.uint8)
-        place: npt.NDArray[np.uint8] = self._memory[start : start + bound]
-        return place
+        room: npt.NDArray[np.uint8] = self._memory[start : start + bound]
+        return room
 
     @property
     def _most_behind(self) -> int:

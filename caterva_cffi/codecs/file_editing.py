@@ -66,9 +66,9 @@ def plan_edit(
         offsets[number] = cbytes
         chunks += spans
         cbytes += sum(span[1] if isinstance(span, tuple) else len(span) for span in spans)
-    part = (header.offsets_at, header.frame_len)
-    [tail] = read_ranges(descriptor, [part])
-    start, *end = frame_around(layout, exactly(tail, part, "the frame"), offsets, cbytes)
+    range_ = (header.offsets_at, header.frame_len)
+    [tail] = read_ranges(descriptor, [range_])
+    start, *end = frame_around(layout, exactly(tail, range_, "the frame"), offsets, cbytes)
     return [start, *chunks, *end]
 
 
@@ -96,7 +96,7 @@ def _changed_chunks(
 
 def _stored(descriptor: int, layout: Layout, number: int) -> Span:
     """Return where a chunk is that stays as it is."""
-    start, end = layout.place(number)
+    start, end = layout.range_of(number)
     [head] = read_ranges(descriptor, [(start, start + HEADER)])
     size = check_size(head, number, end - start)
     return start, size

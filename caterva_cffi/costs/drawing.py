@@ -34,15 +34,16 @@ def svg_of(picture: Picture, grid: Grid) -> str:
     for at, axis in enumerate(picture.axes):
         if axis < 0:
             continue
-        for cells, stroke in ((_blocks(picture, at, grid), 0.4), (_chunks(grid, axis), 1.2)):
-            for border in cells:
-                x = border * scales[at]
-                ends = (0.0, x, width, x) if at == 0 else (x, 0.0, x, height)
-                where = " ".join(
-                    f'{name}="{value:.1f}"'
-                    for name, value in zip(("x1", "y1", "x2", "y2"), ends, strict=True)
-                )
-                drawn.append(f'<line {where} stroke="#333" stroke-width="{stroke}"/>')
+        lines = [(edge, 0.4) for edge in _blocks(picture, at, grid)]
+        lines += [(edge, 1.2) for edge in _chunks(grid, axis)]
+        for edge, stroke in lines:
+            x = edge * scales[at]
+            ends = (0.0, x, width, x) if at == 0 else (x, 0.0, x, height)
+            where = " ".join(
+                f'{name}="{value:.1f}"'
+                for name, value in zip(("x1", "y1", "x2", "y2"), ends, strict=True)
+            )
+            drawn.append(f'<line {where} stroke="#333" stroke-width="{stroke}"/>')
     names = " and ".join(f"axis {axis}" for axis in picture.axes if axis >= 0)
     return (
         f'<svg width="{width + 4:.0f}" height="{height + 4:.0f}" role="img" '

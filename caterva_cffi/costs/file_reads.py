@@ -11,8 +11,8 @@ from operator import itemgetter
 from caterva_cffi.binding.kernel import Kernel, Place, kernel_of
 from caterva_cffi.costs.kernel_reads import FileChunk, Part, kernel_reads, reads_by_block
 from caterva_cffi.costs.tally import Begin, Tally
-from caterva_cffi.engine.crowds import Crowd
 from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -23,7 +23,7 @@ from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import ChunkBytes, Range, run
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
-from caterva_cffi.storage.stored import stamp_of
+from caterva_cffi.storage.stored import settled_version_of
 
 __all__ = ["Call", "object_in_file", "tally_file", "tally_layout"]
 
@@ -92,7 +92,7 @@ def object_in_file(tally: Tally, path: str, key: Hashable) -> Iterator[Frame]:
     descriptor = os.open(path, READ_FLAGS)
     try:
         status = os.fstat(descriptor)
-        known = cache.shared.get(key, stamp_of(status))
+        known = cache.shared.get(key, settled_version_of(status))
         size = status.st_size
         layout = _tally_layout(tally, descriptor, size) if known is None else known.layout
         yield Frame(layout, kernel_of(layout.grid), get_read_policy("local"), files=descriptor)
@@ -108,7 +108,7 @@ def tally_file(tally: Tally, frame: Frame, begin: Begin, name: Hashable = None) 
     FormatError, OSError
     """
     for group in groups(frame, begin()):
-        if not isinstance(group, Crowd):
+        if not isinstance(group, ManyChunks):
             boxes = list(group.boxes)
             tally.chunks.update((name, number) for number, _ in boxes)
             call = Call(tally, by_block=getattr(group, "by_block", True))

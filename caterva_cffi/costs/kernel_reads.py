@@ -22,7 +22,7 @@ from caterva_cffi.steps import Range
 __all__ = ["FileChunk", "Part", "kernel_reads", "reads_by_block"]
 
 _RUN_BYTES, _FIRST_BYTES = 256 << 10, 16 << 10
-_SLAB_BYTES, _CACHE_LINE, _PARTS, _LARGE = 512 << 10, 64, 64, 32 << 10
+_TASK_BYTES, _CACHE_LINE, _PARTS, _LARGE = 512 << 10, 64, 64, 32 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +103,14 @@ class FileChunk:
             return numbers
         return sorted(numbers, key=self.edges[0].__getitem__)
 
-    def slab(self, row: int) -> int:
+    def task_blocks(self, row: int) -> int:
         """Return how many blocks a task decodes, for the blocks of a box along the last axis."""
         grid = self.grid
-        slab = _SLAB_BYTES // grid.blocksize + 1
+        most = _TASK_BYTES // grid.blocksize + 1
         if self._is_narrow:
-            whole = -(-slab // row) * row
-            slab = whole if whole * grid.blocksize <= 8 * _SLAB_BYTES else slab
-        return slab
+            whole = -(-most // row) * row
+            most = whole if whole * grid.blocksize <= 8 * _TASK_BYTES else most
+        return most
 
 
 Part = tuple[FileChunk, Box]
@@ -136,20 +136,20 @@ def kernel_reads(parts: Sequence[Part]) -> Iterator[int]:
 
 
 def _runs(
-    chunk: FileChunk, cut: list[tuple[list[int], int]], at: int, run: Range
+    chunk: FileChunk, cut: list[tuple[list[int], int]], box: int, run: Range
 ) -> Iterator[Range]:
     """Yield the runs of bytes that are read for a box; later boxes of the chunk may share them."""
     starts, stops = chunk.edges
-    size, row = sum(chunk.first_reads), cut[at][1]
-    numbers, slab = chunk.in_order(*cut[at]), chunk.slab(row)
-    for place, number in enumerate(numbers):
+    size, row = sum(chunk.first_reads), cut[box][1]
+    numbers, most = chunk.in_order(*cut[box]), chunk.task_blocks(row)
+    for at, number in enumerate(numbers):
         start, stop = starts[number], stops[number]
         if stop <= size or (run[0] <= start and stop <= run[1]):
             continue
-        upto = min((place // slab + 1) * slab, len(numbers))
-        later = [numbers[place + 1 : upto]]
+        upto = min((at // most + 1) * most, len(numbers))
+        later = [numbers[at + 1 : upto]]
         if upto == len(numbers):
-            later += [following for following, _ in cut[at + 1 :]]
+            later += [following for following, _ in cut[box + 1 :]]
         run = start, _run_end(chunk, later, start, stop)
         yield run
 
@@ -182,11 +182,11 @@ def reads_by_block(parts: Sequence[Part]) -> Iterator[int]:
             if not chunk.has_blocks:
                 continue
             (starts, stops), numbers = chunk.edges, [number for _, number in uses]
-            for place, number in enumerate(numbers):
+            for at, number in enumerate(numbers):
                 start, stop = starts[number], stops[number]
                 in_memory = stop <= sum(chunk.first_reads)
                 if not in_memory and not (run[0] <= start and stop <= run[1]):
-                    run = start, _run_end(chunk, [numbers[place + 1 :]], start, stop)
+                    run = start, _run_end(chunk, [numbers[at + 1 :]], start, stop)
                     yield run[1] - run[0]
 
 
@@ -198,7 +198,7 @@ def _tasks_by_block(parts: Sequence[Part]) -> Iterator[list[tuple[FileChunk, int
         if chunk.has_blocks:
             numbers.sort(key=chunk.edges[0].__getitem__)
         for number, uses in groupby(numbers):
-            if len(task) >= _SLAB_BYTES // chunk.grid.blocksize + 1:
+            if len(task) >= _TASK_BYTES // chunk.grid.blocksize + 1:
                 yield task
                 task = []
             task += [(chunk, number) for _ in uses]

@@ -15,8 +15,8 @@ import numpy as np
 
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.binding.library import lib
-from caterva_cffi.engine.crowds import Crowd
 from caterva_cffi.engine.groups import Groups, groups
+from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.format.chunk_header import filters_of, is_plain, sizes_of, special_of
@@ -116,9 +116,9 @@ class Hollow:
         self._starts = [first for first, _ in self._pieces]
         self._longest = max((len(data) for _, data in self._pieces), default=0)
 
-    def read(self, part: Range) -> memoryview:
+    def read(self, range_: Range) -> memoryview:
         """Return the bytes of a range, as far as the object has them."""
-        start, stop = (min(edge, self._size) for edge in part)
+        start, stop = (min(edge, self._size) for edge in range_)
         data = np.zeros(max(stop - start, 0), np.uint8)  # the system gives zeros when it is asked
         low = bisect_right(self._starts, start - self._longest)
         for first, piece in self._pieces[low : bisect_right(self._starts, stop)]:
@@ -145,7 +145,7 @@ def frame_steps(
     for group in groups(frame, begin()):
         wanted = _wanted(group)
         tally.chunks.update((name, number) for number in wanted)
-        if isinstance(group, Crowd):
+        if isinstance(group, ManyChunks):
             for number, boxes in wanted.items():
                 if layout.offsets[number] >= 0:
                     tally.decode(layout.grid, boxes, None)
@@ -154,7 +154,7 @@ def frame_steps(
         for number, head in heads.items():
             tally.decode(layout.grid, wanted[number], head)
             if layout.offsets[number] >= 0:
-                start, _ = layout.place(number)
+                start, _ = layout.range_of(number)
                 found[start, start + len(head)] = bytes(head)
     return found
 
@@ -195,7 +195,7 @@ def tally_frame(
 
     for group in groups(frame, begin()):
         first = tally.nbytes
-        if isinstance(group, Crowd):
+        if isinstance(group, ManyChunks):
             answer(next(group.steps(), []))
         else:
             run(group.steps(), answer)
@@ -231,7 +231,7 @@ def object_steps(
     def answer(asked: Asked) -> list[memoryview] | None:
         if isinstance(asked, Work):
             return None
-        tally.ask([len(hollow.read(part)) for part in merge(asked)])
+        tally.ask([len(hollow.read(range_)) for range_ in merge(asked)])
         return list(map(hollow.read, asked))
 
     run(replace(read, cache=_copied(key)).steps(key, None), answer)

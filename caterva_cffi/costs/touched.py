@@ -14,8 +14,8 @@ from caterva_cffi.geometry.selection import Axis, Basic, Fancy
 
 __all__ = ["Picture", "picture_of"]
 
-_CELLS = 64
-"""Cells of a picture along an axis; if there are more blocks, a cell stands for several."""
+_SQUARES = 64
+"""Squares of a picture along an axis; if there are more blocks, a square stands for several."""
 
 _Int: TypeAlias = npt.NDArray[np.int64]
 
@@ -29,9 +29,9 @@ class Picture:
     axes : tuple of int
         Downwards, and to the right; -1 for an axis that the array does not have.
     edges : tuple of sequence of int
-        The borders of the cells along these axes, in items.
+        The borders of the squares along these axes, in items.
     touched : ndarray of bool
-        Which cells have blocks that the selection touches.
+        Which squares have blocks that the selection touches.
     """
 
     axes: tuple[int, int]
@@ -82,12 +82,12 @@ def _waste(grid: Grid, d: int, positions: _Int, count: int) -> float:
 
 
 def _edges(grid: Grid, d: int) -> _Int:
-    """Return the borders of the cells along an axis: those of blocks, if there are few."""
+    """Return the borders of the squares along an axis: those of blocks, if there are few."""
     length, chunk, block = grid.shape[d], grid.chunks[d], grid.blocks[d]
-    if -(-chunk // block) * grid.chunk_grid[d] <= _CELLS:
+    if -(-chunk // block) * grid.chunk_grid[d] <= _SQUARES:
         starts = [s + b for s in range(0, length, chunk) for b in range(0, chunk, block)]
         return np.array([s for s in starts if s < length] + [length])
-    return np.unique(np.linspace(0, length, _CELLS + 1).astype(np.int64))
+    return np.unique(np.linspace(0, length, _SQUARES + 1).astype(np.int64))
 
 
 def picture_of(grid: Grid, selection: Basic | Fancy) -> Picture | None:
@@ -134,7 +134,7 @@ _Mark: TypeAlias = tuple[_Int, _Int, _Int]
 
 
 def _mark(grid: Grid, d: int, positions: _Int) -> _Mark:
-    """Return the edges of cells, and the first and the last cell of each position's block."""
+    """Return the edges of squares, and the first and the last square of each position's block."""
     edges = _edges(grid, d)
     starts = _block_starts(positions, grid.chunks[d], grid.blocks[d])
     chunk_end = positions // grid.chunks[d] * grid.chunks[d] + grid.chunks[d]

@@ -68,7 +68,7 @@ class _Frame(Chunked):
         offset = int(layout.offsets[number])
         if offset < 0:
             return layout.special_chunk(special_of_offset(offset))
-        start, end = layout.place(number)
+        start, end = layout.range_of(number)
         [stored] = items.source.read([(start, min(end, start + layout.most))], 1)
         return stored[: check_size(stored, number)]
 

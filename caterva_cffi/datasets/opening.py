@@ -123,7 +123,7 @@ def _open_path(place: str, inside: str, exclude: Callable[[str], bool]) -> Tree:
     if os.path.isdir(place):
         if os.path.exists(os.path.join(place, INDEX_FILE)):
             _refuse_inside(place, inside)
-            return _stamped(frame_tree(NDArray(SChunk.open(place, read_only=True))), place)
+            return _identified(frame_tree(NDArray(SChunk.open(place, read_only=True))), place)
         tree: Tree = zarr_module().zarr_tree(place, place, inside)
         return tree
     with open(place, "rb") as file:
@@ -139,10 +139,10 @@ def _open_path(place: str, inside: str, exclude: Callable[[str], bool]) -> Tree:
         else:
             _check_frame(start, repr(place))
             tree = frame_tree(NDArray(SChunk.open(place, read_only=True)))
-    return _stamped(tree, place)
+    return _identified(tree, place)
 
 
-def _stamped(tree: Tree, place: str) -> Tree:
+def _identified(tree: Tree, place: str) -> Tree:
     status = os.stat(place)
     tree.identity = [*tree.identity, status.st_size, status.st_mtime_ns]
     return tree

@@ -65,7 +65,7 @@ class CropGroup:
         wanted: dict[int, list[Any]] = {}
         for row, number in enumerate(self._parts.numbers.tolist()):
             wanted.setdefault(number, []).append(self._parts.box(row))
-        self._read = yield from self._frame.part_steps(wanted)
+        self._read = yield from self._frame.piece_steps(wanted)
 
     def decode(self) -> None:
         """Decode what was read, and forget it; see `Groups`."""
@@ -100,7 +100,7 @@ def decode_parts(
     """
     numbers, which = np.unique(parts.numbers, return_inverse=True)
     sources = [(number, source(number)) for number in numbers.tolist()]
-    dests = parts.places + address(dest)
+    dests = parts.dests + address(dest)
     kernel.decode_shared(sources, which, parts.starts, parts.counts, dests, dest.strides[1:])
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address, pointer
 from caterva_cffi.binding.kernel import Piece
-from caterva_cffi.engine.crowds import Crowd, crowds
-from caterva_cffi.geometry.cutting import AT_ONCE, cut, is_crowd
+from caterva_cffi.engine.many_chunks import ManyChunks, many_chunks
+from caterva_cffi.geometry.cutting import AT_ONCE, cut, has_many_chunks
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
@@ -75,26 +75,26 @@ class Group:
         self._frame = frame
         self.asks = frame.files is None
         self._wanted: dict[int, list[Box]] = {}
-        self._cells: list[tuple[int, Box, int, Sequence[int]]] = []
+        self._boxes: list[tuple[int, Box, int, Sequence[int]]] = []
         self._dests: list[npt.NDArray[Any]] = []  # kept alive
         self._after: list[Callable[[], None]] = []
         self.by_block = False
-        self._parts: dict[int, list[ChunkBytes]] = {}
+        self._pieces: dict[int, list[ChunkBytes]] = {}
         # Bytes by the number of the chunk; not counted while there is only one box.
         self._costs: dict[int, int] = {}
         self._cost = 0
 
     def __bool__(self) -> bool:
-        return bool(self._cells or self._after)
+        return bool(self._boxes or self._after)
 
     def has_room_for(self, number: int, box: Box) -> bool:
         """Whether a box of a chunk may join the group."""
-        if not self._cells:
+        if not self._boxes:
             return True
-        if len(self._cells) >= AT_ONCE or self._frame.files is not None:
-            return len(self._cells) < AT_ONCE
+        if len(self._boxes) >= AT_ONCE or self._frame.files is not None:
+            return len(self._boxes) < AT_ONCE
         if not self._costs:
-            self._count(*self._cells[0][:2])
+            self._count(*self._boxes[0][:2])
         return self._cost_with(number, box) <= GROUP_BYTES
 
     def _cost_with(self, number: int, box: Box) -> int:
@@ -127,7 +127,7 @@ class Group:
         if self._costs:
             self._count(number, box)
         self._wanted.setdefault(number, []).append(box)
-        self._cells.append((number, box, dest, strides))
+        self._boxes.append((number, box, dest, strides))
         if not self._dests or self._dests[-1] is not keep:
             self._dests.append(keep)
 
@@ -143,45 +143,45 @@ class Group:
     @property
     def boxes(self) -> Iterable[tuple[int, Box]]:
         """The boxes of chunks; see `Groups`."""
-        return ((number, box) for number, box, _, _ in self._cells)
+        return ((number, box) for number, box, _, _ in self._boxes)
 
     @property
     def nbytes(self) -> int:
         """Bytes that decoding reads and writes; see `Groups`."""
         itemsize = self._frame.layout.grid.itemsize
-        written = sum(math.prod(box[1]) for _, box, _, _ in self._cells) * itemsize
-        return written + sum(len(data) for parts in self._parts.values() for _, data in parts)
+        written = sum(math.prod(box[1]) for _, box, _, _ in self._boxes) * itemsize
+        return written + sum(len(data) for pieces in self._pieces.values() for _, data in pieces)
 
     def steps(self) -> Steps[None]:
         """Read what decoding needs."""
-        self._parts = yield from self._frame.part_steps(self._wanted)
+        self._pieces = yield from self._frame.piece_steps(self._wanted)
 
     def decode(self) -> None:
         """Decode what was read, and forget it; see `Groups`."""
         frame, given = self._frame, {}
         for number in self._wanted:
-            source = self._parts[number] if self.asks else frame.in_file(number)
+            source = self._pieces[number] if self.asks else frame.in_file(number)
             given[number] = pieces(source) if isinstance(source, list) else source
-        if self._cells:
+        if self._boxes:
             frame.kernel.decode(
                 [
                     (number, given[number], box, dest, strides)
-                    for number, box, dest, strides in self._cells
+                    for number, box, dest, strides in self._boxes
                 ],
                 by_block=self.by_block,
             )
-        self._parts, self._dests = {}, []
+        self._pieces, self._dests = {}, []
         for action in self._after:
             action()
 
 
-def pieces(parts: Iterable[ChunkBytes]) -> list[Piece]:
-    """Return parts of a chunk as the kernel takes them; the pieces keep the bytes alive."""
-    return [(at, len(data), pointer(data)) for at, data in parts]
+def pieces(found: Iterable[ChunkBytes]) -> list[Piece]:
+    """Return pieces of a chunk as the kernel takes them; these keep the bytes alive."""
+    return [(at, len(data), pointer(data)) for at, data in found]
 
 
 def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
-    """Cut batches of boxes into groups and crowds.
+    """Cut batches of boxes into groups.
 
     Parameters
     ----------
@@ -197,36 +197,36 @@ def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
     group = Group(frame)
     for batch in map(frame.layout.translated, batches):
         for box, dest in batch.boxes:
-            for crowd, cells, part_of_dest in _cells(frame, box, dest):
-                if crowd is not None:
+            for many, boxes, part_of_dest in _cut(frame, box, dest):
+                if many is not None:
                     if group:
                         yield group
                         group = Group(frame)
-                    yield crowd
+                    yield many
                 first, strides = address(part_of_dest), part_of_dest.strides
-                for number, part, position in cells:
+                for number, part, position in boxes:
                     if not group.has_room_for(number, part):
                         yield group
                         group = Group(frame)
-                    place = first + sum(map(mul, position, strides))
-                    group.add(number, part, place, strides, part_of_dest)
+                    to = first + sum(map(mul, position, strides))
+                    group.add(number, part, to, strides, part_of_dest)
                     group.by_block |= batch.by_block
-        if batch.place is not None:
-            group.then(batch.place)
+        if batch.then is not None:
+            group.then(batch.then)
     if group:
         yield group
 
 
-_Cells: TypeAlias = Iterable[tuple[int, Box, Sequence[int]]]
+_ChunkBoxes: TypeAlias = Iterable[tuple[int, Box, Sequence[int]]]
 
 
-def _cells(
+def _cut(
     frame: Frame, box: Box, dest: npt.NDArray[Any]
-) -> Iterable[tuple[Crowd | None, _Cells, npt.NDArray[Any]]]:
-    """Cut a box at the borders of chunks; if these are many, yield crowds and what is left."""
+) -> Iterable[tuple[ManyChunks | None, _ChunkBoxes, npt.NDArray[Any]]]:
+    """Cut a box at the borders of chunks; if these are many, some thousand at a time."""
     if not dest.size:
         return ()
     grid = frame.layout.grid
-    if not is_crowd(grid, box):
+    if not has_many_chunks(grid, box):
         return ((None, cut(grid, box), dest),)
-    return ((crowd, crowd.others(), crowd.dest) for crowd in crowds(frame, box, dest))
+    return ((many, many.others(), many.dest) for many in many_chunks(frame, box, dest))

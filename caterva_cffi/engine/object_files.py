@@ -32,7 +32,7 @@ from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Asked, Range, Work, run
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
-from caterva_cffi.storage.stored import Version, stamp_of, version_of
+from caterva_cffi.storage.stored import Version, settled_version_of, version_of
 
 __all__ = ["FILES", "Left", "WantedCrops", "WantedFile", "read_crops", "read_file", "read_files"]
 
@@ -139,12 +139,12 @@ def _open(number: int, wanted: WantedFile) -> _Opened | None:
     descriptor = os.open(wanted.path, READ_FLAGS)
     try:
         status = os.fstat(descriptor)
-        stamp = stamp_of(status)
-        if stamp is not None:
-            layout = layout_of_file(wanted.key, stamp, descriptor, status.st_size)
+        version = settled_version_of(status)
+        if version is not None:
+            layout = layout_of_file(wanted.key, version, descriptor, status.st_size)
             wanted.check(layout)
             frame = Frame(layout, layout.kernel, get_read_policy("local"), files=descriptor)
-            opened = _Opened(number, descriptor, stamp, frame)
+            opened = _Opened(number, descriptor, version, frame)
             descriptor = -1
             return opened
     finally:
@@ -242,12 +242,12 @@ class _Plan:
 
     def add(self, frame: Frame, batch: Batch) -> None:
         """Add boxes of a frame; decode those before, if too many items would wait for a place."""
-        if batch.place is not None:
+        if batch.then is not None:
             nbytes = sum(dest.nbytes for _, dest in batch.boxes)
             if self._nbytes + nbytes > _BYTES:
                 self.run()
             self._nbytes += nbytes
-            self._after.append(batch.place)
+            self._after.append(batch.then)
         self._by_block |= batch.by_block
         boxes, grid = self._boxes.setdefault(frame.kernel, []), frame.layout.grid
         for box, dest in batch.boxes:
@@ -294,7 +294,7 @@ def read_file(
     ----------
     path : str
     read : callable
-        Reads a file whose times tell changes: gets its stamp, its descriptor and its size.
+        Reads a file whose times tell changes: gets its version, its descriptor and its size.
     steps : callable
         Gives steps that read another file, of a size.
 
@@ -330,11 +330,11 @@ def _read_unchanged(
         If something writes to it in place meanwhile.
     """
     status = os.fstat(descriptor)
-    stamp, size = stamp_of(status), status.st_size
-    if stamp is None:
+    version, size = settled_version_of(status), status.st_size
+    if version is None:
         result, changed = _read_twice(descriptor, steps(size))
     else:
-        result, changed = read(stamp, descriptor, size), False
+        result, changed = read(version, descriptor, size), False
     now = os.fstat(descriptor)
     if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
         raise StorageError(f"{path!r} was changed in place while it was read; read it again")
@@ -361,7 +361,7 @@ def _read_twice(descriptor: int, steps: Generator[Asked, Any, _T]) -> tuple[_T, 
     # Read all ranges once more: if their bytes are equal, they were there in between, too.
     changed = len(seen) > 1 and any(
         crc32(data) != before
-        for part, before in zip(seen, sums, strict=True)
-        for data in read_ranges(descriptor, [part])
+        for range_, before in zip(seen, sums, strict=True)
+        for data in read_ranges(descriptor, [range_])
     )
     return result, changed

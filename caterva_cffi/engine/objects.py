@@ -144,13 +144,13 @@ class ObjectRead(Generic[_T]):
     find: Find = layout_steps
     cache: Cache = cache.shared
 
-    def read_file(self, key: Hashable, stamp: Hashable, descriptor: int, size: int) -> _T:
+    def read_file(self, key: Hashable, version: Hashable, descriptor: int, size: int) -> _T:
         """Read the items from a local file whose times tell changes; the kernel reads the blocks.
 
         Parameters
         ----------
-        key, stamp : hashable
-            The file's name, and its stamp; see `Cache.get`.
+        key, version : hashable
+            The file's name, and its version; see `Cache.get`.
         descriptor : int
         size : int
             Bytes of the file.
@@ -159,7 +159,7 @@ class ObjectRead(Generic[_T]):
         ------
         FormatError, UnsupportedError, StorageError
         """
-        layout = layout_of_file(key, stamp, descriptor, size, self.find)
+        layout = layout_of_file(key, version, descriptor, size, self.find)
         self.check(layout)
         result, batches = self.wanted.begin(layout)
         frame = Frame(layout, kernel_of(layout.grid), self.policy, files=descriptor)
@@ -168,14 +168,14 @@ class ObjectRead(Generic[_T]):
         return result
 
     def steps(
-        self, key: Hashable, stamp: Hashable | None, size: int | None = None
+        self, key: Hashable, version: Hashable | None, size: int | None = None
     ) -> Generator[Asked, Any, _T]:
         """Read header and offsets first, then the blocks; or the whole object, if most is wanted.
 
         Parameters
         ----------
-        key, stamp : hashable
-            The object's name, and its stamp; see `Cache.get`.
+        key, version : hashable
+            The object's name, and its version; see `Cache.get`.
         size : int, optional
             Bytes of the object, if it is known and cannot be replaced by another one. Without it,
             the whole object is read at once if its frame seems damaged or a range cannot be read:
@@ -193,7 +193,7 @@ class ObjectRead(Generic[_T]):
         """
         if self._share <= self.policy.whole:
             try:
-                return (yield from self._part_steps(key, stamp, size))
+                return (yield from self._steps_of_ranges(key, version, size))
             except Exception as error:
                 final = isinstance(error, (MissingError, CatervaError))
                 if size is not None or (final and not isinstance(error, FormatError)):
@@ -215,13 +215,13 @@ class ObjectRead(Generic[_T]):
         expected: int = _USUAL_HEADER + kernel_of(self.usual).head
         return max(self.policy.first, min(expected, _MOST_AT_ONCE))
 
-    def _part_steps(
-        self, key: Hashable, stamp: Hashable | None, size: int | None
+    def _steps_of_ranges(
+        self, key: Hashable, version: Hashable | None, size: int | None
     ) -> Generator[Asked, Any, _T]:
-        known = self.cache.get(key, stamp)
+        known = self.cache.get(key, version)
         if known is not None:
             before = known.heads.nbytes
-            if stamp is not None:
+            if version is not None:
                 items = yield from self._block_steps(known, size)
             else:
                 unsure = dict(known.evidence)
@@ -233,13 +233,13 @@ class ObjectRead(Generic[_T]):
                     known = None
             if known is not None:
                 if known.heads.nbytes != before:
-                    self.cache.put(key, stamp, known)
+                    self.cache.put(key, version, known)
                 return items
         seen: dict[Range, bytes] = {}
         layout = yield from cache.recording(self.find(self.first, size), seen)
         known = Known(layout, seen, Heads(_HEADS_BYTES))
         items = yield from self._block_steps(known, size)
-        self.cache.put(key, stamp, known)
+        self.cache.put(key, version, known)
         return items
 
     def _block_steps(
@@ -282,14 +282,14 @@ class ObjectRead(Generic[_T]):
 
 
 def layout_of_file(
-    key: Hashable, stamp: Hashable, descriptor: int, size: int, find: Find = layout_steps
+    key: Hashable, version: Hashable, descriptor: int, size: int, find: Find = layout_steps
 ) -> Chunks:
     """Return where the chunks in a local file are: that is known, or it is read.
 
     Parameters
     ----------
-    key, stamp : hashable
-        The file's name, and its stamp; see `Cache.get`.
+    key, version : hashable
+        The file's name, and its version; see `Cache.get`.
     descriptor : int
     size : int
         Bytes of the file.
@@ -300,10 +300,10 @@ def layout_of_file(
     ------
     FormatError, UnsupportedError
     """
-    known = cache.shared.get(key, stamp)
+    known = cache.shared.get(key, version)
     if known is None:
         seen: dict[Range, bytes] = {}
         steps = cache.recording(find(get_read_policy("local").first, size), seen)
         known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
-        cache.shared.put(key, stamp, known)
+        cache.shared.put(key, version, known)
     return known.layout

@@ -20,7 +20,7 @@ from caterva_cffi.engine.groups import Group, groups
 from caterva_cffi.engine.reading import read, read_memory
 from caterva_cffi.errors import FormatError, StorageError
 from caterva_cffi.geometry.crops import Crops, most_chunks
-from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, is_crowd
+from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, has_many_chunks
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -29,7 +29,7 @@ from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Range, run
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
-from caterva_cffi.storage.stored import Stored, Version, stamp_of
+from caterva_cffi.storage.stored import Stored, Version, settled_version_of
 from caterva_cffi.superchunk.schunk import SChunk
 
 __all__ = [
@@ -86,22 +86,24 @@ class MemoryReader:
             for box, dest in batch.boxes:
                 if not dest.size:
                     continue
-                if grid.nchunks <= MANY or not is_crowd(grid, box):
+                if grid.nchunks <= MANY or not has_many_chunks(grid, box):
                     kernel.read(ptr, box, address(dest), dest.strides)
                 else:
-                    self._read_crowd(kernel, grid, box, dest)
-            if batch.place is not None:
-                batch.place()
+                    self._read_many_chunks(kernel, grid, box, dest)
+            if batch.then is not None:
+                batch.then()
 
-    def _read_crowd(self, kernel: Kernel, grid: Grid, box: Box, dest: npt.NDArray[Any]) -> None:
+    def _read_many_chunks(
+        self, kernel: Kernel, grid: Grid, box: Box, dest: npt.NDArray[Any]
+    ) -> None:
         frame = self._schunk.frame()
         # C-Blosc2 decodes some offsets anew for each chunk. For many, decode all of them once.
         if frame is not None and math.prod(box[1]) > grid.nchunks // 1024:
             read_memory(frame, whole_layout(frame), kernel, [Batch([(box, dest)])])
             return
         for part, position in boxes_of(grid, box, AT_ONCE):
-            place = address(dest) + sum(map(mul, position, dest.strides))
-            kernel.read(self._schunk.ptr, part, place, dest.strides)
+            to = address(dest) + sum(map(mul, position, dest.strides))
+            kernel.read(self._schunk.ptr, part, to, dest.strides)
 
     def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
         """Read crops of the array; see `Reader`."""
@@ -169,7 +171,7 @@ class DiskReader:
         descriptor : int or None
             Of that file, if it is open.
         """
-        version, known = stamp_of(status), self._known
+        version, known = settled_version_of(status), self._known
         if known is not None and version == known[0]:
             return known[1]
         layout = self._read_layout(status, descriptor)
@@ -271,10 +273,10 @@ class DiskReader:
             raise
         except OSError as error:
             raise stored.unreadable(error) from error
-        # If the layout was kept, the file has a stamp, and any change of it shows in its times. But
-        # a change of a sparse array may so far have written other files only: look for its mark.
+        # If the layout was kept, the version is settled: any change of the file shows in its times.
+        # A change of a sparse array may so far have written other files only: look for its mark.
         known = before is not None and before is self._known
-        stored.check_unchanged(status, is_stamped=known and not stored.sparse)
+        stored.check_unchanged(status, is_settled=known and not stored.sparse)
 
     def _open(self) -> tuple[int, os.stat_result]:
         """Open the file of a contiguous frame; return its descriptor and its status."""

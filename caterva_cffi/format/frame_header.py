@@ -164,11 +164,11 @@ class FrameHeader:
         )
         if not nbytes:
             chunksize = max(chunksize, 0)  # -1 before a chunk was appended
-        places = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)
-        layers = {name: data[start:stop] for name, (start, stop) in places.items()}
+        ranges = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)
+        layers = {name: data[start:stop] for name, (start, stop) in ranges.items()}
         seal = Seal.parse(layers[LAYER]) if LAYER in layers else None
         if seal is not None:
-            seal.check_header(data[:header_len], places[LAYER][0])
+            seal.check_header(data[:header_len], ranges[LAYER][0])
         header = cls(
             header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
             kind & 0x0F == _SPARSE, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
@@ -359,8 +359,8 @@ def find_seal(header: bytes) -> int | None:
     ------
     FormatError
     """
-    places = find_metalayers(header, HEADER_MIN, len(header), MOST_LAYERS)
-    return places[LAYER][0] if LAYER in places else None
+    ranges = find_metalayers(header, HEADER_MIN, len(header), MOST_LAYERS)
+    return ranges[LAYER][0] if LAYER in ranges else None
 
 
 def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:

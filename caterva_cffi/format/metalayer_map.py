@@ -51,7 +51,7 @@ def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, t
     count = struct.unpack(">H", take(begin + _INDEX + 1, 2))[0]
     if count > most:
         raise FormatError(f"{count} metalayers; at most {most} are possible")
-    places: dict[str, tuple[int, int]] = {}
+    ranges: dict[str, tuple[int, int]] = {}
     at = begin + _INDEX + 3
     for _ in range(count):
         size = take(at, 1)[0] & 0x1F
@@ -61,9 +61,9 @@ def find_metalayers(data: bytes, begin: int, end: int, most: int) -> dict[str, t
         if mark != _INT32 or content_mark != _BIN32:
             raise FormatError(f"metalayer {name!r} has types {mark:#x} and {content_mark:#x}")
         take(offset + 5, length)
-        places[name.decode(errors="surrogateescape")] = (offset + 5, offset + 5 + length)
+        ranges[name.decode(errors="surrogateescape")] = (offset + 5, offset + 5 + length)
         at += 6 + size
-    return places
+    return ranges
 
 
 def pack_metalayers(layers: Mapping[str, bytes], begin: int, *, in_header: bool) -> bytes:

@@ -41,8 +41,8 @@ def parse_trailer(data: bytes) -> dict[str, bytes]:
     ------
     FormatError
     """
-    places = find_metalayers(data, _LAYERS_AT, len(data), _MOST_LAYERS)
-    return {name: data[start:stop] for name, (start, stop) in places.items()}
+    ranges = find_metalayers(data, _LAYERS_AT, len(data), _MOST_LAYERS)
+    return {name: data[start:stop] for name, (start, stop) in ranges.items()}
 
 
 def empty_trailer() -> bytes:

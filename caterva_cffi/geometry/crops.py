@@ -102,7 +102,7 @@ class CropParts(NamedTuple):
         Of the chunks, ascending.
     starts, counts : ndarray of int64
         In items of the chunk, along each dimension.
-    places : ndarray of int64
+    dests : ndarray of int64
         Where the part's first item goes, in bytes from where the first item of all goes.
     crops : ndarray of int64
         Which crop each part is of.
@@ -113,7 +113,7 @@ class CropParts(NamedTuple):
     numbers: _Int
     starts: _Int
     counts: _Int
-    places: _Int
+    dests: _Int
     crops: _Int
     positions: _Int
 
@@ -158,17 +158,17 @@ def cut_crops(grid: Grid, crops: Crops, strides: Sequence[int]) -> CropParts:
     within = np.arange(len(starts), dtype=np.int64) * strides[0]
     parts: list[CropParts] = []
     for steps in product(*map(range, most.tolist())):
-        cells = lowest + np.array(steps, np.int64)
-        rows = np.flatnonzero((cells <= highest).all(axis=1))
-        cells, firsts = cells[rows], starts[rows]
-        begins = np.maximum(firsts, cells * chunks)
-        ends = np.minimum(firsts + lengths, (cells + 1) * chunks)
+        at = lowest + np.array(steps, np.int64)
+        rows = np.flatnonzero((at <= highest).all(axis=1))
+        at, firsts = at[rows], starts[rows]
+        begins = np.maximum(firsts, at * chunks)
+        ends = np.minimum(firsts + lengths, (at + 1) * chunks)
         numbers = np.zeros(len(rows), np.int64)
         for d, count in enumerate(grid.chunk_grid):
-            numbers = numbers * count + cells[:, d]
+            numbers = numbers * count + at[:, d]
         positions = begins - firsts
-        places = within[rows] + positions @ np.array(strides[1:], np.int64)
-        counts, begins = ends - begins, begins - cells * chunks
-        parts.append(CropParts(numbers, begins, counts, places, rows, positions))
+        dests = within[rows] + positions @ np.array(strides[1:], np.int64)
+        counts, begins = ends - begins, begins - at * chunks
+        parts.append(CropParts(numbers, begins, counts, dests, rows, positions))
     together = CropParts(*map(np.concatenate, zip(*parts, strict=True)))
     return together.some(np.argsort(together.numbers, kind="stable"))

@@ -16,7 +16,7 @@ __all__ = [
     "blocks_in",
     "boxes_of",
     "cut",
-    "is_crowd",
+    "has_many_chunks",
 ]
 
 
@@ -31,40 +31,40 @@ def cut(grid: Grid, box: Box) -> Iterable[tuple[int, Box, Sequence[int]]]:
     """
     number, inside = 0, []
     for start, count, step, chunk, length in zip(*box, grid.chunks, grid.chunk_grid, strict=True):
-        cell = start // chunk if chunk else 0
-        first = start - cell * chunk
+        at = start // chunk if chunk else 0
+        first = start - at * chunk
         if count < 1 or first + (count - 1) * step >= chunk:
             return _cut_at_chunks(grid, box)
-        number = number * length + cell
+        number = number * length + at
         inside.append(first)
     return (((number, (inside, box[1], box[2]), (0,) * len(inside))),)
 
 
 def _cut_at_chunks(grid: Grid, box: Box) -> Iterator[tuple[int, Box, Sequence[int]]]:
-    for places in product(*map(spans, *box, grid.chunks)):
-        at, start, count, position = zip(*places, strict=True) if places else ((),) * 4
+    for sides in product(*map(spans, *box, grid.chunks)):
+        at, start, count, position = zip(*sides, strict=True) if sides else ((),) * 4
         yield grid.chunk_number(at), (start, count, box[2]), position
 
 
 MANY = 256
-"""A box with items in more chunks than this is a crowd."""
+"""A box with items in more chunks than this has many."""
 
 
 AT_ONCE = 4096
 """Chunks that are planned at a time; each takes about 500 bytes."""
 
 
-def _count_cells(start: int, count: int, step: int, chunk: int) -> int:
-    """Return how many chunks have some of `count` positions along a dimension."""
+def _count_touched(start: int, count: int, step: int, chunk: int) -> int:
+    """Return how many chunks, or blocks, have some of `count` positions along a dimension."""
     return min((start + (count - 1) * step) // chunk - start // chunk + 1, count)
 
 
 def blocks_in(box: Box, blocks: Sequence[int]) -> int:
     """Return in how many blocks a box of a chunk has items."""
-    return math.prod(map(_count_cells, *box, blocks))
+    return math.prod(map(_count_touched, *box, blocks))
 
 
-def is_crowd(grid: Grid, box: Box) -> bool:
+def has_many_chunks(grid: Grid, box: Box) -> bool:
     """Whether a box has items in many chunks."""
     return (
         grid.nchunks > MANY
@@ -74,7 +74,7 @@ def is_crowd(grid: Grid, box: Box) -> bool:
 
 
 def _count(grid: Grid, box: Box) -> int:
-    return math.prod(map(_count_cells, *box, grid.chunks))
+    return math.prod(map(_count_touched, *box, grid.chunks))
 
 
 def boxes_of(grid: Grid, box: Box, most: int) -> Iterator[tuple[Box, tuple[int, ...]]]:
@@ -98,14 +98,14 @@ def _cut(
         yield (starts, counts, steps), tuple(position)
         return
     (start, count, step), chunk = (side[d] for side in box), chunks[d]
-    behind = math.prod(map(_count_cells, *(side[d + 1 :] for side in box), chunks[d + 1 :]))
-    cells = max(most // behind, 1)
+    behind = math.prod(map(_count_touched, *(side[d + 1 :] for side in box), chunks[d + 1 :]))
+    here = max(most // behind, 1)
     k = 0
     while k < count:
         if step > chunk:  # not every chunk has an item
-            n = cells
+            n = here
         else:
-            border = ((start + k * step) // chunk + cells) * chunk
+            border = ((start + k * step) // chunk + here) * chunk
             n = -(-(border - start) // step) - k
         n = min(count - k, n)
         part = (start + k * step, n, step)

@@ -90,7 +90,7 @@ def _hull(first: int, dims: list[_Dim], unit: int, seen: npt.NDArray[Any]) -> Ba
     length = 1 + sum((dim.n - 1) * dim.jump for dim in dims)
     read = np.empty(length, f"V{unit}")
 
-    def place() -> None:
+    def put() -> None:
         seen[...] = as_strided(read, seen.shape, [dim.jump * unit for dim in dims])
 
-    return Batch([(([first], [length], [1]), read)], place)
+    return Batch([(([first], [length], [1]), read)], put)

@@ -28,7 +28,7 @@ _BYTES = 32 << 20
 """Bytes of items that are read at a time; the wanted ones are taken from them."""
 
 
-def _cells(positions: IndexArray, chunk: int, block: int) -> IndexArray:
+def _block_numbers(positions: IndexArray, chunk: int, block: int) -> IndexArray:
     """Return the number of the block along one dimension that holds each position."""
     return positions // chunk * -(-chunk // block) + positions % chunk // block
 
@@ -55,22 +55,23 @@ def _reversal(axes: Sequence[Axis], dims: Sequence[int]) -> tuple[Any, ...]:
     return tuple(slice(None, None, -1 if axes[d].step < 0 else 1) for d in dims)
 
 
-Cells: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+_Shapes: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+"""Of chunks and of blocks."""
 
-_Cell: TypeAlias = tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]
-_OVERHEAD = 1024  # bytes that the Python objects of a cell take
+_PointBox: TypeAlias = tuple[list[Axis], tuple[Any, ...], tuple[Any, ...]]
+_OVERHEAD = 1024  # bytes that the Python objects of such a box take
 
 
-def _boxes(selection: Fancy, cells: Cells) -> Iterator[_Cell]:
-    """Cut a selection into boxes, one for each cell that has points of the selection.
+def _boxes(selection: Fancy, shapes: _Shapes) -> Iterator[_PointBox]:
+    """Cut a selection into boxes, one for each block that has points of it.
 
-    Yields the box, the index of the cell's points in the box, and their index among all points.
+    Yields the box, the index of its points in the box, and their index among all points.
     Dimensions with index arrays come first in both.
     """
     axes = selection.basic.axes
     if selection.orthogonal:
         runs = [
-            list(_groups([_cells(array, cells[0][d], cells[1][d])]))
+            list(_groups([_block_numbers(array, shapes[0][d], shapes[1][d])]))
             for d, array in zip(selection.dims, selection.arrays, strict=True)
         ]
         for groups in product(*runs):
@@ -83,7 +84,7 @@ def _boxes(selection: Fancy, cells: Cells) -> Iterator[_Cell]:
         return
     points = [array.ravel() for array in selection.arrays]
     keys = [
-        _cells(array, cells[0][d], cells[1][d])
+        _block_numbers(array, shapes[0][d], shapes[1][d])
         for d, array in zip(selection.dims, points, strict=True)
     ]
     for group in _groups(keys):
@@ -135,7 +136,7 @@ def count_blocks(grid: Grid, selection: Basic | Fancy) -> int:
     if not indexed:  # a 0-d mask that is false
         return 0
     keys = [
-        _cells(array.ravel(), grid.chunks[d], grid.blocks[d])
+        _block_numbers(array.ravel(), grid.chunks[d], grid.blocks[d])
         for d, array in zip(selection.dims, selection.arrays, strict=True)
     ]
     if selection.orthogonal:
@@ -144,13 +145,13 @@ def count_blocks(grid: Grid, selection: Basic | Fancy) -> int:
 
 
 class Batch(NamedTuple):
-    """Boxes of a selection that are read before `place` is called.
+    """Boxes of a selection that are read before `then` is called.
 
     Attributes
     ----------
     boxes : list of (Box, ndarray)
         Each box is read into its array, which has its shape.
-    place : callable or None
+    then : callable or None
         Copies the items that were read into the result; None if they are there already.
     by_block : bool
         Whether to read block by block, as blocks are stored, instead of box by box: for many small
@@ -158,7 +159,7 @@ class Batch(NamedTuple):
     """
 
     boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
-    place: Callable[[], None] | None = None
+    then: Callable[[], None] | None = None
     by_block: bool = False
 
 
@@ -188,15 +189,15 @@ def batches(
     axes, others = selection.basic.axes, _others(selection)
     points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), dtype)
     reverse = _reversal(axes, others)
-    for cells in _batches(_boxes(selection, (grid.chunks, grid.blocks)), dtype.itemsize):
-        read = [(box_of(box), allocate([axis.count for axis in box], dtype)) for box, *_ in cells]
+    for boxes in _batches(_boxes(selection, (grid.chunks, grid.blocks)), dtype.itemsize):
+        read = [(box_of(box), allocate([axis.count for axis in box], dtype)) for box, *_ in boxes]
 
-        def place(read: Any = read, cells: Any = cells) -> None:
-            for (_, items), (_, local, where) in zip(read, cells, strict=True):
+        def put(read: Any = read, boxes: Any = boxes) -> None:
+            for (_, items), (_, local, where) in zip(read, boxes, strict=True):
                 view = items.transpose(*selection.dims, *others)
                 points[where] = view[(..., *reverse)][local]
 
-        yield Batch(read, place, by_block=True)
+        yield Batch(read, put, by_block=True)
 
     def finish() -> None:
         out[...] = _to_result(selection, points)
@@ -204,16 +205,16 @@ def batches(
     yield Batch([], finish)
 
 
-def _batches(cells: Iterable[_Cell], itemsize: int) -> Iterator[list[_Cell]]:
-    """Yield lists of cells: several whose boxes have few items, or one whose box has many."""
-    batch: list[_Cell] = []
+def _batches(boxes: Iterable[_PointBox], itemsize: int) -> Iterator[list[_PointBox]]:
+    """Yield lists of boxes: several that have few items, or one that has many."""
+    batch: list[_PointBox] = []
     left = _BYTES
-    for cell in cells:
-        nbytes = itemsize * math.prod(axis.count for axis in cell[0])
+    for box in boxes:
+        nbytes = itemsize * math.prod(axis.count for axis in box[0])
         if batch and nbytes > left:
             yield batch
             batch, left = [], _BYTES
-        batch.append(cell)
+        batch.append(box)
         left -= nbytes + _OVERHEAD
     if batch:
         yield batch
@@ -233,9 +234,9 @@ def write(
     points = allocate((*_point_shape(selection), *(axes[d].count for d in others)), values.dtype)
     _to_result(selection, points)[...] = values
     reverse = _reversal(axes, others)
-    for box, local, place in _boxes(selection, (grid.chunks, grid.chunks)):
+    for box, local, where in _boxes(selection, (grid.chunks, grid.chunks)):
         items = allocate([axis.count for axis in box], values.dtype)
         read_boxes([(box_of(box), items)])
         view = items.transpose(*selection.dims, *others)[(..., *reverse)]
-        view[local] = points[place]
+        view[local] = points[where]
         write_box(box_of(box), items)

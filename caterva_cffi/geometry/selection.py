@@ -74,18 +74,18 @@ class Basic:
     ----------
     axes : tuple of Axis
         One for each dimension of the array.
-    layout : tuple of int
+    result_dims : tuple of int
         What each dimension of the result is: a dimension of the array, or -1 for a new axis.
     """
 
     axes: tuple[Axis, ...]
-    layout: tuple[int, ...]
+    result_dims: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
         axes = self.axes
-        return tuple([1 if d < 0 else axes[d].count for d in self.layout])
+        return tuple([1 if d < 0 else axes[d].count for d in self.result_dims])
 
     @property
     def box(self) -> Box:
@@ -96,8 +96,8 @@ class Basic:
 def lay(result: npt.NDArray[Any], basic: Basic) -> npt.NDArray[Any]:
     """Return a view of a selection's result with one dimension for each of the array's."""
     view = result
-    if -1 in basic.layout:
-        view = view[(*(0 if d < 0 else _WHOLE for d in basic.layout), ...)]
+    if -1 in basic.result_dims:
+        view = view[(*(0 if d < 0 else _WHOLE for d in basic.result_dims), ...)]
     key = [(_WHOLE if axis.step > 0 else _REVERSED) if axis.kept else None for axis in basic.axes]
     return view if key.count(_WHOLE) == len(key) else view[(*key, ...)]
 
@@ -134,15 +134,15 @@ class Fancy:
             length = dict(zip(self.dims, map(len, self.arrays), strict=True))
             return tuple(
                 1 if d < 0 else length.get(d, self.basic.axes[d].count if d >= 0 else 1)
-                for d in self.basic.layout
+                for d in self.basic.result_dims
             )
         rest = [1 if d < 0 else self.basic.axes[d].count for d in self.rest]
         return (*rest[: self.at], *self.arrays[0].shape, *rest[self.at :])
 
     @property
     def rest(self) -> tuple[int, ...]:
-        """The layout of the result without the dimensions that have index arrays."""
-        return tuple(d for d in self.basic.layout if d not in self.dims)
+        """The dimensions of the result without those that have index arrays."""
+        return tuple(d for d in self.basic.result_dims if d not in self.dims)
 
 
 def _integer(key: Any, length: int, dim: int) -> Axis:
@@ -233,19 +233,19 @@ def _normalize_basic(keys: tuple[Any, ...], shape: Sequence[int], kinds: set[typ
     if len(keys) != len(shape) or not kinds <= _EACH_OF_A_DIMENSION:
         keys = _with_rest(keys, len(shape))
     axes: list[Axis] = []
-    layout: list[int] = []
+    result_dims: list[int] = []
     dim = 0
     for key in keys:
         if key is None:
-            layout.append(-1)
+            result_dims.append(-1)
             continue
         if type(key) is slice:
             axes.append(_slice(key, shape[dim]))
-            layout.append(dim)
+            result_dims.append(dim)
         else:
             axes.append(_integer(key, shape[dim], dim))
         dim += 1
-    return Basic(tuple(axes), tuple(layout))
+    return Basic(tuple(axes), tuple(result_dims))
 
 
 def _with_rest(keys: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
@@ -295,11 +295,11 @@ class _Mixed:
     def __init__(self, shape: Sequence[int]) -> None:
         self._shape = shape
         self._axes: list[Axis] = []
-        self._layout: list[int] = []
+        self._result_dims: list[int] = []
         self._dims: list[int] = []  # of the index arrays; -1 for a 0-d mask
         self._arrays: list[npt.NDArray[Any]] = []
-        self._runs: list[int] = []  # places of index arrays in the layout
-        self._scalars: list[tuple[int, int]] = []  # dimension and layout place of integers
+        self._runs: list[int] = []  # places of index arrays among the dimensions of the result
+        self._scalars: list[tuple[int, int]] = []  # dimensions and places of integers
         self._groups = 0  # of neighbouring index arrays and integers
         self._ran = False  # whether the previous key was an index array or integer
 
@@ -314,17 +314,17 @@ class _Mixed:
         if item is Ellipsis:
             pass  # it separates index arrays on its two sides, even if it stands for no dimension
         elif item is None:
-            self._layout.append(-1)
+            self._result_dims.append(-1)
         elif isinstance(item, slice):
             self._axes.append(_slice(item, self._shape[dim]))
-            self._layout.append(dim)
+            self._result_dims.append(dim)
         else:
             advanced = True
             if isinstance(item, np.ndarray):
                 self._add_array(item, dim)
             else:
                 self._axes.append(_integer(item, self._shape[dim], dim))
-                self._scalars.append((dim, len(self._layout)))
+                self._scalars.append((dim, len(self._result_dims)))
         self._groups += advanced and not self._ran
         self._ran = advanced
 
@@ -339,11 +339,11 @@ class _Mixed:
             self._dims.append(-1)
         else:
             positions = [_positions(item, shape[dim], dim)]
-        self._runs.append(len(self._layout))
+        self._runs.append(len(self._result_dims))
         for each, position in enumerate(positions, dim):
             self._dims.append(each)
             self._arrays.append(position)
-            self._layout.append(each)
+            self._result_dims.append(each)
             self._axes.append(Axis(0, shape[each]))
 
     def selection(self) -> Basic | Fancy:
@@ -355,7 +355,7 @@ class _Mixed:
             For index arrays that cannot be broadcast together.
         """
         if not self._arrays:
-            return Basic(tuple(self._axes), tuple(self._layout))
+            return Basic(tuple(self._axes), tuple(self._result_dims))
         # Beside index arrays, an integer is an index array too, and is broadcast with them.
         for dim, place in self._scalars:
             self._dims.append(dim)
@@ -369,14 +369,14 @@ class _Mixed:
             raise IndexError(
                 f"index arrays of shapes {shapes} cannot be broadcast together"
             ) from None
-        axes, layout = tuple(self._axes), tuple(self._layout)
+        axes, result_dims = tuple(self._axes), tuple(self._result_dims)
         before = min(self._runs) if self._groups == 1 else 0
         real = [i for i, dim in enumerate(self._dims) if dim >= 0]
         if not real and broadcast[0].size:
             # Only 0-d masks that are true: a new axis of length 1.
-            return Basic(axes, (*layout[:before], -1, *layout[before:]))
+            return Basic(axes, (*result_dims[:before], -1, *result_dims[before:]))
         return Fancy(
-            Basic(axes, layout),
+            Basic(axes, result_dims),
             tuple(self._dims[i] for i in real),
             tuple(broadcast[i] for i in real) or (broadcast[0],),
             before,
@@ -398,7 +398,7 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         As for `normalize`, and for arrays that are not 1-d.
     """
     axes: list[Axis] = []
-    layout: list[int] = []
+    result_dims: list[int] = []
     dims: list[int] = []
     arrays: list[IndexArray] = []
     for item in _expand(key if isinstance(key, tuple) else (key,), len(shape)):
@@ -424,8 +424,8 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         else:
             axes.append(_integer(item, shape[dim], dim))
         if axes[dim].kept:
-            layout.append(dim)
-    basic = Basic(tuple(axes), tuple(layout))
+            result_dims.append(dim)
+    basic = Basic(tuple(axes), tuple(result_dims))
     return Fancy(basic, tuple(dims), tuple(arrays), orthogonal=True) if arrays else basic
 
 

@@ -107,21 +107,21 @@ class Cache:
             finally:
                 self._is_used = not is_free
 
-    def get(self, key: Hashable, stamp: Hashable) -> Known | None:
-        """Return what is known of an object, if its stamp is still the same.
+    def get(self, key: Hashable, version: Hashable) -> Known | None:
+        """Return what is known of an object, if its version is still the same.
 
         Parameters
         ----------
         key : hashable
             The object's name.
-        stamp : hashable or None
+        version : hashable or None
             Differs once the object has changed. None if nothing tells a change.
         """
         with self._lock:
             if self._is_used:  # see `_use`, of which each small read would pay the calls
                 return None
             entry = self._entries.get(key)
-            if entry is None or entry[0] != stamp:
+            if entry is None or entry[0] != version:
                 return None
             self._is_used = True
             try:
@@ -130,13 +130,13 @@ class Cache:
                 self._is_used = False
             return entry[1]
 
-    def put(self, key: Hashable, stamp: Hashable, known: Known) -> None:
+    def put(self, key: Hashable, version: Hashable, known: Known) -> None:
         """Keep what is known of an object; see `get`."""
         with self._use() as is_free:
             if is_free:
                 self._drop(key)
                 size = known.nbytes
-                self._entries[key] = (stamp, known, size)
+                self._entries[key] = (version, known, size)
                 self._used += size
                 self._shrink()
 
@@ -241,8 +241,8 @@ def asking_again(
             believed = dict(unsure)
             answer = yield [*asked, *believed]
             _compare(believed, answer[len(asked) :])
-            for part in believed:
-                del unsure[part]
+            for range_ in believed:
+                del unsure[range_]
             asked = steps.send(answer[: len(asked)])
     except StopIteration as stop:
         if unsure:

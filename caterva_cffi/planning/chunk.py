@@ -57,9 +57,9 @@ def chunk_steps(
     what = f"chunk {number}"
     usual = min(kernel.head, end - base)
     if len(head) < min(HEADER, usual):
-        part = (base + len(head), base + usual)
-        [more] = yield [part]
-        head = bytes(head) + exactly(more, part, what)
+        range_ = (base + len(head), base + usual)
+        [more] = yield [range_]
+        head = bytes(head) + exactly(more, range_, what)
     while True:
         need, ranges = kernel.plan(number, head, boxes, policy.gap)
         if base + need > end or (ranges and base + ranges[-1][1] > end):
@@ -67,29 +67,29 @@ def chunk_steps(
             raise FormatError(f"{what} reaches byte {base + reach}; its place ends at {end}")
         if need <= len(head):
             break
-        part = (base + len(head), base + need)
-        [more] = yield [part]
-        head = bytes(head) + exactly(more, part, what)
+        range_ = (base + len(head), base + need)
+        [more] = yield [range_]
+        head = bytes(head) + exactly(more, range_, what)
     if not ranges:
         return [(0, head[:need])]
     cbytes = cbytes_of(head)
     if sum(stop - start for start, stop in ranges) > policy.whole * (cbytes - need):
         ranges = [(need, min(cbytes, end - base))]
-    parts: list[ChunkBytes] = [(0, head[:need])]
+    pieces: list[ChunkBytes] = [(0, head[:need])]
     known = len(head)
-    parts += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
-    ranges = [part for part in ranges if part[1] > known]
+    pieces += [(start, head[start:stop]) for start, stop in ranges if stop <= known]
+    ranges = [range_ for range_ in ranges if range_[1] > known]
     if ranges:
         # To read a few known bytes again costs less than to join them with new ones.
         again = known + sum(stop - start for start, stop in ranges) <= cbytes
         asked = [(start if again else max(start, known), stop) for start, stop in ranges]
         # What is before the object's first byte was never stored.
         unsure = may_change and is_plain(head) and base >= 0
-        places = [(base + start, base + stop) for start, stop in asked]
-        got = yield [*places, (base, base + need)] if unsure else places
+        in_object = [(base + start, base + stop) for start, stop in asked]
+        got = yield [*in_object, (base, base + need)] if unsure else in_object
         if unsure and bytes(got[-1]) != head[:need]:
             raise FormatError(f"{what} was changed meanwhile")
         for (start, _), (first, stop), data in zip(ranges, asked, got, strict=False):
             data = exactly(data, (base + first, base + stop), what)
-            parts.append((start, data if first == start else bytes(head[start:]) + data))
-    return parts
+            pieces.append((start, data if first == start else bytes(head[start:]) + data))
+    return pieces

@@ -37,15 +37,15 @@ class Foreign(Chunks):
     def translated(self, batch: Batch) -> Batch:
         """Return boxes of the grid for boxes of the array chunk."""
         cut = [self._cut(box, dest) for box, dest in batch.boxes]
-        actions = [each.place for each in (*cut, batch) if each.place is not None]
+        actions = [each.then for each in (*cut, batch) if each.then is not None]
 
-        def place() -> None:
+        def finish() -> None:
             for action in actions:
                 action()
 
         boxes = [pair for each in cut for pair in each.boxes]
         by_block = batch.by_block or any(each.by_block for each in cut)
-        return Batch(boxes, place if actions else None, by_block)
+        return Batch(boxes, finish if actions else None, by_block)
 
     def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         raise NotImplementedError
@@ -83,7 +83,7 @@ class Row(Foreign):
 class Raw(Row):
     """Items as they are, seen as a plain chunk whose header is not stored."""
 
-    def place(self, number: int) -> tuple[int, int]:
+    def range_of(self, number: int) -> tuple[int, int]:
         """Return where the chunk begins, and where it ends."""
         return -HEADER, self.chunks_end
 

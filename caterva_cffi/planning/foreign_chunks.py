@@ -117,9 +117,9 @@ class HDF5Chunk:
         blocksize, unit = nbytes, header.itemsize
         if at >= 0:
             if len(data) < at + HEADER:
-                part = (len(data), at + HEADER)
-                [more] = yield [part]
-                data = bytes(data) + exactly(more, part, "the chunk's header")
+                range_ = (len(data), at + HEADER)
+                [more] = yield [range_]
+                data = bytes(data) + exactly(more, range_, "the chunk's header")
             blocksize, unit = _blocks_of(data[at : at + HEADER], nbytes)
         if self.items.itemsize % unit or blocksize % unit:
             unit = 1
@@ -133,9 +133,9 @@ class HDF5Chunk:
             raise FormatError("a frame whose first bytes are damaged")
         if size is None:
             # If it is long enough, it is what HDF5 stores without the filter.
-            part = (nbytes - 1, nbytes)
-            [last] = yield [part]
-            exactly(last, part, "what is no frame")
+            range_ = (nbytes - 1, nbytes)
+            [last] = yield [range_]
+            exactly(last, range_, "what is no frame")
         elif size not in (nbytes, nbytes + CHECKSUM):
             raise FormatError(
                 f"{size} bytes that are no frame; without the filter there would be {nbytes}"

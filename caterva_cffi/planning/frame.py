@@ -102,13 +102,15 @@ class Frame:
         offset = int(self.layout.offsets[number])
         if offset < 0:
             return [(0, self.layout.special_chunk(special_of_offset(offset)))]
-        start, stop = self.layout.place(number)
+        start, stop = self.layout.range_of(number)
         if isinstance(self.files, int):
             return None, self.files, start, stop, self.policy.gap
         path = os.path.join(cast("str", self.files), chunk_file(offset))
         return os.fsencode(path) + b"\0", -1, start, stop, self.policy.gap
 
-    def part_steps(self, wanted: Mapping[int, Sequence[Box]]) -> Steps[dict[int, list[ChunkBytes]]]:
+    def piece_steps(
+        self, wanted: Mapping[int, Sequence[Box]]
+    ) -> Steps[dict[int, list[ChunkBytes]]]:
         """Read what boxes of chunks of a contiguous frame need.
 
         Parameters
@@ -133,7 +135,7 @@ class Frame:
         offset = int(layout.offsets[number])
         if offset < 0:
             return [(0, layout.special_chunk(special_of_offset(offset)))]
-        start, end = layout.place(number)
+        start, end = layout.range_of(number)
         # The frame's first read often brought some bytes of its first chunk.
         head = layout.head_of(number)
         known = self.heads.get(number) if self.heads is not None else b""
@@ -144,17 +146,17 @@ class Frame:
                 self.unsure[start, start + len(known)] = known
         before = len(head)
         if not head and self._is_read_whole(number, boxes):
-            part = (start, start + layout.room(number))
-            [data] = yield [part]
-            head = memoryview(exactly(data, part, f"chunk {number}"))
-        parts = yield from chunk_steps(
+            range_ = (start, start + layout.room(number))
+            [data] = yield [range_]
+            head = memoryview(exactly(data, range_, f"chunk {number}"))
+        pieces = yield from chunk_steps(
             self.kernel, number, (start, end), head, boxes, policy,
             # Bytes in `unsure` are read again anyhow.
             may_change=self.may_change and (is_sure or self.unsure is None),
         )  # fmt: skip
-        if self.heads is not None and len(parts[0][1]) > before:
-            self.heads.put(number, parts[0][1])
-        return parts
+        if self.heads is not None and len(pieces[0][1]) > before:
+            self.heads.put(number, pieces[0][1])
+        return pieces
 
     def head_steps(self, numbers: Iterable[int]) -> Steps[dict[int, bytes | memoryview]]:
         """Read the heads of chunks of a contiguous frame; of one value, the chunk.
@@ -169,7 +171,7 @@ class Frame:
         layout, offset = self.layout, int(self.layout.offsets[number])
         if offset < 0:
             return layout.special_chunk(special_of_offset(offset))
-        where, known = layout.place(number), layout.head_of(number)
+        where, known = layout.range_of(number), layout.head_of(number)
         [(_, head)] = yield from chunk_steps(self.kernel, number, where, known, [], self.policy)
         return head
 

@@ -78,7 +78,7 @@ class Chunks:
 
     def head_of(self, number: int) -> bytes | memoryview:
         """Return the first bytes of a stored chunk, as far as they are known."""
-        return self.beginning[slice(*self.place(number))]
+        return self.beginning[slice(*self.range_of(number))]
 
     @cached_property
     def _edges(self) -> npt.NDArray[np.int64] | list[int]:
@@ -87,7 +87,7 @@ class Chunks:
         # A list is faster to search, but takes five times the memory.
         return edges if len(edges) > _MANY_EDGES else edges.tolist()
 
-    def place(self, number: int) -> Range:
+    def range_of(self, number: int) -> Range:
         """Return where a chunk that is stored begins, and a byte that it does not go beyond.
 
         In a sparse frame it begins with its file.
@@ -111,7 +111,7 @@ class Chunks:
         """Return the most bytes that a chunk may take where it is stored, and a few more."""
         if self.offsets[number] < 0:
             return HEADER
-        start, end = self.place(number)
+        start, end = self.range_of(number)
         # After a chunk was changed, the next one may begin far behind its end.
         return min(end - start, self.grid.chunk_nbytes + HEADER + 16 * self.grid.nblocks)
 
@@ -141,7 +141,7 @@ class Chunks:
         FormatError
             For a chunk that reaches behind its place.
         """
-        rest = frame[slice(*self.place(number))]
+        rest = frame[slice(*self.range_of(number))]
         return rest[: check_size(rest, number)]
 
 
@@ -192,9 +192,9 @@ def header_steps(data: bytes | memoryview) -> Steps[tuple[FrameHeader, bytes | m
     """
     length = FrameHeader.length_of(bytes(data[:16]))
     if length > len(data):
-        part = (len(data), length)
-        [more] = yield [part]
-        data = bytes(data) + exactly(more, part, "the frame's header")
+        range_ = (len(data), length)
+        [more] = yield [range_]
+        data = bytes(data) + exactly(more, range_, "the frame's header")
     return FrameHeader.parse(bytes(data[:length])), data
 
 
@@ -235,14 +235,14 @@ def offsets_steps(header: FrameHeader, data: bytes | memoryview) -> Steps[npt.ND
     if _is_filled(header, data[header.header_len :]):
         return np.array([header.header_len], np.int64)
     # The trailer behind the offsets is not needed.
-    part = header.offsets_range
-    if part[1] - part[0] < HEADER:
-        raise FormatError(f"{part[1] - part[0]} bytes for the offsets of the chunks")
-    chunk = bytes(data[slice(*part)])
-    if part[1] > len(data):
-        part = (max(part[0], len(data)), part[1])
-        [more] = yield [part]
-        chunk += exactly(more, part, "the frame")
+    range_ = header.offsets_range
+    if range_[1] - range_[0] < HEADER:
+        raise FormatError(f"{range_[1] - range_[0]} bytes for the offsets of the chunks")
+    chunk = bytes(data[slice(*range_)])
+    if range_[1] > len(data):
+        range_ = (max(range_[0], len(data)), range_[1])
+        [more] = yield [range_]
+        chunk += exactly(more, range_, "the frame")
     return header.decode_offsets(chunk)
 
 

@@ -37,20 +37,20 @@ class _UnavailableError(StorageError):
 class Http(Versioned):
     """An object of an HTTP server, through fsspec and aiohttp."""
 
-    async def _fetch_one(self, fs: Any, part: Range) -> bytes:
+    async def _fetch_one(self, fs: Any, range_: Range) -> bytes:
         import asyncio
 
         for wait in WAITS:
             try:
-                return await self._ask(fs, part)
+                return await self._ask(fs, range_)
             except Exception as error:
                 if not _may_pass(error):
                     raise
             await asyncio.sleep(wait)
-        return await self._ask(fs, part)
+        return await self._ask(fs, range_)
 
-    async def _ask(self, fs: Any, part: Range) -> bytes:
-        async with self._get(fs, part) as response:
+    async def _ask(self, fs: Any, range_: Range) -> bytes:
+        async with self._get(fs, range_) as response:
             if response.status in (404, 410):
                 raise FileNotFoundError(self.name)
             if response.status in (401, 403):
@@ -80,11 +80,11 @@ class Http(Versioned):
             version = (tag, "" if strong else response.headers.get("Last-Modified", ""))
             content_range = response.headers.get("Content-Range", "")
             return await self._accept(
-                part, Answer(content_range if response.status == 206 else "", version, read)
+                range_, Answer(content_range if response.status == 206 else "", version, read)
             )
 
     @asynccontextmanager
-    async def _get(self, fs: Any, part: Range) -> AsyncIterator[Any]:
+    async def _get(self, fs: Any, range_: Range) -> AsyncIterator[Any]:
         """Ask for a range, and follow redirects.
 
         aiohttp would send the user's headers and cookies to any host that it is redirected to.
@@ -94,7 +94,7 @@ class Http(Versioned):
         follows = options.pop("allow_redirects", True)
         most = options.pop("max_redirects", _MOST_REDIRECTS)
         first = target = fs.encode_url(self._path)
-        headers = {"Range": f"bytes={part[0]}-{part[1] - 1}", "Accept-Encoding": "identity"}
+        headers = {"Range": f"bytes={range_[0]}-{range_[1] - 1}", "Accept-Encoding": "identity"}
         options["headers"] = {**options.get("headers", {}), **headers}
         elsewhere = {key: value for key, value in options.items() if key in _FOR_ANY_HOST}
         elsewhere["headers"] = headers

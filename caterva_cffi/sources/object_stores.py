@@ -106,7 +106,7 @@ class Given(ObjectStore):
         return self._read
 
     def _read(self, requests: _Requests) -> _Found:
-        asked = [(key, None if part == WHOLE else part) for key, part in requests]
+        asked = [(key, None if range_ == WHOLE else range_) for key, range_ in requests]
         found = self._store.read_objects(asked)
         if len(found) != len(asked):
             raise StorageError(f"{self.name}: {len(found)} answers to {len(asked)} requests")
@@ -155,19 +155,19 @@ class Url(ObjectStore):
     ) -> _Found:
         """Read ranges; all of one version, since `sources` know which one came first."""
         assert self._kind is not None
-        for key, part in requests:
-            if key not in sources or part == WHOLE:
+        for key, range_ in requests:
+            if key not in sources or range_ == WHOLE:
                 sources[key] = self._kind(self._url_of(key), self._options)
         together = concurrency * len({key for key, _ in requests})
-        found = read_versioned([(sources[key], part) for key, part in requests], together)
+        found = read_versioned([(sources[key], range_) for key, range_ in requests], together)
         return [_told(each, key) for (key, _), each in zip(requests, found, strict=True)]
 
     def _read(self, requests: _Requests) -> _Found:
         """Read ranges through the file system's own function, which may ask for all at once."""
         fs, root = file_system(self._url, self._options)
         paths = [f"{root.rstrip('/')}/{key}" for key, _ in requests]
-        ends = [None if part == WHOLE else part[1] for _, part in requests]
-        starts = [part[0] for _, part in requests]
+        ends = [None if range_ == WHOLE else range_[1] for _, range_ in requests]
+        starts = [range_[0] for _, range_ in requests]
         try:
             found = fs.cat_ranges(paths, starts, ends, on_error="return")
         except Exception as error:  # each file system has exceptions of its own

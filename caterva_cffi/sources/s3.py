@@ -22,13 +22,13 @@ class S3(Versioned):
     repeated and after which errors. It has no public coroutine that reads a range of one version.
     """
 
-    async def _fetch_one(self, fs: Any, part: Range) -> bytes:
+    async def _fetch_one(self, fs: Any, range_: Range) -> bytes:
         import asyncio
 
         failures = 0
         while True:
             try:
-                return await self._ask(fs, part)
+                return await self._ask(fs, range_)
             except Exception as error:
                 failures += 1
                 if failures >= fs.retries or not _may_pass(error):
@@ -36,7 +36,7 @@ class S3(Versioned):
                     return self._if_empty(translated)
             await asyncio.sleep(min(0.1 * 1.7 ** (failures - 1), 15))  # as s3fs does
 
-    async def _ask(self, fs: Any, part: Range) -> bytes:
+    async def _ask(self, fs: Any, range_: Range) -> bytes:
         bucket, key, version_id = fs.split_path(self._path)
         condition = {"IfMatch": self._version[0]} if self._opened and self._version[0] else {}
         if fs.version_aware and self._opened:
@@ -49,7 +49,7 @@ class S3(Versioned):
             **_options(fs, client),
             Bucket=bucket,
             Key=key,
-            Range=f"bytes={part[0]}-{part[1] - 1}",
+            Range=f"bytes={range_[0]}-{range_[1] - 1}",
             **condition,
         )
         async with response["Body"] as body:
@@ -61,7 +61,7 @@ class S3(Versioned):
 
             version = (response.get("ETag", ""), response.get("VersionId", ""))
             content_range = response.get("ContentRange", "")
-            return await self._accept(part, Answer(content_range, version, read))
+            return await self._accept(range_, Answer(content_range, version, read))
 
     def _if_empty(self, error: Exception) -> bytes:
         """Return the range of an object that is empty; raise any other error."""

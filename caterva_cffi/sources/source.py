@@ -107,12 +107,12 @@ class Source(ABC):
         FileNotFoundError, PermissionError
             For an object that was never there, or that the user may not read.
         """
-        asked = [self._clip(part) for part in ranges]
-        full = [part for part in asked if part[1] > part[0]]
+        asked = [self._clip(range_) for range_ in ranges]
+        full = [range_ for range_ in asked if range_[1] > range_[0]]
         answers = iter(self._read(full, concurrency) if full else ())
         got = [_view(next(answers)) if stop > start else memoryview(b"") for start, stop in asked]
-        for part, data in zip(asked, got, strict=True):
-            start, stop = self._clip(part)  # its size may be known only now
+        for range_, data in zip(asked, got, strict=True):
+            start, stop = self._clip(range_)  # its size may be known only now
             if len(data) > stop - start or (self.size is not None and len(data) < stop - start):
                 self.verify()
                 raise StorageError(
@@ -149,9 +149,11 @@ class Source(ABC):
             for at, (start, stop) in zip(within, ranges, strict=True)
         ]
 
-    def _clip(self, part: Range) -> Range:
+    def _clip(self, range_: Range) -> Range:
         """Return the part of a range that lies inside the object."""
-        return part if self.size is None else (min(part[0], self.size), min(part[1], self.size))
+        if self.size is None:
+            return range_
+        return min(range_[0], self.size), min(range_[1], self.size)
 
     @abstractmethod
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:

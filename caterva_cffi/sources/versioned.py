@@ -67,10 +67,10 @@ class Versioned(FsspecSource):
         whole = memoryview(self._whole)
         return [whole[start:stop] for start, stop in ranges]
 
-    def _answer(self, part: Range, answer: bytes | Exception) -> memoryview | Exception:
+    def _answer(self, range_: Range, answer: bytes | Exception) -> memoryview | Exception:
         """Return the bytes of a range, or the error of this package for what was answered."""
         if self._whole is not None:
-            return memoryview(self._whole)[part[0] : part[1]]
+            return memoryview(self._whole)[range_[0] : range_[1]]
         if not isinstance(answer, Exception):
             return memoryview(answer)
         is_missing = isinstance(answer, FileNotFoundError) and not self._opened
@@ -86,22 +86,22 @@ class Versioned(FsspecSource):
 
         limit = asyncio.Semaphore(min(concurrency, _CONNECTIONS))
 
-        async def fetch(part: Range) -> bytes:
+        async def fetch(range_: Range) -> bytes:
             async with limit:
-                return await self._fetch_one(fs, part)
+                return await self._fetch_one(fs, range_)
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(fetch(part)) for part in ranges]
+                tasks = [group.create_task(fetch(range_)) for range_ in ranges]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
     @abstractmethod
-    async def _fetch_one(self, fs: Any, part: Range) -> bytes:
+    async def _fetch_one(self, fs: Any, range_: Range) -> bytes:
         """Ask for a range, and have the answer checked by `_accept`."""
 
-    async def _accept(self, part: Range, answer: Answer) -> bytes:
+    async def _accept(self, range_: Range, answer: Answer) -> bytes:
         """Return a range from the answer to a request for it."""
         if not answer.content_range:
             return await self._accept_whole(answer)
@@ -113,10 +113,10 @@ class Versioned(FsspecSource):
         start, stop = int(found[1]), int(found[2]) + 1
         size = self.size if found[3] == "*" else int(found[3])
         self._check_version(answer.version, size)
-        end = part[1] if self.size is None else min(part[1], self.size)
-        if start != part[0] or stop > end or (stop < end and self.size is not None):
+        end = range_[1] if self.size is None else min(range_[1], self.size)
+        if start != range_[0] or stop > end or (stop < end and self.size is not None):
             raise StorageError(
-                f"{self.name}: bytes {part[0]} to {end} were asked for; {start} to {stop} came"
+                f"{self.name}: bytes {range_[0]} to {end} were asked for; {start} to {stop} came"
             )
         data = await answer.read(stop - start)
         if len(data) != stop - start:
@@ -166,8 +166,8 @@ def read_versioned(
     fs = requests[0][0].fs
     answers = _run(fs.loop, _fetch_each(fs, requests, concurrency)).result()
     return [
-        source._answer(part, answer)
-        for (source, part), answer in zip(requests, answers, strict=True)
+        source._answer(range_, answer)
+        for (source, range_), answer in zip(requests, answers, strict=True)
     ]
 
 
@@ -178,10 +178,10 @@ async def _fetch_each(
 
     limit = asyncio.Semaphore(min(concurrency, _CONNECTIONS))
 
-    async def fetch(source: Versioned, part: Range) -> bytes | Exception:
+    async def fetch(source: Versioned, range_: Range) -> bytes | Exception:
         async with limit:
             try:
-                data = await source._fetch_one(fs, part)
+                data = await source._fetch_one(fs, range_)
             except Exception as error:  # each file system has exceptions of its own
                 return error
             source._opened = True  # the next answer must be of the same version

@@ -27,7 +27,7 @@ from caterva_cffi.storage.marks import (
     set_attribute,
 )
 
-__all__ = ["Stored", "Version", "stamp_of", "version_of"]
+__all__ = ["Stored", "Version", "settled_version_of", "version_of"]
 
 Version: TypeAlias = tuple[int, ...]
 """Differs once a file was changed or replaced, unless its times stood still meanwhile."""
@@ -42,7 +42,7 @@ def version_of(status: os.stat_result) -> Version:
     )  # fmt: skip
 
 
-def stamp_of(status: os.stat_result) -> Version | None:
+def settled_version_of(status: os.stat_result) -> Version | None:
     """Return a file's version; None while its times may stand still, so that no change shows."""
     if _is_racy(status):
         return None
@@ -52,7 +52,7 @@ def stamp_of(status: os.stat_result) -> Version | None:
 def _is_racy(status: os.stat_result) -> bool:
     apart = abs(status.st_mtime_ns - status.st_ctime_ns)
     if os.name == "posix" and 0 < apart < _RACY:
-        return False  # `Stored.stamp` set them apart; any other write makes them equal
+        return False  # `Stored.renew_version` set them apart; any other write makes them equal
     return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY
 
 
@@ -68,7 +68,7 @@ class Stored:
     path : str
         The path as it was given, for errors.
     sparse : bool
-    place : str
+    full_path : str
         The absolute path, in case the process changes its directory.
     index : str
         The file that every change writes.
@@ -82,9 +82,9 @@ class Stored:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.place = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
-        self.sparse = os.path.isdir(self.place)
-        self.index = os.path.join(self.place, INDEX_FILE) if self.sparse else self.place
+        self.full_path = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+        self.sparse = os.path.isdir(self.full_path)
+        self.index = os.path.join(self.full_path, INDEX_FILE) if self.sparse else self.full_path
         self.held = False
         self.broken = False
         self.superseded = False
@@ -93,7 +93,7 @@ class Stored:
     @property
     def real(self) -> str:
         """The path without symbolic links."""
-        return os.path.realpath(self.place)
+        return os.path.realpath(self.full_path)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class Stored:
         """Return the mark's path; it is found out once for each file."""
         file = (status.st_dev, status.st_ino)
         if self._mark is None or self._mark[0] != file:
-            self._mark = file, mark_of(self.place)
+            self._mark = file, mark_of(self.full_path)
         return self._mark[1]
 
     def check_unmarked(self, status: os.stat_result) -> None:
@@ -152,13 +152,13 @@ class Stored:
             f"then write it anew, or remove {mark} to read what there is"
         )
 
-    def check_unchanged(self, status: os.stat_result, *, is_stamped: bool = False) -> None:
+    def check_unchanged(self, status: os.stat_result, *, is_settled: bool = False) -> None:
         """Raise if somebody changed the array after a status was taken, or changes it now.
 
         Parameters
         ----------
         status : os.stat_result
-        is_stamped : bool
+        is_settled : bool
             Whether any change would show in the file's times; then no mark is looked for.
 
         Raises
@@ -168,7 +168,7 @@ class Stored:
         now = self.status()
         if version_of(now) != version_of(status):
             raise StorageError(f"{self.path!r} was changed while it was read; read it again")
-        if not is_stamped:
+        if not is_settled:
             self.check_unmarked(now)
 
     @contextmanager
@@ -241,7 +241,7 @@ class Stored:
         """Remove the mark after a change, or leave it if the change was cut off."""
         if self.broken:
             with suppress(OSError):  # it may exist already, unless another array took the place
-                make_mark(mark_of(self.place))
+                make_mark(mark_of(self.full_path))
         elif not (self.superseded and self.sparse):  # a replaced directory took its mark along
             remove_mark(mark)
 
@@ -261,7 +261,7 @@ class Stored:
             if not self.broken:
                 remove_attribute(self.index)
 
-    def stamp(self, before: os.stat_result) -> Version | None:
+    def renew_version(self, before: os.stat_result) -> Version | None:
         """Set the file's time of change to one that it never had; return its version.
 
         Parameters
@@ -278,4 +278,4 @@ class Stored:
         with suppress(OSError):  # the file may belong to somebody else
             os.utime(self.index, ns=(before.st_atime_ns, now))
         status = self.status()
-        return version_of(status) if status.st_mtime_ns == now else stamp_of(status)
+        return version_of(status) if status.st_mtime_ns == now else settled_version_of(status)

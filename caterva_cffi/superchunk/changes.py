@@ -52,7 +52,7 @@ def finish_change(
     Returns
     -------
     Version or None
-        Of the file now; see `stamp_of`.
+        Of the file now; see `settled_version_of`.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def finish_change(
                 raise StorageError(f"{stored.path!r}: what was changed could not be written")
             if sealed:
                 seal(frame)
-            return stored.stamp(before)
+            return stored.renew_version(before)
     except BaseException:
         stored.broken = True
         raise

@@ -49,14 +49,14 @@ def offsets_of(ptr: Any, path: str) -> Any:
     return ffi.gc(pointer, lib.free, size=8 * ptr.nchunks)
 
 
-def chunk_of_file(place: str, ptr: Any, number: int, offset: int) -> CompressedChunk:
+def chunk_of_file(directory: str, ptr: Any, number: int, offset: int) -> CompressedChunk:
     """Read a chunk's file; C-Blosc2 would believe the length that the chunk says.
 
     Raises
     ------
     StorageError, FormatError
     """
-    path = os.path.join(place, chunk_file(offset))
+    path = os.path.join(directory, chunk_file(offset))
     try:
         with open(path, "rb") as file:
             data = file.read()

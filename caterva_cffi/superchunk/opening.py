@@ -11,7 +11,7 @@ from caterva_cffi.errors import FormatError
 from caterva_cffi.format.frame_header import HEADER_MIN, check_header_room, check_offsets_chunk
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.storage.atomic import INDEX_FILE, check_descriptors
-from caterva_cffi.storage.stored import Stored, Version, stamp_of
+from caterva_cffi.storage.stored import Stored, Version, settled_version_of
 from caterva_cffi.superchunk.sealing import FileFrame, MemoryFrame, check_seal
 from caterva_cffi.superchunk.stored_frames import check_stored
 from caterva_cffi.superchunk.user_metalayers import layers_of
@@ -61,7 +61,7 @@ def open_stored(stored: Stored) -> tuple[Any, Version | None]:
             raise FormatError(f"{stored.path!r} is no Blosc2 frame")
         owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         _unseal(owner, frame)
-    return owner, stamp_of(status)
+    return owner, settled_version_of(status)
 
 
 def open_frame(data: Any, *, copy: bool) -> Any:

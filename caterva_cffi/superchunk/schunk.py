@@ -113,7 +113,7 @@ class SChunk(Shared):
         if path is None:
             return self
         stored = Stored(path)
-        stored.stamp(stored.status())
+        stored.renew_version(stored.status())
         return SChunk._opened(stored, read_only=False)
 
     def supersede(self, old: SChunk) -> None:
@@ -230,7 +230,7 @@ class SChunk(Shared):
         if stored is not None and stored.sparse and 0 <= number < ptr.nchunks:
             offset = self._offsets(ptr)[number]
             if offset >= 0:
-                return chunk_of_file(stored.place, ptr, number, offset)
+                return chunk_of_file(stored.full_path, ptr, number, offset)
         chunk = ffi.new("uint8_t **")
         needs_free = ffi.new("bool *")
         size = lib.blosc2_schunk_get_chunk(ptr, number, chunk, needs_free)

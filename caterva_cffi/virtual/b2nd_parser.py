@@ -172,7 +172,7 @@ class _Stored:
 
     def _place(self, number: int) -> tuple[str, int, int]:
         if not self.layout.sparse:
-            start, stop = self.layout.place(number)
+            start, stop = self.layout.range_of(number)
             return self.url, start, stop - start
         name = chunk_file(int(self.layout.offsets[number]))
         return f"{self.url}/{name}", 0, self.sizes[name]

@@ -175,7 +175,7 @@ class ZarrChunk:
     # --- a part of it -------------------------------------------------------------------------
 
     def read_file(
-        self, byte_getter: Any, selection: Any, stamp: Version, descriptor: int, size: int
+        self, byte_getter: Any, selection: Any, version: Version, descriptor: int, size: int
     ) -> NDBuffer:
         """Read and decode a selection of a local file.
 
@@ -183,7 +183,7 @@ class ZarrChunk:
         ----------
         byte_getter : ByteGetter
         selection : tuple
-        stamp : Version
+        version : Version
             Of the file.
         descriptor : int
         size : int
@@ -195,7 +195,7 @@ class ZarrChunk:
         """
         read = self.read(selection, get_read_policy("local"))
         with stores.naming(byte_getter):
-            items = read.read_file(stores.identity(byte_getter), stamp, descriptor, size)
+            items = read.read_file(stores.identity(byte_getter), version, descriptor, size)
         return self._as_ndbuffer(items)
 
     def read_steps(

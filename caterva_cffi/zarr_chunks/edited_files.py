@@ -77,9 +77,9 @@ class StoredFile(_LateBuffer):
         self.layout = layout
 
     def _read(self) -> npt.NDArray[np.uint8]:
-        part = (0, self.layout.header.frame_len)
-        [data] = read_ranges(self.descriptor, [part])
-        return np.frombuffer(exactly(data, part, "the frame"), np.uint8)
+        range_ = (0, self.layout.header.frame_len)
+        [data] = read_ranges(self.descriptor, [range_])
+        return np.frombuffer(exactly(data, range_, "the frame"), np.uint8)
 
     def edited(
         self,

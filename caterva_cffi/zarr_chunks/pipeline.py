@@ -153,14 +153,14 @@ class _Wanted:
             yield from index_arrays.batches(layout.grid, wanted, dtype, dest)
             return
         dest = allocate(wanted.shape, layout.dtype)
-        place = partial(_put, dest, dtype, out, where, drop_axes)
+        put = partial(_put, dest, dtype, out, where, drop_axes)
         found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
         if isinstance(wanted, Basic):
             [batch] = found
-            yield Batch(batch.boxes, place)
+            yield Batch(batch.boxes, put)
             return
         yield from found
-        yield Batch([], place)
+        yield Batch([], put)
 
 
 def _is_basic(where: Any) -> bool:

@@ -97,7 +97,7 @@ def local_path(byte_getter: Any) -> str | None:
 
 
 def _requests(ranges: Sequence[Range]) -> list[RangeByteRequest | None]:
-    return [None if part == WHOLE else RangeByteRequest(*part) for part in ranges]
+    return [None if range_ == WHOLE else RangeByteRequest(*range_) for range_ in ranges]
 
 
 def _found(buffer: Buffer | None, byte_getter: Any) -> memoryview:
@@ -114,12 +114,12 @@ def reader(
         return lambda ranges: read(byte_getter, prototype, ranges)
     version: list[memoryview] = []
 
-    def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+    def read_slices(ranges: Sequence[Range]) -> list[memoryview]:
         if not version or WHOLE in ranges:
             version[:] = read(byte_getter, prototype, [WHOLE])
-        return _parts(version[0], ranges)
+        return _slices(version[0], ranges)
 
-    return read_parts
+    return read_slices
 
 
 def reader_async(
@@ -132,12 +132,12 @@ def reader_async(
         return lambda ranges: read_async(byte_getter, prototype, ranges, concurrency)
     version: list[memoryview] = []
 
-    async def read_parts(ranges: Sequence[Range]) -> list[memoryview]:
+    async def read_slices(ranges: Sequence[Range]) -> list[memoryview]:
         if not version or WHOLE in ranges:
             version[:] = await read_async(byte_getter, prototype, [WHOLE], 1)
-        return _parts(version[0], ranges)
+        return _slices(version[0], ranges)
 
-    return read_parts
+    return read_slices
 
 
 def is_in_memory(byte_getter: Any) -> bool:
@@ -145,8 +145,8 @@ def is_in_memory(byte_getter: Any) -> bool:
     return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
 
 
-def _parts(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:
-    return [data if part == WHOLE else data[slice(*part)] for part in ranges]
+def _slices(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:
+    return [data if range_ == WHOLE else data[slice(*range_)] for range_ in ranges]
 
 
 class _Tagged:
@@ -175,8 +175,8 @@ class _Tagged:
         """
         return list(await asyncio.gather(*map(self._get, ranges)))
 
-    async def _get(self, part: Range) -> memoryview:
-        options = {} if part == WHOLE else {"options": {"range": part}}
+    async def _get(self, range_: Range) -> memoryview:
+        options = {} if range_ == WHOLE else {"options": {"range": range_}}
         async with self._limit:
             try:
                 answer = await sys.modules["obstore"].get_async(
@@ -184,7 +184,7 @@ class _Tagged:
                 )
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 raise MissingError(self._path) from None
-            if part != WHOLE:
+            if range_ != WHOLE:
                 tag = answer.meta.get("e_tag"), answer.meta.get("version")
                 self._tag = self._tag or tag
                 if tag != self._tag:

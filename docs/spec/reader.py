@@ -241,7 +241,7 @@ class Frame:
 
 
 def pieces(start, stop, side):
-    """Cut a box at multiples of `side`; return where each cell is, and its part of the box."""
+    """Cut a box at multiples of `side`: chunks or blocks; return where each is, and its part."""
     for at in product(*(range(a // s, ceil(b, s)) for a, b, s in zip(start, stop, side))):
         low = [max(a, n * s) for a, n, s in zip(start, at, side)]
         yield at, low, [min(b, (n + 1) * s) for b, n, s in zip(stop, at, side)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caterva_cffi as cat
-from caterva_cffi.advice.accesses import Access, places_of
+from caterva_cffi.advice.accesses import Access, selections_of
 
 SHAPE = (6, 7, 8)
 
@@ -25,13 +25,13 @@ SHAPE = (6, 7, 8)
     ],
 )
 def test_what_is_read(what, name, shape):
-    [found] = places_of([Access(what, 3)], SHAPE)
+    [found] = selections_of([Access(what, 3)], SHAPE)
     assert (found.name, found.weight) == (name, 3)
     assert {each.shape for each in found.selections} == {shape}
 
 
 def test_places_are_all_over_the_array():
-    [found] = places_of("planes along 1", (50, 1000, 50))
+    [found] = selections_of("planes along 1", (50, 1000, 50))
     starts = [each.axes[1].start for each in found.selections]
     assert len(set(starts)) > 4 and max(starts) > 500
 
@@ -41,7 +41,7 @@ def test_places_are_all_over_the_array():
 )
 def test_words_without_meaning_are_refused(what):
     with pytest.raises(cat.ArgumentError, match="boxes of NxNxN"):
-        places_of([what], SHAPE)
+        selections_of([what], SHAPE)
 
 
 def test_nothing_to_choose_for_is_refused():
@@ -49,9 +49,9 @@ def test_nothing_to_choose_for_is_refused():
         cat.zeros((3, 3), dtype="u1")[0]
     for none in ([], accesses):
         with pytest.raises(cat.ArgumentError, match="no access"):
-            places_of(none, SHAPE)
+            selections_of(none, SHAPE)
     for weight in (0, -1, float("nan")):
         with pytest.raises(cat.ArgumentError, match="weight"):
             Access("items", weight)
     with pytest.raises(IndexError):
-        places_of([np.s_[99]], SHAPE)
+        selections_of([np.s_[99]], SHAPE)

@@ -19,7 +19,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from zarr_arrays import hypothesis_settings, layouts, orthogonal, unstable
+from zarr_arrays import hypothesis_settings, orthogonal, partitions, unstable
 from zarr_directories import FORMATS, Counting, codecs, objects, settle, write
 
 import caterva_cffi as cat
@@ -63,7 +63,7 @@ def arrays(draw):
     zarr_format = draw(st.sampled_from(FORMATS))
     names = [*DTYPES, STRUCTURE, ">i4", ">f8", ">M8[s]"]
     dtype = np.dtype(draw(st.sampled_from(names)))
-    shape, chunks, blocks = draw(layouts(min_side=0))
+    shape, chunks, blocks = draw(partitions(min_side=0))
     inner = draw(st.sampled_from([None, tuple(map(max, blocks, (2,) * len(blocks)))]))
     options = {"block_shape": blocks, "chunk_shape": inner}
     fill = draw(st.booleans())

@@ -226,7 +226,7 @@ lossless = st.lists(st.sampled_from([S, B, D, Filter.NOFILTER]), max_size=6)
 
 
 @st.composite
-def layouts(draw, shape, dtype):
+def strided(draw, shape, dtype):
     """Items of any strides, and the memory that they are in."""
     items = np.frombuffer(draw(st.randoms()).randbytes(math.prod(shape) * dtype.itemsize), dtype)
     items = items.reshape(shape)
@@ -271,7 +271,7 @@ def test_any_source_and_any_box(data, shape, dtype, codec, filters, usedict):
     block = tuple(data.draw(st.integers(1, side)) for side in shape)
     extent = tuple(data.draw(st.integers(1, side)) for side in shape)
     chunk = Chunk(shape, block, dtype.itemsize)
-    items = data.draw(layouts(extent, dtype))
+    items = data.draw(strided(extent, dtype))
     before = memory_of(items).tobytes()
     usedict = usedict and codec in (Codec.ZSTD, Codec.LZ4, Codec.LZ4HC)
     given = {"codec": codec, "filters": filters, "filtersmeta": [0] * len(filters)}
@@ -471,7 +471,7 @@ def test_pieces(compression, reordered):
                 chunk.decode(short, at, count)
 
 
-def test_boxes_of_one_call_go_to_layouts_of_their_own():
+def test_boxes_of_one_call_go_to_memory_of_their_own():
     chunk = Chunk(*GEOMETRY)
     encoded = chunk.c_compress(SMOOTH)
     piece = (0, len(encoded), ffi.from_buffer("uint8_t[]", encoded))
@@ -754,9 +754,9 @@ def test_zfp_takes_floats_alone():
 # --- the order of blocks ------------------------------------------------------------------------
 
 
-def cells_in_order(cells):
+def blocks_in_order(lengths):
     """Return the positions of a chunk's blocks in the grid of blocks, as they are stored."""
-    chunk = Chunk(tuple(8 * n for n in cells), (8,) * len(cells), 1)
+    chunk = Chunk(tuple(8 * n for n in lengths), (8,) * len(lengths), 1)
     items = RNG.integers(0, 9, chunk.grid.chunks, "u1")
     items[np.arange(len(items)) % 8 > 1] = 0
     encoded = chunk.encode(items)
@@ -765,25 +765,25 @@ def cells_in_order(cells):
     assert chunk.c_decompress(encoded) == chunk.in_block_order(items)
     assert (chunk.decode(encoded).view("u1") == items).all()
     order = order_of(encoded, chunk.grid.nblocks)
-    return np.array([np.unravel_index(number, cells) for number in order])
+    return np.array([np.unravel_index(number, lengths) for number in order])
 
 
-@pytest.mark.parametrize("cells", [(8, 8), (16, 16), (4, 4, 4), (2, 2, 2, 2)], ids=str)
-def test_each_block_is_stored_beside_a_neighbour(cells):
-    order = cells_in_order(cells)
+@pytest.mark.parametrize("lengths", [(8, 8), (16, 16), (4, 4, 4), (2, 2, 2, 2)], ids=str)
+def test_each_block_is_stored_beside_a_neighbour(lengths):
+    order = blocks_in_order(lengths)
     assert (order[0] == 0).all()
     assert (abs(np.diff(order, axis=0)).sum(1) == 1).all()
 
 
 @pytest.mark.parametrize(
-    "cells", [(6, 6, 3), (8, 10, 10), (62, 10), (3, 16, 16), (5, 7, 9), (1, 30, 1, 30)], ids=str
+    "lengths", [(6, 6, 3), (8, 10, 10), (62, 10), (3, 16, 16), (5, 7, 9), (1, 30, 1, 30)], ids=str
 )
-def test_planes_of_any_axis_are_in_few_runs(cells):
+def test_planes_of_any_axis_are_in_few_runs(lengths):
     """Each step leaves a plane of one axis at least; so these are the fewest that all can have."""
-    order = cells_in_order(cells)
+    order = blocks_in_order(lengths)
     assert (order[0] == 0).all()
-    fewest = (len(order) - 1) / sum(n for n in cells if n > 1)
-    for axis, n in enumerate(cells):
+    fewest = (len(order) - 1) / sum(n for n in lengths if n > 1)
+    for axis, n in enumerate(lengths):
         if n > 1:
             assert (np.diff(order[:, axis]) != 0).sum() / n < 1.5 * fewest
 

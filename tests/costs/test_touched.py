@@ -61,10 +61,11 @@ def test_orthogonal_selections():
 
 
 @pytest.mark.parametrize(
-    ("shape", "cells"), [((10**6,), (1, 64)), ((500, 10**6), (50, 64)), ((), None), ((0, 3), None)]
+    ("shape", "squares"),
+    [((10**6,), (1, 64)), ((500, 10**6), (50, 64)), ((), None), ((0, 3), None)],
 )
-def test_large_arrays_have_small_pictures(shape, cells):
+def test_large_arrays_have_small_pictures(shape, squares):
     grid = Grid(shape, shape, tuple(min(n, 10) for n in shape), 1)
     picture = picture_of(grid, normalize((), shape))
-    assert cells == (None if picture is None else picture.touched.shape)
+    assert squares == (None if picture is None else picture.touched.shape)
     assert picture is None or picture.touched.all()

@@ -51,10 +51,10 @@ def test_changed_bytes_never_reach_outside():
     for at, value in np.ndindex(len(data), 256):
         changed = data[:at] + bytes([value]) + data[at + 1 :]
         try:
-            places = find_metalayers(changed, BEGIN, len(changed), MOST_LAYERS)
+            ranges = find_metalayers(changed, BEGIN, len(changed), MOST_LAYERS)
         except cat.FormatError:
             continue
-        assert all(0 <= start <= stop <= len(data) for start, stop in places.values())
+        assert all(0 <= start <= stop <= len(data) for start, stop in ranges.values())
 
 
 def test_too_many():

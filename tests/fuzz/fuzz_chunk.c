@@ -46,7 +46,7 @@ typedef struct {
 enum { FILL = 0xA5, OTHER_FILL = 0x5A };
 
 static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npieces,
-                      const cat_box *box, const layout *to, int nthreads, int fill) {
+                      const cat_box *box, const memory *to, int nthreads, int fill) {
   decoded result = {.items = allocate(to->span), .span = to->span};
   memset(result.items, fill, (size_t)to->span);
   cat_part part = part_of(pieces, npieces, box, result.items, to);
@@ -58,10 +58,10 @@ static decoded decode(const cat_grid *grid, const cat_piece *pieces, int64_t npi
   return result;
 }
 
-static void check_same(const decoded *again, const decoded *expected, const layout *to) {
+static void check_same(const decoded *again, const decoded *expected, const memory *to) {
   CHECK(again->error == expected->error, "%d and %d", again->error, expected->error);
   if (!again->error) {
-    layout dense = dense_layout(to->ndim, to->itemsize, to->count);
+    memory dense = dense_memory(to->ndim, to->itemsize, to->count);
     uint8_t *items = allocate(dense.span), *others = allocate(dense.span);
     copy_box(items, &dense, expected->items, to, NULL);
     copy_box(others, &dense, again->items, to, NULL);
@@ -74,7 +74,7 @@ static void check_same(const decoded *again, const decoded *expected, const layo
 
 /* Decode into memory that holds something else: every item must be written. */
 static void decode_again(const cat_grid *grid, const cat_piece *piece, const cat_box *box,
-                         const layout *to, const decoded *expected) {
+                         const memory *to, const decoded *expected) {
   decoded again = decode(grid, piece, 1, box, to, 3, OTHER_FILL);
   check_same(&again, expected, to);
   free(again.items);
@@ -90,9 +90,9 @@ static cat_compression random_compression(generator *g) {
 
 /* Decode behind a chunk of ours, with what the thread has left of it. */
 static void decode_behind(generator *g, const cat_grid *grid, const cat_piece *piece,
-                          const cat_box *box, const layout *to, const decoded *expected) {
+                          const cat_box *box, const memory *to, const decoded *expected) {
   cat_compression compression = random_compression(g);
-  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory dense = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   int64_t bound = cat_encode_bound(grid);
   uint8_t *items = allocate(dense.span), *ours = allocate(bound);
   fill_random(g, items, dense.span, grid->itemsize);
@@ -154,7 +154,7 @@ static int64_t cut_box(generator *g, const cat_part *whole, int ndim, cat_part *
 
 /* Decode the same parts from memory. */
 static decoded decode_parts(const cat_grid *grid, const cat_piece *piece, const cat_part *parts,
-                            int64_t n, const uint8_t *dest, const layout *to) {
+                            int64_t n, const uint8_t *dest, const memory *to) {
   decoded result = {.items = allocate(to->span), .span = to->span};
   memset(result.items, FILL, (size_t)to->span);
   cat_part *copies = allocate(n * (int64_t)sizeof *copies);
@@ -189,7 +189,7 @@ static void decode_shared(const cat_grid *grid, const cat_part *parts, int64_t n
  * is there than it says, blocks that are there are in pieces, but not in a file. What damaged streams
  * hold may depend on how far they are decoded, so that only the same parts are compared. */
 static void decode_from_file(generator *g, const cat_grid *grid, const cat_piece *piece,
-                             const cat_box *box, const layout *to, int by_pieces) {
+                             const cat_box *box, const memory *to, int by_pieces) {
   enum { PARTS = 5 };
   cat_part parts[PARTS];
   cat_place place = store(g, piece->data, piece->size);
@@ -220,7 +220,7 @@ static void decode_from_file(generator *g, const cat_grid *grid, const cat_piece
 
 /* Decode from no bytes but those that the plan asks for, in memory of their own. Returns 0 or an error. */
 static int decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t size,
-                           const cat_box *box, const layout *to, int64_t gap,
+                           const cat_box *box, const memory *to, int64_t gap,
                            const decoded *expected) {
   int64_t capacity = count_chunk_blocks(grid), need = 0, n = 0, known = size < 32 ? size : 32;
   int64_t *ranges = allocate(capacity * 2 * (int64_t)sizeof *ranges);
@@ -272,7 +272,7 @@ static int decode_planned(const cat_grid *grid, const uint8_t *chunk, int64_t si
 /* Make the same change where the chunk is in a file. */
 static void change_in_file(generator *g, const cat_grid *grid, const cat_compression *compression,
                            const uint8_t *chunk, int64_t size, const cat_box *box,
-                           const decoded *items, const layout *from, int64_t expected) {
+                           const decoded *items, const memory *from, int64_t expected) {
   int64_t n = 0, bound = cat_update_bound(grid, box, &n);
   if (bound < 0) {
     return;
@@ -299,7 +299,7 @@ static void change_in_file(generator *g, const cat_grid *grid, const cat_compres
 }
 
 static void change(generator *g, const cat_grid *grid, const uint8_t *chunk, int64_t size,
-                   const cat_box *box, const decoded *items, const layout *from) {
+                   const cat_box *box, const decoded *items, const memory *from) {
   cat_compression compression = random_compression(g);
   int64_t bound = cat_encode_bound(grid);
   uint8_t *changed = allocate(bound);
@@ -338,7 +338,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t *chunk = copy_bytes(at, length);
   cat_box box = one_in(&g, 2) ? whole_box(grid.ndim, grid.chunk)
                               : random_box(&g, grid.ndim, grid.chunk);
-  layout to = random_layout(&g, grid.ndim, grid.itemsize, box.count, 0);
+  memory to = random_memory(&g, grid.ndim, grid.itemsize, box.count, 0);
   if (to.span <= 16 * MOST_BYTES) {
     cat_piece piece = {0, length, chunk};
     decoded found = decode(&grid, &piece, 1, &box, &to, 1, FILL);

@@ -187,7 +187,7 @@ static void read_items(generator *g, blosc2_schunk *schunk, const cat_grid *grid
   cat_box box = items * grid->itemsize <= MOST_BYTES && one_in(g, 2)
                     ? whole
                     : random_box(g, grid->ndim, grid->shape);
-  layout to = random_layout(g, grid->ndim, grid->itemsize, box.count, 0);
+  memory to = random_memory(g, grid->ndim, grid->itemsize, box.count, 0);
   if (to.span > 16 * MOST_BYTES) {
     return;
   }
@@ -205,7 +205,7 @@ static void change(generator *g, blosc2_schunk *schunk, const cat_grid *grid) {
   cat_compression compression = {.codec = BLOSC_LZ4, .clevel = 1,
                                  .splitmode = BLOSC_FORWARD_COMPAT_SPLIT};
   int64_t bound = cat_encode_bound(grid);
-  layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory from = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   uint8_t *items = allocate(from.span), *chunk = allocate(bound);
   fill_random(g, items, from.span, grid->itemsize);
   cat_where where;

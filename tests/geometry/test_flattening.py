@@ -18,8 +18,8 @@ def fill(batch, row):
     for ([start], [count], [step]), dest in batch.boxes:
         assert dest.shape == (count,)
         dest[...] = row[start : start + count * step : step]
-    if batch.place is not None:
-        batch.place()
+    if batch.then is not None:
+        batch.then()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def items_of(selection, shape):
     for dim, axis in enumerate(selection.axes):
         items = np.take(items, positions(axis), dim)
     items = items.reshape([axis.count for axis in selection.axes if axis.kept])
-    return items[tuple(None if dim < 0 else slice(None) for dim in selection.layout)]
+    return items[tuple(None if dim < 0 else slice(None) for dim in selection.result_dims)]
 
 
 @LAW
@@ -43,7 +43,7 @@ def test_basic_selections(data, shape):
     assert isinstance(selection, Basic)
     assert selection.shape == expected.shape
     assert (items_of(selection, shape) == expected).all()
-    assert [dim for dim in selection.layout if dim >= 0] == [
+    assert [dim for dim in selection.result_dims if dim >= 0] == [
         dim for dim, axis in enumerate(selection.axes) if axis.kept
     ]
     for length, axis in zip(shape, selection.axes, strict=True):

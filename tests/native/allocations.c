@@ -55,7 +55,7 @@ int failing_b2nd_serialize_meta(int8_t ndim, const int64_t *shape, const int32_t
 typedef struct {
   sample s;
   cat_box box;
-  layout dense, part; /* of the chunk's items, of the box's */
+  memory dense, part; /* of the chunk's items, of the box's */
   uint8_t *items, *src;
   bytes chunk;
   test_file file;
@@ -191,13 +191,13 @@ static void run_round(generator *g, int64_t *met) {
   subject x = {.s = random_sample(g, one_in(g, 4) ? 1 << 20 : 1 << 13), .nthreads = one_in(g, 3) ? 3 : 1};
   cat_grid *grid = &x.s.grid;
   memcpy(grid->shape, grid->chunk, sizeof grid->shape);
-  x.dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  x.dense = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   x.items = allocate(x.dense.span);
   fill_random(g, x.items, x.dense.span, grid->itemsize);
   do {
     x.box = random_box(g, grid->ndim, grid->chunk);
   } while (count_items(grid->ndim, x.box.count) == 0);
-  x.part = dense_layout(grid->ndim, grid->itemsize, x.box.count);
+  x.part = dense_memory(grid->ndim, grid->itemsize, x.box.count);
   x.src = allocate(x.part.span);
   fill_random(g, x.src, x.part.span, grid->itemsize);
   x.chunk = encode(&x.s, x.items, &x.dense, 1);

@@ -1,4 +1,4 @@
-/* Random layouts, grids, boxes and compression, and references that go item by item. */
+/* Random strides, grids, boxes and compression, and references that go item by item. */
 #include "tests.h"
 
 #include <math.h>
@@ -6,7 +6,7 @@
 #include <blosc2/codecs-registry.h>
 #include <blosc2/filters-registry.h>
 
-/* --- layouts ------------------------------------------------------------------------------------ */
+/* --- items in memory ----------------------------------------------------------------------------- */
 
 int64_t count_items(int ndim, const int64_t *count) {
   int64_t n = 1;
@@ -26,16 +26,16 @@ int advance(int64_t *index, const int64_t *count, int ndim) {
   return 0;
 }
 
-static layout start_layout(int ndim, int64_t itemsize, const int64_t *count) {
-  layout l = {.ndim = ndim, .itemsize = itemsize};
+static memory start_memory(int ndim, int64_t itemsize, const int64_t *count) {
+  memory l = {.ndim = ndim, .itemsize = itemsize};
   for (int d = 0; d < ndim; d++) {
     l.count[d] = count[d];
   }
   return l;
 }
 
-layout dense_layout(int ndim, int64_t itemsize, const int64_t *count) {
-  layout l = start_layout(ndim, itemsize, count);
+memory dense_memory(int ndim, int64_t itemsize, const int64_t *count) {
+  memory l = start_memory(ndim, itemsize, count);
   l.span = itemsize;
   for (int d = ndim - 1; d >= 0; d--) {
     l.strides[d] = l.span;
@@ -44,7 +44,7 @@ layout dense_layout(int ndim, int64_t itemsize, const int64_t *count) {
   return l;
 }
 
-layout random_layout(generator *g, int ndim, int64_t itemsize, const int64_t *count, int is_source) {
+memory random_memory(generator *g, int ndim, int64_t itemsize, const int64_t *count, int is_source) {
   enum { C_ORDER, F_ORDER, GAPS, ANY_ORDER, KINDS };
   int kind = (int)between(g, 0, KINDS - 1), order[CAT_MAX_DIM];
   for (int d = 0; d < ndim; d++) {
@@ -55,7 +55,7 @@ layout random_layout(generator *g, int ndim, int64_t itemsize, const int64_t *co
     order[d] = order[other];
     order[other] = kept;
   }
-  layout l = start_layout(ndim, itemsize, count);
+  memory l = start_memory(ndim, itemsize, count);
   l.first = one_in(g, 3) ? between(g, 1, 7) : 0;
   int64_t stride = itemsize, empty = 0;
   l.span = l.first + itemsize;
@@ -83,7 +83,7 @@ layout random_layout(generator *g, int ndim, int64_t itemsize, const int64_t *co
   return l;
 }
 
-static int64_t offset_of(const layout *l, const int64_t *index) {
+static int64_t offset_of(const memory *l, const int64_t *index) {
   int64_t offset = l->first;
   for (int d = 0; d < l->ndim; d++) {
     offset += index[d] ? index[d] * l->strides[d] : 0;
@@ -91,7 +91,7 @@ static int64_t offset_of(const layout *l, const int64_t *index) {
   return offset;
 }
 
-void copy_box(uint8_t *dest, const layout *to, const uint8_t *src, const layout *from,
+void copy_box(uint8_t *dest, const memory *to, const uint8_t *src, const memory *from,
               const cat_box *box) {
   const int64_t *count = box == NULL ? from->count : box->count;
   int64_t k[CAT_MAX_DIM] = {0}, index[CAT_MAX_DIM] = {0};
@@ -284,7 +284,7 @@ static void count_kind(const sample *s, const bytes *chunk) {
   }
 }
 
-bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthreads) {
+bytes encode(const sample *s, const uint8_t *src, const memory *from, int nthreads) {
   int64_t bound = cat_encode_bound(&s->grid);
   uint8_t *room = allocate(bound);
   cat_where where;
@@ -303,7 +303,7 @@ bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthrea
 }
 
 cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, uint8_t *dest,
-                 const layout *to) {
+                 const memory *to) {
   cat_part part = {.pieces = pieces, .npieces = npieces, .box = *box, .dest = dest + to->first};
   memcpy(part.strides, to->strides, sizeof part.strides);
   return part;
@@ -318,8 +318,8 @@ void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int6
 void check_part(generator *g, const sample *s, const cat_part *source, const cat_box *box,
                 const uint8_t *items, int nthreads) {
   const cat_grid *grid = &s->grid;
-  layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
-  layout to = random_layout(g, grid->ndim, grid->itemsize, box->count, 0);
+  memory from = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
+  memory to = random_memory(g, grid->ndim, grid->itemsize, box->count, 0);
   uint8_t *found = allocate(to.span), *expected = allocate(to.span);
   memset(found, 0xA5, (size_t)to.span);
   memset(expected, 0xA5, (size_t)to.span);

@@ -2,14 +2,14 @@
 #include "tests.h"
 
 static int64_t update(const sample *s, const bytes *chunk, const cat_box *box, const uint8_t *src,
-                      const layout *from, uint8_t *dest, int64_t bound, int nthreads) {
+                      const memory *from, uint8_t *dest, int64_t bound, int nthreads) {
   cat_where where;
   return cat_update(&s->grid, &s->compression, chunk->data, chunk->size, box, src + from->first,
                     from->strides, dest, bound, nthreads, &where);
 }
 
 static int update_in_place(const sample *s, uint8_t *chunk, int64_t size, const cat_box *box,
-                           const uint8_t *src, const layout *from) {
+                           const uint8_t *src, const memory *from) {
   cat_where where;
   return cat_update_in_place(&s->grid, &s->compression, chunk, size, box, src + from->first,
                              from->strides, 2, &where);
@@ -32,7 +32,7 @@ static uint8_t *join(const bytes *chunk, const uint8_t *fresh, const cat_span *s
 
 /* The same comes of a chunk in a file as in memory, unless hardly a byte of it would stay. */
 static void check_plan(generator *g, const sample *s, const bytes *chunk, const cat_box *box,
-                       const uint8_t *src, const layout *from, const uint8_t *expected,
+                       const uint8_t *src, const memory *from, const uint8_t *expected,
                        int64_t size) {
   test_file file = new_file();
   cat_place place = place_chunk(g, &file, between(g, 0, 5000), chunk);
@@ -71,7 +71,7 @@ static void check_plan(generator *g, const sample *s, const bytes *chunk, const 
 void test_changes(generator *g) {
   sample s = random_sample(g, one_in(g, 10) ? 1 << 20 : 1 << 12);
   const cat_grid *grid = &s.grid;
-  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory dense = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   uint8_t *items = allocate(dense.span);
   fill_random(g, items, dense.span, grid->itemsize);
   bytes chunk = encode(&s, items, &dense, 1);
@@ -83,7 +83,7 @@ void test_changes(generator *g) {
     for (int d = 0, one = one_in(g, 2); one && d < grid->ndim; d++) {
       box.count[d] = box.count[d] > 0; /* a change that mostly fits the block's place */
     }
-    layout from = random_layout(g, grid->ndim, grid->itemsize, box.count, 1);
+    memory from = random_memory(g, grid->ndim, grid->itemsize, box.count, 1);
     uint8_t *src = allocate(from.span);
     fill_random(g, src, from.span, grid->itemsize);
     uint8_t *src_before = copy_bytes(src, from.span);
@@ -107,11 +107,11 @@ void test_changes(generator *g) {
       free(chunk.data);
       chunk = made;
       cat_piece whole = {0, chunk.size, chunk.data};
-      /* Item by item, from one layout to the other. */
+      /* Item by item, from one memory to the other. */
       int64_t k[CAT_MAX_DIM] = {0};
       do {
         cat_box from_item = {0}, to_item = {0};
-        layout at = dense;
+        memory at = dense;
         for (int d = 0; d < grid->ndim; d++) {
           from_item.start[d] = k[d];
           from_item.count[d] = to_item.count[d] = from_item.step[d] = 1;

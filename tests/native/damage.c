@@ -68,7 +68,7 @@ static void damage(generator *g, uint8_t *chunk, int64_t size, int64_t nblocks) 
 
 /* Replace a part of a damaged chunk by what was just found in it. */
 static void change_damaged(const sample *s, const uint8_t *chunk, int64_t size, const cat_box *box,
-                           const uint8_t *src, const layout *from) {
+                           const uint8_t *src, const memory *from) {
   int64_t bound = cat_encode_bound(&s->grid);
   uint8_t *changed = allocate(bound);
   cat_where where;
@@ -80,7 +80,7 @@ static void change_damaged(const sample *s, const uint8_t *chunk, int64_t size, 
 
 /* In a file a chunk must not end behind where it may. Else the same comes of it as in memory. */
 static void decode_damaged_in_file(generator *g, const cat_grid *grid, const bytes *chunk,
-                                   const cat_part *expected, const layout *to, int error) {
+                                   const cat_part *expected, const memory *to, int error) {
   test_file file = new_file();
   cat_place place = place_chunk(g, &file, between(g, 0, 100), chunk);
   place.stop = place.start + chunk->size;
@@ -106,7 +106,7 @@ static void decode_damaged(generator *g, const sample *s, const uint8_t *chunk, 
   cat_piece piece = {0, size, data};
   cat_box box = must_fail ? whole_box(s->grid.ndim, s->grid.chunk)
                           : random_box(g, s->grid.ndim, s->grid.chunk);
-  layout to = random_layout(g, s->grid.ndim, s->grid.itemsize, box.count, 0);
+  memory to = random_memory(g, s->grid.ndim, s->grid.itemsize, box.count, 0);
   uint8_t *found = allocate(to.span);
   memset(found, 0, (size_t)to.span);
   cat_part part = part_of(&piece, 1, &box, found, &to);
@@ -125,7 +125,7 @@ static void decode_damaged(generator *g, const sample *s, const uint8_t *chunk, 
 
 void test_damage(generator *g) {
   sample s = random_sample(g, between(g, 64, 2048));
-  layout from = dense_layout(s.grid.ndim, s.grid.itemsize, s.grid.chunk);
+  memory from = dense_memory(s.grid.ndim, s.grid.itemsize, s.grid.chunk);
   uint8_t *src = allocate(from.span);
   bytes chunk = {0};
   for (int i = 0; i < 4 && chunk.size < 64; i++) { /* rather not zeros */

@@ -71,7 +71,7 @@ void check_decoding_from_file(generator *g, const sample *s, const bytes *chunk,
 /* --- errors ------------------------------------------------------------------------------------- */
 
 static int decode_place(const cat_grid *grid, const cat_place *place, cat_where *where) {
-  layout to = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory to = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   cat_box box = whole_box(grid->ndim, grid->chunk);
   cat_part part = part_of(NULL, 0, &box, allocate(to.span), &to);
   part.place = place;
@@ -196,7 +196,7 @@ static void check_longest_chunk(generator *g) {
 
 void test_files(generator *g) {
   sample s = random_sample(g, between(g, 16, 256));
-  layout from = dense_layout(s.grid.ndim, s.grid.itemsize, s.grid.chunk);
+  memory from = dense_memory(s.grid.ndim, s.grid.itemsize, s.grid.chunk);
   uint8_t *src = allocate(from.span);
   fill_random(g, src, from.span, s.grid.itemsize);
   bytes chunk = encode(&s, src, &from, 1);

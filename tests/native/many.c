@@ -17,7 +17,7 @@ static int make_chunk(generator *g, const cat_grid *grid, stored_chunk *made) {
   sample s = random_sample(g, 1 << 8);
   s.grid = *grid;
   remember_sample(&s);
-  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory dense = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   made->items = allocate(dense.span);
   fill_random(g, made->items, dense.span, grid->itemsize);
   made->chunk = encode(&s, made->items, &dense, 1);
@@ -34,7 +34,7 @@ static int make_chunk(generator *g, const cat_grid *grid, stored_chunk *made) {
 }
 
 /* Destroy the items that were found, and leave the bytes between them. */
-static void forget(uint8_t *found, const uint8_t *expected, const layout *to) {
+static void forget(uint8_t *found, const uint8_t *expected, const memory *to) {
   for (int64_t i = 0; i < to->span; i++) {
     found[i] = expected[i] == 0xA5 ? 0xA5 : (uint8_t)~expected[i];
   }
@@ -44,7 +44,7 @@ typedef int (*decode)(const cat_grid *, const cat_part *, int64_t, int, cat_wher
 
 static const decode WAYS[] = {cat_decode, cat_decode_shared};
 
-static void check_parts(const cat_grid *grid, const cat_part *parts, const layout *to,
+static void check_parts(const cat_grid *grid, const cat_part *parts, const memory *to,
                         uint8_t *const *found, uint8_t *const *expected, int nthreads) {
   for (int way = 0; way < 2; way++) {
     cat_where where;
@@ -83,7 +83,7 @@ static void fail_in_file(generator *g, const cat_grid *grid, cat_part *parts, in
 
 /* Decode the same parts from files: chunks lie in one, or each in its own. */
 static void check_files(generator *g, const cat_grid *grid, const stored_chunk *chunks,
-                        const int *chosen, const cat_part *parts, const layout *to,
+                        const int *chosen, const cat_part *parts, const memory *to,
                         uint8_t *const *found, uint8_t *const *expected, int nthreads) {
   test_file files[CHUNKS];
   cat_place places[CHUNKS], copies[PARTS];
@@ -133,18 +133,18 @@ void test_many_chunks(generator *g) {
   const cat_grid *grid = &s.grid;
   stored_chunk chunks[CHUNKS];
   cat_part parts[PARTS];
-  layout to[PARTS];
+  memory to[PARTS];
   uint8_t *found[PARTS], *expected[PARTS];
   int chosen[PARTS], made = 0, nthreads = (int)between(g, 0, 4);
   while (made < CHUNKS) {
     made += make_chunk(g, grid, &chunks[made]);
   }
-  layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory from = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   for (int i = 0; i < PARTS; i++) {
     chosen[i] = i && one_in(g, 2) ? chosen[i - 1] : (int)between(g, 0, CHUNKS - 1);
     const stored_chunk *chunk = &chunks[chosen[i]];
     cat_box box = random_box(g, grid->ndim, grid->chunk);
-    to[i] = random_layout(g, grid->ndim, grid->itemsize, box.count, 0);
+    to[i] = random_memory(g, grid->ndim, grid->itemsize, box.count, 0);
     found[i] = allocate(to[i].span);
     expected[i] = allocate(to[i].span);
     memset(found[i], 0xA5, (size_t)to[i].span);

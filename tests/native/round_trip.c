@@ -146,7 +146,7 @@ static void check_pieces(generator *g, const sample *s, const bytes *chunk, cons
   free(wanted);
   pieces = allocate((nblocks + 1) * (int64_t)sizeof *pieces);
   n = cut_pieces(g, s, chunk, box, missing, pieces);
-  layout to = dense_layout(s->grid.ndim, s->grid.itemsize, box->count);
+  memory to = dense_memory(s->grid.ndim, s->grid.itemsize, box->count);
   cat_part part = part_of(pieces, n, box, allocate(to.span), &to);
   cat_where where;
   int error = cat_decode(&s->grid, &part, 1, one_in(g, 2) ? 1 : 4, &where);
@@ -170,8 +170,8 @@ static void check_against_c_blosc2(const sample *s, const bytes *chunk, const ui
   blosc2_free_ctx(context);
   CHECK(decoded == size, "C-Blosc2 returns %d for %lld bytes", decoded, (long long)size);
   memset(expected, 0, (size_t)size);
-  layout from = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
-  layout to = dense_layout(grid->ndim, grid->itemsize, grid->block);
+  memory from = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
+  memory to = dense_memory(grid->ndim, grid->itemsize, grid->block);
   for (int d = 0; d < grid->ndim; d++) {
     nblocks[d] = (grid->chunk[d] + grid->block[d] - 1) / grid->block[d];
   }
@@ -192,7 +192,7 @@ static void check_against_c_blosc2(const sample *s, const bytes *chunk, const ui
 }
 
 /* Encode with other numbers of threads: the bytes must be the same. */
-static void check_threads(const sample *s, const uint8_t *src, const layout *from,
+static void check_threads(const sample *s, const uint8_t *src, const memory *from,
                           const bytes *chunk) {
   static const int numbers[] = {4, 0};
   for (int i = 0; i < 2; i++) {
@@ -213,7 +213,7 @@ void test_round_trip(generator *g) {
   for (int d = 0; d < grid->ndim; d++) {
     extent[d] = one_in(g, 3) ? between(g, one_in(g, 9) ? 0 : 1, grid->chunk[d]) : grid->chunk[d];
   }
-  layout from = random_layout(g, grid->ndim, grid->itemsize, extent, 1);
+  memory from = random_memory(g, grid->ndim, grid->itemsize, extent, 1);
   uint8_t *src = allocate(from.span);
   fill_random(g, src, from.span, grid->itemsize);
   uint8_t *before = copy_bytes(src, from.span);
@@ -237,7 +237,7 @@ void test_round_trip(generator *g) {
     count_event(CHUNK_OF_SEVERAL_TASKS);
   }
 
-  layout dense = dense_layout(grid->ndim, grid->itemsize, grid->chunk);
+  memory dense = dense_memory(grid->ndim, grid->itemsize, grid->chunk);
   uint8_t *items = allocate(dense.span);
   cat_piece whole = {0, chunk.size, chunk.data};
   if (s.lossy) {
@@ -287,7 +287,7 @@ void test_threads_agree_on_errors(generator *g) {
     s.grid.block[d] = 64;
   }
   int64_t nblocks = count_chunk_blocks(&s.grid), first = nblocks;
-  layout dense = dense_layout(2, 4, s.grid.chunk);
+  memory dense = dense_memory(2, 4, s.grid.chunk);
   uint8_t *items = allocate(dense.span);
   for (int64_t i = 0; i < dense.span; i++) {
     items[i] = i % 4 == 0 ? (uint8_t)(i / 64) : 0;

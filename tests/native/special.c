@@ -37,7 +37,7 @@ void test_special_chunks(generator *g) {
   }
   cat_piece piece = {0, sizes[2], chunk};
   if (special == BLOSC2_SPECIAL_NAN && itemsize != 4 && itemsize != 8) {
-    layout to = dense_layout(grid->ndim, itemsize, grid->chunk);
+    memory to = dense_memory(grid->ndim, itemsize, grid->chunk);
     cat_box box = whole_box(grid->ndim, grid->chunk);
     cat_part part = part_of(&piece, 1, &box, items, &to);
     cat_where where;

@@ -7,16 +7,16 @@ typedef struct {
   const sample *s;
   blosc2_schunk *schunk;
   const uint8_t *items; /* of the whole array, dense */
-  const layout *array;
+  const memory *array;
   const bytes *first; /* the first chunk */
-  const layout *first_layout;
+  const memory *first_memory;
   const uint8_t *src;
   uint64_t seed;
 } reader;
 
 static void check_reading(generator *g, const reader *r, const cat_box *box, int nthreads) {
   const cat_grid *grid = &r->s->grid;
-  layout to = random_layout(g, grid->ndim, grid->itemsize, box->count, 0);
+  memory to = random_memory(g, grid->ndim, grid->itemsize, box->count, 0);
   uint8_t *found = allocate(to.span), *expected = allocate(to.span);
   memset(found, 0xA5, (size_t)to.span);
   memset(expected, 0xA5, (size_t)to.span);
@@ -37,7 +37,7 @@ static void *read_boxes(void *given) {
     cat_box box = random_box(&g, r->s->grid.ndim, r->s->grid.shape);
     check_reading(&g, r, &box, (int)between(&g, 0, 3));
     cat_set_nthreads((int)between(&g, 1, 4));
-    bytes again = encode(r->s, r->src, r->first_layout, (int)between(&g, 0, 3));
+    bytes again = encode(r->s, r->src, r->first_memory, (int)between(&g, 0, 3));
     CHECK(again.size == r->first->size &&
               memcmp(again.data, r->first->data, (size_t)again.size) == 0,
           "%lld and %lld bytes", (long long)again.size, (long long)r->first->size);
@@ -47,14 +47,14 @@ static void *read_boxes(void *given) {
 }
 
 /* Encode all chunks and append them. Returns the first error. */
-static int64_t append_chunks(const reader *r, bytes *first, layout *first_layout) {
+static int64_t append_chunks(const reader *r, bytes *first, memory *first_memory) {
   const cat_grid *grid = &r->s->grid;
   int64_t k[CAT_MAX_DIM] = {0}, nchunks[CAT_MAX_DIM];
   for (int d = 0; d < grid->ndim; d++) {
     nchunks[d] = (grid->shape[d] + grid->chunk[d] - 1) / grid->chunk[d];
   }
   do {
-    layout from = *r->array;
+    memory from = *r->array;
     for (int d = 0; d < grid->ndim; d++) {
       int64_t start = k[d] * grid->chunk[d], left = grid->shape[d] - start;
       from.first += start * from.strides[d];
@@ -68,7 +68,7 @@ static int64_t append_chunks(const reader *r, bytes *first, layout *first_layout
     CHECK(n > 0, "C-Blosc2 returns %lld", (long long)n);
     if (first->data == NULL) {
       *first = chunk;
-      *first_layout = from;
+      *first_memory = from;
     } else {
       free(chunk.data);
     }
@@ -86,14 +86,14 @@ void test_super_chunks(generator *g) {
   dparams.nthreads = 1;
   blosc2_storage storage = {
       .contiguous = one_in(g, 2), .cparams = &cparams, .dparams = &dparams};
-  layout array = dense_layout(grid->ndim, grid->itemsize, grid->shape), first_layout;
+  memory array = dense_memory(grid->ndim, grid->itemsize, grid->shape), first_memory;
   uint8_t *src = allocate(array.span);
   fill_random(g, src, array.span, grid->itemsize);
   bytes first = {0};
   reader r = {.s = &s, .src = src, .items = src, .array = &array, .first = &first,
-              .first_layout = &first_layout, .schunk = blosc2_schunk_new(&storage)};
+              .first_memory = &first_memory, .schunk = blosc2_schunk_new(&storage)};
   CHECK(r.schunk != NULL, "no super-chunk");
-  if (append_chunks(&r, &first, &first_layout) == 0) {
+  if (append_chunks(&r, &first, &first_memory) == 0) {
     uint8_t *items = allocate(array.span);
     cat_box whole = whole_box(grid->ndim, grid->shape);
     cat_where where;

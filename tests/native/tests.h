@@ -75,9 +75,9 @@ void *allocate(int64_t size); /* of exactly that size; never NULL */
 uint8_t *copy_bytes(const uint8_t *bytes, int64_t size);
 void fill_random(generator *g, uint8_t *bytes, int64_t size, int64_t itemsize);
 
-/* --- layouts ------------------------------------------------------------------------------------ */
+/* --- items in memory ----------------------------------------------------------------------------- */
 
-/* Where items lie in a piece of memory. */
+/* Memory, and where items lie in it. */
 typedef struct {
   int ndim;
   int64_t itemsize;
@@ -85,20 +85,20 @@ typedef struct {
   int64_t strides[CAT_MAX_DIM];
   int64_t first; /* bytes before the first item */
   int64_t span;  /* bytes of memory, in all */
-} layout;
+} memory;
 
-layout dense_layout(int ndim, int64_t itemsize, const int64_t *count);
+memory dense_memory(int ndim, int64_t itemsize, const int64_t *count);
 
 /* Any order of dimensions, gaps, negative strides and alignment; sources may repeat items. */
-layout random_layout(generator *g, int ndim, int64_t itemsize, const int64_t *count, int is_source);
+memory random_memory(generator *g, int ndim, int64_t itemsize, const int64_t *count, int is_source);
 
 int64_t count_items(int ndim, const int64_t *count);
 
 /* The next index in C order; 0 behind the last. */
 int advance(int64_t *index, const int64_t *count, int ndim);
 
-/* Copy the items of `box` (NULL: all) of one layout to another, one by one. */
-void copy_box(uint8_t *dest, const layout *to, const uint8_t *src, const layout *from,
+/* Copy the items of `box` (NULL: all) from one memory to another, one by one. */
+void copy_box(uint8_t *dest, const memory *to, const uint8_t *src, const memory *from,
               const cat_box *box);
 
 /* --- cases -------------------------------------------------------------------------------------- */
@@ -125,7 +125,7 @@ int is_special(const uint8_t *chunk);
 int is_plain(const uint8_t *chunk);
 
 /* Encode into memory of exactly the bound. An error leaves `data` NULL and its code in `size`. */
-bytes encode(const sample *s, const uint8_t *src, const layout *from, int nthreads);
+bytes encode(const sample *s, const uint8_t *src, const memory *from, int nthreads);
 
 /* Store the blocks in another order, as several threads of C-Blosc2 do, if that can be. The chunk has
  * no checksums. */
@@ -134,11 +134,11 @@ void reorder_blocks(generator *g, bytes *chunk, int64_t nblocks);
 /* A box of a whole chunk or array. */
 cat_box whole_box(int ndim, const int64_t *shape);
 
-/* A box of a chunk, decoded to where a layout has its items. */
+/* A box of a chunk, decoded to where a memory has its items. */
 cat_part part_of(const cat_piece *pieces, int64_t npieces, const cat_box *box, uint8_t *dest,
-                 const layout *to);
+                 const memory *to);
 
-/* Decode a box into a random layout and compare it with what the dense items of the chunk say. */
+/* Decode a box into memory of random strides and compare it with what the dense items of the chunk say. */
 void check_decoding(generator *g, const sample *s, const cat_piece *pieces, int64_t npieces,
                     const cat_box *box, const uint8_t *items, int nthreads);
 

@@ -23,7 +23,7 @@ from caterva_cffi.planning.frame import Heads
 from caterva_cffi.planning.layout import layout_steps, slices, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Work, run
-from caterva_cffi.storage.stored import stamp_of
+from caterva_cffi.storage.stored import settled_version_of
 from caterva_cffi.zarr import CatervaCodec
 
 GRID = Grid((64,), (32,), (4,), 1)
@@ -80,7 +80,7 @@ def test_what_is_kept_is_never_believed_unseen(versions, data):
     assert not set(known.evidence) & {part for ranges in rounds for part in ranges}
 
 
-def test_objects_with_another_stamp_are_unknown():
+def test_objects_with_another_version_are_unknown():
     cache, known = Cache(10_000), known_of(FRAME)
     cache.put("a", 1, known)
     assert cache.get("a", 1) is known
@@ -132,12 +132,12 @@ def test_sizes_that_make_no_sense_are_refused(size):
         cat.set_cache_size(size)
 
 
-def test_a_file_that_was_just_changed_has_no_stamp(tmp_path):
+def test_a_file_that_was_just_changed_has_no_settled_version(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x")
-    assert stamp_of(path.stat()) is None
+    assert settled_version_of(path.stat()) is None
     os.utime(path, (1, 1))  # the time of the file's status is still new
-    assert stamp_of(path.stat()) is None
+    assert settled_version_of(path.stat()) is None
 
 
 @pytest.mark.parametrize("where", ["file", "memory"])

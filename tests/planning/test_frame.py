@@ -42,12 +42,12 @@ def test_planned_ranges_are_all_that_decoding_needs(drawn, compression, policy):
 
     layout = run(layout_steps(policy.first), read)
     assert layout.grid == grid
-    parts = run(Frame(layout, array._items.kernel, policy).part_steps({0: [box]}), read)
+    got = run(Frame(layout, array._items.kernel, policy).piece_steps({0: [box]}), read)
     assert len(rounds) <= 5
     offset = int(layout.offsets[0])
-    chunk = known[max(offset, 0) :].tobytes() if offset >= 0 else parts[0][0][1]
+    chunk = known[max(offset, 0) :].tobytes() if offset >= 0 else got[0][0][1]
     expected = items[tuple(slice(a, a + n * s, s) for a, n, s in zip(*box, strict=True))]
-    for kept in ([(0, chunk)], parts[0]):
+    for kept in ([(0, chunk)], got[0]):
         found = np.empty(box[1], "i4")
         array._items.kernel.decode([(0, pieces(kept), box, found.ctypes.data, found.strides)])
         assert (found == expected).all()

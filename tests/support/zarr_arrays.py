@@ -53,7 +53,7 @@ def objects(store):
 
 
 @st.composite
-def layouts(draw, min_side=1):
+def partitions(draw, min_side=1):
     """Draw an array's shape, and chunk and block shapes for it."""
     shape = draw(st.lists(st.integers(min_side, 9), min_size=1, max_size=3))
     chunks = [draw(st.integers(1, max(n, 1))) for n in shape]

@@ -32,7 +32,7 @@ each_coding = pytest.mark.parametrize(("coding", "dtype"), CODINGS.values(), ids
 
 
 @st.composite
-def layouts(draw, ndim):
+def partitions(draw, ndim):
     chunks = tuple(draw(st.integers(5, 14)) for _ in range(ndim))
     blocks = tuple(draw(st.integers(4, n)) for n in chunks)
     shape = tuple(draw(st.integers(1, 3 * n)) for n in chunks)
@@ -49,7 +49,7 @@ def test_parts_are_read_and_written(data):
     draw = data.draw
     coding, dtype = draw(st.sampled_from(list(CODINGS.values())))
     ndim = 2 if coding.get("cname") == "ndlz" else draw(st.integers(1, 3))
-    shape, chunks, blocks = draw(layouts(ndim))
+    shape, chunks, blocks = draw(partitions(ndim))
     codec = CatervaCodec(block_shape=blocks, checksum=draw(st.booleans()), **coding)
     items = items_of(shape, dtype, draw(st.integers(0, 9)))
     with zarr.config.set({"codec_pipeline.path": draw(st.sampled_from(list(PIPELINES.values())))}):

@@ -43,9 +43,9 @@ SEED = int(os.environ.get("CATERVA_CFFI_SEED", "0"))
 AT_ONCE = 1000
 """Hypothesis remembers what it has tried, and takes longer with each."""
 
-LAYOUTS = ["chunks", "shards"]
+CHUNKINGS = ["chunks", "shards"]
 if zarr.config.get("array.rectilinear_chunks", None) is not None:
-    LAYOUTS.append("rectilinear")
+    CHUNKINGS.append("rectilinear")
 DTYPES = [
     ("<i4", 0, 7),
     ("u1", 3, 3),
@@ -139,12 +139,12 @@ class Assignments(RuleBasedStateMachine):
         pipeline=st.sampled_from(list(PIPELINES)),
         ndim=st.integers(0, 3),
         dtype=st.sampled_from(DTYPES),
-        layout=st.sampled_from(LAYOUTS),
+        chunking=st.sampled_from(CHUNKINGS),
         store=st.sampled_from(list(STORES)),
         cache=st.sampled_from([0, 2000, 16 << 20]),
         whole=st.sampled_from([0.5, 1.0]),
     )
-    def create(self, data, pipeline, ndim, dtype, layout, store, cache, whole):
+    def create(self, data, pipeline, ndim, dtype, chunking, store, cache, whole):
         cat.set_cache_size(cache)
         for name in ("local", "remote"):
             cat.set_read_policy(name, cat.ReadPolicy(first=64, gap=0, whole=whole))
@@ -155,8 +155,8 @@ class Assignments(RuleBasedStateMachine):
         shape = tuple(data.draw(lengths) for _ in range(ndim))
         chunks = tuple(data.draw(st.integers(1, self.longest_chunk)) for _ in range(ndim))
         shards = tuple(n * data.draw(st.integers(1, 3)) for n in chunks)
-        self.resizable = ndim and layout != "rectilinear"
-        if layout == "rectilinear" and all(shape):
+        self.resizable = ndim and chunking != "rectilinear"
+        if chunking == "rectilinear" and all(shape):
             sides = []
             for length in shape:
                 cuts = data.draw(st.sets(st.integers(1, length), max_size=3))
@@ -165,17 +165,17 @@ class Assignments(RuleBasedStateMachine):
             chunks = sides
         self.dtype, fill, self.value = np.dtype(dtype[0]), dtype[1], dtype[2]
         if self.dtype.names and "FusedCodecPipeline" not in PIPELINES:
-            layout = "chunks"  # earlier releases of zarr cannot hash what they say of such shards
+            chunking = "chunks"  # earlier releases of zarr cannot hash what they say of such shards
         given = {
             "shape": shape,
             "chunks": chunks,
-            "shards": shards if layout == "shards" and ndim else None,
+            "shards": shards if chunking == "shards" and ndim else None,
             "dtype": self.dtype,
             "fill_value": np.array(fill, self.dtype)[()],
             "config": {"write_empty_chunks": data.draw(st.booleans())},
             "compressors": None,
         }
-        if layout == "chunks":
+        if chunking == "chunks":
             codec = CatervaCodec(block_shape=tuple(data.draw(st.integers(1, n)) for n in chunks))
         else:
             codec = CatervaCodec()

@@ -149,10 +149,10 @@ CASES = [
 
 @pytest.mark.parametrize("pipeline", list(PIPELINES))
 @pytest.mark.parametrize(
-    ("store", "layout", "ways"), CASES, ids=[f"{s}-{kind}-{len(w)}" for s, kind, w in CASES]
+    ("store", "chunking", "ways"), CASES, ids=[f"{s}-{kind}-{len(w)}" for s, kind, w in CASES]
 )
-def test_what_is_read_is_of_one_version(store, layout, ways, pipeline, tmp_path):
-    place, shards = tmp_path / "a", layout == "shards"
+def test_what_is_read_is_of_one_version(store, chunking, ways, pipeline, tmp_path):
+    place, shards = tmp_path / "a", chunking == "shards"
     create(place, shards)
     objects = encoded(tmp_path, shards)
     child = os.fork()

@@ -20,10 +20,10 @@ from zarr_arrays import (
     each,
     hypothesis_settings,
     integers,
-    layouts,
     masks,
     objects,
     orthogonal,
+    partitions,
     pipeline,  # noqa: F401 -- each test runs in both pipelines
     points,
     slices,
@@ -225,7 +225,7 @@ def exact(number, asked, found):
 @st.composite
 def cases(draw):
     """Draw an array, and a codec that stores it, perhaps with chunks inside the Zarr chunk."""
-    shape, chunks, blocks = draw(layouts())
+    shape, chunks, blocks = draw(partitions())
     inner = draw(
         st.sampled_from(
             [None, tuple(draw(st.integers(b, c)) for b, c in zip(blocks, chunks, strict=True))]
@@ -284,10 +284,10 @@ def test_selections_with_any_policy(case, policy, draws):
         assert all(fetched[key] <= sizes[key] for key in fetched)
 
 
-@given(layouts(), policies, st.data())
+@given(partitions(), policies, st.data())
 @hypothesis_settings
-def test_blocks_of_zarr_with_any_policy(layout, policy, draws):
-    shape, chunks, blocks = layout
+def test_blocks_of_zarr_with_any_policy(partition, policy, draws):
+    shape, chunks, blocks = partition
     data = np.arange(math.prod(shape), dtype="u2").reshape(shape)
     z = create(data, chunks, CatervaCodec(block_shape=blocks))
     number = tuple(
@@ -381,10 +381,10 @@ def written_to(codec, shape, chunks, fill_value, write_empty_chunks):
     return z, store
 
 
-@given(layouts(), st.sampled_from([0, -0.0, 3, np.nan]), st.booleans(), st.booleans(), st.data())
+@given(partitions(), st.sampled_from([0, -0.0, 3, np.nan]), st.booleans(), st.booleans(), st.data())
 @hypothesis_settings
-def test_writes_are_as_with_zarrs_own_codec(layout, fill_value, keep_empty, inner, draws):
-    shape, chunks, blocks = layout
+def test_writes_are_as_with_zarrs_own_codec(partition, fill_value, keep_empty, inner, draws):
+    shape, chunks, blocks = partition
     codec = CatervaCodec(block_shape=blocks, chunk_shape=blocks if inner else None)
     options = shape, chunks, fill_value, keep_empty
     (ours, store), (others, other_store) = (

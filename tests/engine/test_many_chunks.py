@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import caterva_cffi as cat
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.engine import crowds, objects
+from caterva_cffi.engine import many_chunks, objects
 from caterva_cffi.geometry import cutting
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import normalize
@@ -114,16 +114,16 @@ def arrays(tmp_path_factory, request):
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_a_crowd_of_chunks_is_read_as_a_few_are(arrays, data):
+def test_many_chunks_are_read_as_a_few_are(arrays, data):
     key = data.draw(sides())
     backwards = any(side.step and side.step < 0 for side in key if isinstance(side, slice))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutting, "MANY", 1)
         at_once = data.draw(st.integers(1, 12))
         patch.setattr(cutting, "AT_ONCE", at_once)
-        patch.setattr(crowds, "AT_ONCE", at_once)
-        patch.setattr(crowds, "_SMALL", data.draw(st.sampled_from([0, 1 << 16])))
-        patch.setattr(crowds, "_BYTES", data.draw(st.sampled_from([1, 2000, 1 << 20])))
+        patch.setattr(many_chunks, "AT_ONCE", at_once)
+        patch.setattr(many_chunks, "_SMALL", data.draw(st.sampled_from([0, 1 << 16])))
+        patch.setattr(many_chunks, "_BYTES", data.draw(st.sampled_from([1, 2000, 1 << 20])))
         for array in arrays:
             if isinstance(array, cat.NDArray | cat.RemoteArray):
                 assert (array[key] == NUMBERS[key]).all()

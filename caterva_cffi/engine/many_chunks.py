@@ -19,7 +19,7 @@ from caterva_cffi.geometry.selection import Box, spans
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import Range, Steps, exactly
 
-__all__ = ["Crowd", "crowds"]
+__all__ = ["ManyChunks", "many_chunks"]
 
 _BYTES = 16 << 20
 """Stored bytes that are read at a time; one chunk alone may have more."""
@@ -30,8 +30,8 @@ _SMALL = 48 << 10
 _Int: TypeAlias = npt.NDArray[np.int64]
 
 
-def crowds(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[Crowd]:
-    """Cut a box with items in many chunks into crowds, each with items in some thousand chunks.
+def many_chunks(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[ManyChunks]:
+    """Cut a box with items in many chunks into boxes with items in some thousand chunks each.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def crowds(frame: Frame, box: Box, dest: npt.NDArray[Any]) -> Iterator[Crowd]:
     most = min(AT_ONCE, max(_BYTES // layout.most, 1)) if small else AT_ONCE
     for part, position in boxes_of(layout.grid, box, most):
         within = tuple(slice(k, k + n) for k, n in zip(position, part[1], strict=True))
-        yield Crowd(frame, part, dest[within], small)
+        yield ManyChunks(frame, part, dest[within], small)
 
 
-class Crowd:
+class ManyChunks:
     """A box with items in many chunks: a part of a selection, like a `Group`.
 
     For chunks of one value nothing is read. Other chunks are read whole if they are small.
@@ -120,9 +120,9 @@ class Crowd:
             zip(begins[firsts].tolist(), ends[lasts - 1].tolist(), strict=True)
         )
         got = yield ranges
-        for place, data, first, last in zip(ranges, got, firsts, lasts, strict=True):
-            source = np.frombuffer(exactly(data, place, "the chunks"), np.uint8)
-            within = begins[first:last] - place[0]
+        for range_, data, first, last in zip(ranges, got, firsts, lasts, strict=True):
+            source = np.frombuffer(exactly(data, range_, "the chunks"), np.uint8)
+            within = begins[first:last] - range_[0]
             cbytes = many_cbytes_of(source, within)
             rooms = ends[first:last] - begins[first:last]
             wrong = np.flatnonzero((cbytes < HEADER) | (cbytes > rooms))
@@ -150,7 +150,7 @@ class Crowd:
         rows, ready = self._rows, np.flatnonzero(self._pointers)
         self._frame.kernel.decode_many(
             rows.numbers[ready], self._pointers[ready], self._sizes[ready], rows.starts[ready],
-            rows.counts[ready], rows.steps, rows.places[ready] + address(self.dest),
+            rows.counts[ready], rows.steps, rows.dests[ready] + address(self.dest),
             self.dest.strides,
         )  # fmt: skip
         self._sources = []
@@ -168,7 +168,7 @@ class _Rows(NamedTuple):
     steps : sequence of int
     positions : ndarray of int64
         Where the chunk's first wanted item is among the items of the box, along each dimension.
-    places : ndarray of int64
+    dests : ndarray of int64
         Where that item goes, in bytes from where the first item of the box goes.
     """
 
@@ -177,7 +177,7 @@ class _Rows(NamedTuple):
     counts: _Int
     steps: Sequence[int]
     positions: _Int
-    places: _Int
+    dests: _Int
 
     def box(self, row: int) -> Box:
         return self.starts[row].tolist(), self.counts[row].tolist(), self.steps
@@ -187,11 +187,11 @@ def _rows(grid: Grid, box: Box, strides: Sequence[int]) -> _Rows:
     sides = [np.array(spans(*side), np.int64) for side in zip(*box, grid.chunks, strict=True)]
     lengths = [len(side) for side in sides]
     n, ndim = math.prod(lengths), grid.ndim
-    numbers, places = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    numbers, dests = np.zeros(n, np.int64), np.zeros(n, np.int64)
     starts, counts, positions = (np.empty((n, ndim), np.int64) for _ in range(3))
     rows = np.unravel_index(np.arange(n), lengths)
     for d, (side, row) in enumerate(zip(sides, rows, strict=True)):
-        cells, starts[:, d], counts[:, d], positions[:, d] = side[row].T
-        numbers = numbers * grid.chunk_grid[d] + cells
-        places += positions[:, d] * strides[d]
-    return _Rows(numbers, starts, counts, box[2], positions, places)
+        at, starts[:, d], counts[:, d], positions[:, d] = side[row].T
+        numbers = numbers * grid.chunk_grid[d] + at
+        dests += positions[:, d] * strides[d]
+    return _Rows(numbers, starts, counts, box[2], positions, dests)
