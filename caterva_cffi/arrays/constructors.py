@@ -15,7 +15,7 @@ from caterva_cffi.arrays.creation import encode_items, filled, new_items
 from caterva_cffi.arrays.ndarray import NDArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
-from caterva_cffi.binding.kernel import special_chunk
+from caterva_cffi.binding.encoding import special_chunk
 from caterva_cffi.binding.library import ffi
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
 from caterva_cffi.errors import ArgumentError, FormatError

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.binding.compression import Compression
-from caterva_cffi.binding.kernel import Kernel, special_chunk
+from caterva_cffi.binding.encoding import special_chunk
+from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.format.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL

@@ -7,7 +7,8 @@ from typing import Any
 import numpy.typing as npt
 
 from caterva_cffi.binding.compression import Compression
-from caterva_cffi.binding.kernel import Span, kernel_of
+from caterva_cffi.binding.encoding import Span
+from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.codecs.editing import frame_around
 from caterva_cffi.format.chunk_header import HEADER, check_size
 from caterva_cffi.geometry.cutting import cut

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 
-from caterva_cffi.binding.kernel import Kernel, Place, kernel_of
+from caterva_cffi.binding.decoding import Place
+from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.costs.kernel_reads import FileChunk, Part, kernel_reads, reads_by_block
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.groups import groups

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
-from caterva_cffi.binding.kernel import Kernel, Piece, Place
+from caterva_cffi.binding.decoding import Piece, Place
+from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.groups import GROUP_BYTES, Groups, groups, pieces
 from caterva_cffi.geometry.crops import CropParts, Crops, cut_crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY

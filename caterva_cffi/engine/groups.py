@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address, pointer
-from caterva_cffi.binding.kernel import Piece
+from caterva_cffi.binding.decoding import Piece
 from caterva_cffi.engine.many_chunks import ManyChunks, many_chunks
 from caterva_cffi.geometry.cutting import AT_ONCE, cut, has_many_chunks
 from caterva_cffi.geometry.index_arrays import Batch

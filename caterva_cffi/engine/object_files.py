@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
-from caterva_cffi.binding.kernel import Kernel, Piece, Place
+from caterva_cffi.binding.decoding import Piece, Place
+from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.crops import decode_parts
 from caterva_cffi.engine.groups import pieces
 from caterva_cffi.engine.objects import layout_of_file

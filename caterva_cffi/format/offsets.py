@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.compression import Codec, Compression
-from caterva_cffi.binding.kernel import special_chunk
+from caterva_cffi.binding.encoding import special_chunk
 from caterva_cffi.binding.library import check, ffi, lib
 from caterva_cffi.errors import FormatError
 from caterva_cffi.format.byte_chunks import UNQUESTIONED

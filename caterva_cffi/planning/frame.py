@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from caterva_cffi.binding.kernel import Kernel, Place
+from caterva_cffi.binding.decoding import Place
+from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.format.chunk_header import HEADER
 from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.geometry.selection import Box

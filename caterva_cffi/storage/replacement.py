@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
-from caterva_cffi.binding.kernel import Span
+from caterva_cffi.binding.encoding import Span
 from caterva_cffi.storage.stored import Version, version_of
 
 __all__ = ["is_possible", "replace_file"]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from zarr.core.buffer import Buffer, cpu
 
 from caterva_cffi.binding.compression import Compression
-from caterva_cffi.binding.kernel import Span
+from caterva_cffi.binding.encoding import Span
 from caterva_cffi.codecs.file_editing import plan_edit
 from caterva_cffi.errors import CatervaError
 from caterva_cffi.geometry.selection import Basic
