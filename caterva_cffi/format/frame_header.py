@@ -5,20 +5,19 @@ The fields are msgpack with fixed widths. So each has a fixed position.
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.compression import Compression, SplitMode
 from caterva_cffi.errors import FormatError, UnsupportedError
-from caterva_cffi.format.byte_chunks import check_byte_chunk, decode_byte_chunk, is_possible
+from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.chunk_header import HEADER as CHUNK_HEADER
-from caterva_cffi.format.chunk_header import cbytes_of, special_of
+from caterva_cffi.format.chunk_header import cbytes_of
 from caterva_cffi.format.frame_start import MAGIC
 from caterva_cffi.format.metalayer_map import MOST_LAYERS, find_metalayers, pack_metalayers
 from caterva_cffi.format.offsets import most_bytes_of_offsets, specials_of_offsets
@@ -27,10 +26,10 @@ from caterva_cffi.format.trailer import TRAILER_MIN, trailer_length
 
 __all__ = [
     "HEADER_MIN",
+    "Fields",
     "FrameHeader",
-    "check_header_room",
-    "check_offsets_chunk",
     "compression_in",
+    "fields_of",
     "find_seal",
     "pack_header",
     "set_sizes",
@@ -56,6 +55,59 @@ _VERSIONS = range(1, 4)
 _SPARSE = 1
 _NO_VARIABLE_METALAYERS = 0xC2
 _USER_CODEC = 6
+
+
+class Fields(NamedTuple):
+    """The fields of fixed size that say where things are; see `FrameHeader`."""
+
+    header_len: int
+    frame_len: int
+    nbytes: int
+    cbytes: int
+    itemsize: int
+    blocksize: int
+    chunksize: int
+    sparse: bool
+
+
+def fields_of(data: bytes) -> Fields:
+    """Return the fields in a frame's first bytes, at least `HEADER_MIN`, as they are.
+
+    Raises
+    ------
+    UnsupportedError
+        For a version of the format that is not known, or chunks of variable length.
+    """
+    header_len, itemsize, blocksize, chunksize = (
+        struct.unpack_from(">i", data, at)[0]
+        for at in (_HEADER_LEN, _ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE)
+    )
+    frame_len, nbytes, cbytes = (
+        struct.unpack_from(">q", data, at)[0] for at in (_FRAME_LEN, _NBYTES, _CBYTES)
+    )
+    kind = data[_KIND]
+    _check_kind(data[_FLAGS], kind, nbytes)
+    return Fields(
+        header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
+        kind & 0x0F == _SPARSE,
+    )  # fmt: skip
+
+
+def _check_kind(flags: int, kind: int, nbytes: int) -> None:
+    """Refuse frames of a later version, and those whose chunks are of another kind.
+
+    python-blosc2 names the other kind in frames without chunks, too.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    other_chunks = flags & 0xC0 and nbytes
+    if flags & 0x0F not in _VERSIONS or other_chunks or kind & 0x0F > _SPARSE:
+        raise UnsupportedError(
+            f"a frame with flags {flags:#x} and {kind:#x}: unknown version, or kind of frame or "
+            "chunks"
+        )
 
 
 @dataclass(frozen=True)
@@ -154,26 +206,21 @@ class FrameHeader:
         header_len = cls.length_of(data)
         if len(data) < header_len:
             raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
-        flags, kind = data[_FLAGS], data[_KIND]
-        frame_len, nbytes, cbytes = (
-            struct.unpack_from(">q", data, at)[0] for at in (_FRAME_LEN, _NBYTES, _CBYTES)
-        )
-        _check_kind(flags, kind, nbytes)
-        itemsize, blocksize, chunksize = (
-            struct.unpack_from(">i", data, at)[0] for at in (_ITEMSIZE, _BLOCKSIZE, _CHUNKSIZE)
-        )
-        if not nbytes:
-            chunksize = max(chunksize, 0)  # -1 before a chunk was appended
+        fields = fields_of(data)
+        frame_len, nbytes, cbytes = fields.frame_len, fields.nbytes, fields.cbytes
         ranges = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)
         layers = {name: data[start:stop] for name, (start, stop) in ranges.items()}
         seal = Seal.parse(layers[LAYER]) if LAYER in layers else None
         if seal is not None:
             seal.check_header(data[:header_len], ranges[LAYER][0])
+        # The size of chunks is -1 before one was appended.
+        chunksize = fields.chunksize if nbytes else max(fields.chunksize, 0)
         header = cls(
-            header_len, frame_len, nbytes, cbytes, itemsize, blocksize, chunksize,
-            kind & 0x0F == _SPARSE, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
+            header_len, frame_len, nbytes, cbytes, fields.itemsize, fields.blocksize, chunksize,
+            fields.sparse, layers, data[_HAS_VARIABLE] != _NO_VARIABLE_METALAYERS, seal,
         )  # fmt: skip
-        if min(frame_len - header_len, nbytes, cbytes, blocksize, chunksize) < 0 or itemsize < 1:
+        sizes = (frame_len - header_len, nbytes, cbytes, fields.blocksize, chunksize)
+        if min(sizes) < 0 or fields.itemsize < 1:
             raise FormatError(f"a frame header with sizes that make no sense: {header}")
         if header.offsets_at > frame_len:
             raise FormatError(f"{cbytes} bytes of chunks in a frame of {frame_len}")
@@ -225,23 +272,6 @@ class FrameHeader:
                 f"chunks overlap: they begin at bytes {stored[close[0]]} and {stored[close[0] + 1]}"
             )
         return np.where(offsets < 0, offsets, offsets + self.header_len)
-
-
-def _check_kind(flags: int, kind: int, nbytes: int) -> None:
-    """Refuse frames of a later version, and those whose chunks are of another kind.
-
-    python-blosc2 names the other kind in frames without chunks, too.
-
-    Raises
-    ------
-    UnsupportedError
-    """
-    other_chunks = flags & 0xC0 and nbytes
-    if flags & 0x0F not in _VERSIONS or other_chunks or kind & 0x0F > _SPARSE:
-        raise UnsupportedError(
-            f"a frame with flags {flags:#x} and {kind:#x}: unknown version, or kind of frame or "
-            "chunks"
-        )
 
 
 def pack_header(
@@ -333,25 +363,6 @@ def set_sizes(
         struct.pack_into(">q", header, _NBYTES, chunksize * nchunks)
 
 
-def check_header_room(start: bytes, status: os.stat_result) -> None:
-    """Refuse a header that is longer than what a file with holes really stores.
-
-    Parameters
-    ----------
-    start : bytes
-        The frame's first 16 bytes.
-    status : os.stat_result
-        Of the file. Some systems do not say how much is stored.
-
-    Raises
-    ------
-    FormatError
-    """
-    length, blocks = FrameHeader.length_of(start), getattr(status, "st_blocks", None)
-    if blocks is not None and not is_possible(length, 512 * blocks):
-        raise FormatError(f"a frame header of {length} bytes in {512 * blocks} stored ones")
-
-
 def find_seal(header: bytes) -> int | None:
     """Return the position of the seal in a frame's header; None without a seal.
 
@@ -377,41 +388,3 @@ def write_seal(header: memoryview, offsets: Any, trailer: Any) -> None:
     if at is not None:
         seal = Seal.of(header, at, offsets, trailer).pack()
         header[at : at + len(seal)] = seal
-
-
-def check_offsets_chunk(read: Callable[[int, int], bytes], size: int) -> None:
-    """Refuse a frame in memory that C-Blosc2 must not be given, or that it would misread.
-
-    See `check_byte_chunk`. The offsets are decoded if there are several.
-
-    Parameters
-    ----------
-    read : callable
-        Returns the frame's bytes between two positions.
-    size : int
-        Bytes of the frame.
-
-    Raises
-    ------
-    FormatError, UnsupportedError
-    """
-    start = read(0, min(HEADER_MIN, size))
-    if len(start) < HEADER_MIN or start[2:10] != MAGIC:
-        return  # C-Blosc2 does not read further either
-    header_len, chunksize = (
-        struct.unpack_from(">i", start, at)[0] for at in (_HEADER_LEN, _CHUNKSIZE)
-    )
-    nbytes, cbytes = (struct.unpack_from(">q", start, at)[0] for at in (_NBYTES, _CBYTES))
-    _check_kind(start[_FLAGS], start[_KIND], nbytes)
-    if nbytes <= 0:
-        return
-    if chunksize < 1:  # C-Blosc2 divides by it
-        raise FormatError(f"{nbytes} bytes in chunks of {chunksize}")
-    at = header_len if start[_KIND] & 0x0F == _SPARSE else header_len + cbytes
-    if not HEADER_MIN <= at <= size - CHUNK_HEADER:
-        raise FormatError(f"the offsets of the chunks begin at byte {at} of {size}")
-    chunk = read(at, at + CHUNK_HEADER)
-    check_byte_chunk(chunk, "the offsets of the chunks", size - at)
-    if nbytes > chunksize or not special_of(chunk):
-        header = FrameHeader.parse(read(0, header_len))
-        header.decode_offsets(read(*header.offsets_range))

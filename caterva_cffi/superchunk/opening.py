@@ -8,7 +8,8 @@ from typing import Any
 
 from caterva_cffi.binding.library import ffi, lib
 from caterva_cffi.errors import FormatError
-from caterva_cffi.format.frame_header import HEADER_MIN, check_header_room, check_offsets_chunk
+from caterva_cffi.format.frame_checks import check_header_room, check_offsets_chunk
+from caterva_cffi.format.frame_header import HEADER_MIN
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.storage.atomic import INDEX_FILE, check_descriptors
 from caterva_cffi.storage.stored import Stored, Version, settled_version_of
