@@ -14,7 +14,7 @@ import numpy.typing as npt
 from caterva_cffi import memory_pool
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.engine.groups import groups
-from caterva_cffi.engine.reading import read_memory, read_steps
+from caterva_cffi.engine.reading import read, read_memory, read_steps
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
@@ -163,8 +163,7 @@ class ObjectRead(Generic[_T]):
         self.check(layout)
         result, batches = self.wanted.begin(layout)
         frame = Frame(layout, kernel_of(layout.grid), self.policy, files=descriptor)
-        for group in groups(frame, batches):
-            group.decode()
+        read(groups(frame, batches), partial(read_ranges, descriptor))
         return result
 
     def steps(

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,8 @@ def arrays(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("arrays")
     options = {"chunks": CHUNKS, "blocks": BLOCKS, "checksum": request.param}
     frame = cat.asarray(NUMBERS, contiguous=True, **options).to_cframe()
+    in_files = in_zarr(NUMBERS, request.param, folder / "zarr")
+    time.sleep(0.06)  # until a change would show in the file's times
     return [
         cat.from_cframe(frame),
         cat.from_cframe(frame, copy=True),
@@ -108,7 +111,8 @@ def arrays(tmp_path_factory, request):
         cat.asarray(NUMBERS, urlpath=folder / "file", contiguous=True, **options),
         cat.asarray(NUMBERS, urlpath=folder / "directory", **options),
         cat.open(Ranges(frame)),
-        in_zarr(NUMBERS, checksum=request.param),
+        in_zarr(NUMBERS, request.param),
+        in_files,
     ]
 
 
@@ -131,14 +135,14 @@ def test_many_chunks_are_read_as_a_few_are(arrays, data):
                 assert (array.oindex[key] == NUMBERS[key]).all()
 
 
-def in_zarr(items, checksum):
+def in_zarr(items, checksum, store=None):
     """Return a Zarr array of one chunk, which is a frame of many."""
     zarr = pytest.importorskip("zarr")
     from caterva_cffi.zarr import CatervaCodec
 
     codec = CatervaCodec(block_shape=BLOCKS, chunk_shape=CHUNKS, checksum=checksum)
     array = zarr.create_array(
-        zarr.storage.MemoryStore(), shape=SHAPE, chunks=SHAPE, dtype="<i4", serializer=codec,
+        store or {}, shape=SHAPE, chunks=SHAPE, dtype="<i4", serializer=codec,
         compressors=None,
     )  # fmt: skip
     array[...] = items
