@@ -27,7 +27,7 @@ from caterva_cffi.engine.object_files import read_file
 from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.zarr_chunks import stores
-from caterva_cffi.zarr_chunks.chunk import ZarrChunk
+from caterva_cffi.zarr_chunks.chunk import ChunkSelection, ZarrChunk
 from caterva_cffi.zarr_chunks.dry_reads import explain
 from caterva_cffi.zarr_chunks.part_reads import PartReads, configuration_of
 from caterva_cffi.zarr_chunks.pipeline import CatervaPipeline
@@ -274,7 +274,7 @@ class CatervaCodec(Parameters, PartReads):
         path = stores.local_path(byte_getter)
         if path is None:
             return super()._decode_partial_sync(byte_getter, selection, chunk_spec)
-        return _read_file(path, self._chunk(chunk_spec), byte_getter, selection)
+        return _read_file(path, self._chunk(chunk_spec).selected(byte_getter, selection))
 
     async def _decode_partial_single(
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
@@ -282,25 +282,17 @@ class CatervaCodec(Parameters, PartReads):
         path = stores.local_path(byte_getter)
         if path is None:
             return await super()._decode_partial_single(byte_getter, selection, chunk_spec)
-        chunk = self._chunk(chunk_spec)
-        return await in_thread(
-            chunk.nbytes_of(selection),
-            partial(_read_file, path, chunk, byte_getter, selection),
-            waits=True,
-        )
+        wanted = self._chunk(chunk_spec).selected(byte_getter, selection)
+        return await in_thread(wanted.nbytes, partial(_read_file, path, wanted), waits=True)
 
 
 def _is_within(shape: Sequence[int], other: Sequence[int]) -> bool:
     return len(shape) == len(other) and all(map(int.__le__, shape, other))
 
 
-def _read_file(path: str, chunk: ZarrChunk, byte_getter: Any, selection: Any) -> NDBuffer | None:
+def _read_file(path: str, wanted: ChunkSelection) -> NDBuffer | None:
     """Read from a file; None if there is none."""
     try:
-        return read_file(
-            path,
-            partial(chunk.read_file, byte_getter, selection),
-            partial(chunk.read_steps, byte_getter, selection),
-        )
+        return read_file(path, wanted.read, wanted.steps)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None

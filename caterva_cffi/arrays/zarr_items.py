@@ -21,7 +21,14 @@ from caterva_cffi.codecs.parameters import grid_of
 from caterva_cffi.costs.file_reads import Call, boxes_of_frame, object_in_file
 from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.engine.crops import parts_at_once
-from caterva_cffi.engine.object_files import FILES, Left, read_crops, read_file, read_files
+from caterva_cffi.engine.object_files import (
+    FILES,
+    Left,
+    read_crops,
+    read_file,
+    read_files,
+    read_open,
+)  # fmt: skip
 from caterva_cffi.engine.object_stores import Answer, read_objects, run_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
@@ -140,7 +147,7 @@ class FileItems(ZarrItems):
         try:
             read_file(
                 chunk.path,
-                partial(read.read_file, chunk.key),
+                partial(read_open, chunk),
                 partial(read.steps, chunk.key, None),
             )
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

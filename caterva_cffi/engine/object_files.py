@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from functools import partial
 from operator import mul
 from typing import Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
@@ -20,24 +21,37 @@ from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.crops import decode_parts
-from caterva_cffi.engine.groups import pieces
-from caterva_cffi.engine.objects import layout_of_file
+from caterva_cffi.engine.groups import groups, pieces
+from caterva_cffi.engine.reading import read
 from caterva_cffi.errors import CatervaError, StorageError
 from caterva_cffi.geometry.crops import CropParts
-from caterva_cffi.geometry.cutting import cut
+from caterva_cffi.geometry.cutting import MANY, cut
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.frame import Frame
-from caterva_cffi.planning.layout import Chunks
+from caterva_cffi.planning import cache
+from caterva_cffi.planning.cache import Known
+from caterva_cffi.planning.frame import Frame, Heads
+from caterva_cffi.planning.layout import Chunks, layout_steps
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Asked, Range, Work, run
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
 from caterva_cffi.storage.stored import Version, settled_version_of, version_of
 
-__all__ = ["FILES", "Left", "WantedCrops", "WantedFile", "read_crops", "read_file", "read_files"]
+__all__ = [
+    "FILES",
+    "Left",
+    "WantedCrops",
+    "WantedFile",
+    "WantedFrame",
+    "read_crops",
+    "read_file",
+    "read_files",
+    "read_open",
+]
 
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 FILES = 64
 """That are open at a time."""
@@ -46,12 +60,8 @@ _BYTES = 64 << 20
 """Of items that are decoded beside the output, before they are put into it."""
 
 
-class WantedFile(Protocol):
-    """What is wanted of a frame in a file."""
-
-    @property
-    def path(self) -> str:
-        """The file's path."""
+class WantedFrame(Protocol[_T_co]):
+    """What is wanted of a frame in an open file."""
 
     @property
     def key(self) -> Hashable:
@@ -65,8 +75,16 @@ class WantedFile(Protocol):
         FormatError
         """
 
-    def batches(self, layout: Chunks) -> Iterable[Batch]:
-        """Return boxes of the frame, and where their items go."""
+    def begin(self, layout: Chunks) -> tuple[_T_co, Iterable[Batch]]:
+        """Return the result, and the boxes that fill it once they are read."""
+
+
+class WantedFile(WantedFrame[Any], Protocol):
+    """The same, and where the file is."""
+
+    @property
+    def path(self) -> str:
+        """The file's path."""
 
 
 class WantedCrops(WantedFile, Protocol):
@@ -89,7 +107,7 @@ class _Opened(NamedTuple):
     number: int
     descriptor: int
     version: Version
-    frame: Frame
+    layout: Chunks
 
 
 def read_files(wanted: Sequence[WantedFile]) -> Left:
@@ -142,10 +160,9 @@ def _open(number: int, wanted: WantedFile) -> _Opened | None:
         status = os.fstat(descriptor)
         version = settled_version_of(status)
         if version is not None:
-            layout = layout_of_file(wanted.key, version, descriptor, status.st_size)
+            layout = _layout_of(wanted.key, version, descriptor, status.st_size)
             wanted.check(layout)
-            frame = Frame(layout, layout.kernel, get_read_policy("local"), files=descriptor)
-            opened = _Opened(number, descriptor, version, frame)
+            opened = _Opened(number, descriptor, version, layout)
             descriptor = -1
             return opened
     finally:
@@ -154,13 +171,37 @@ def _open(number: int, wanted: WantedFile) -> _Opened | None:
     return None
 
 
+def _layout_of(key: Hashable, version: Hashable, descriptor: int, size: int) -> Chunks:
+    """Return where the chunks in a local file are: that is known, or it is read.
+
+    Parameters
+    ----------
+    key, version : hashable
+        The file's name, and its version; see `Cache.get`.
+    descriptor : int
+    size : int
+        Bytes of the file.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+    """
+    known = cache.shared.get(key, version)
+    if known is None:
+        seen: dict[Range, bytes] = {}
+        steps = cache.recording(layout_steps(get_read_policy("local").first, size), seen)
+        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
+        cache.shared.put(key, version, known)
+    return known.layout
+
+
 def _decode(wanted: Sequence[WantedFile], opened: list[_Opened]) -> list[int]:
     """Decode what is wanted of open files; return the numbers of those to be read again."""
     plan = _Plan()
     try:
         for each in opened:
-            for batch in wanted[each.number].batches(each.frame.layout):
-                plan.add(each.frame, batch)
+            for batch in wanted[each.number].begin(each.layout)[1]:
+                plan.add(each.layout, each.descriptor, batch)
         plan.run()
     except (CatervaError, OSError):
         return [each.number for each in opened]
@@ -192,8 +233,8 @@ def read_crops(wanted: Sequence[WantedCrops], parts: CropParts, dest: npt.NDArra
     opened: list[_Opened] = []
     try:
         _open_some(wanted, range(len(wanted)), left, opened)
-        for kernel in dict.fromkeys(each.frame.kernel for each in opened):
-            mine = [each for each in opened if each.frame.kernel is kernel]
+        for kernel in dict.fromkeys(each.layout.kernel for each in opened):
+            mine = [each for each in opened if each.layout.kernel is kernel]
             left.others.extend(_decode_crops(kernel, mine, wanted, which, parts, dest))
     finally:
         _close(opened)
@@ -209,16 +250,16 @@ def _decode_crops(
     dest: npt.NDArray[Any],
 ) -> list[int]:
     """Decode the parts in open files; return the numbers of the files to be read again."""
-    if not all(wanted[each.number].takes_crops(each.frame.layout) for each in opened):
+    if not all(wanted[each.number].takes_crops(each.layout) for each in opened):
         return [each.number for each in opened]
     rank = np.full(len(wanted), -1)
     rank[[each.number for each in opened]] = range(len(opened))
-    mine = parts.some(np.flatnonzero(rank[which] >= 0))
+    mine, gap = parts.some(np.flatnonzero(rank[which] >= 0)), get_read_policy("local").gap
     try:
         decode_parts(
             kernel,
             mine._replace(numbers=rank[which[rank[which] >= 0]]),
-            lambda k: _located(opened[k].frame.in_file(0)),
+            lambda k: _located(opened[k].layout.in_file(0, opened[k].descriptor, gap)),
             dest,
         )
     except (CatervaError, OSError):
@@ -234,14 +275,15 @@ class _Plan:
     """Boxes of several frames in files, which one call decodes if the frames have one grid."""
 
     def __init__(self) -> None:
+        self._gap = get_read_policy("local").gap
         self._nbytes = 0
         self._by_block = False
-        self._sources: dict[tuple[int | None, int], list[Piece] | Place] = {}
+        self._sources: dict[tuple[int, int], list[Piece] | Place] = {}
         self._boxes: dict[Kernel, list[tuple[int, Any, Box, int, Sequence[int]]]] = {}
         self._after: list[Callable[[], None]] = []
         self._kept: list[npt.NDArray[Any]] = []
 
-    def add(self, frame: Frame, batch: Batch) -> None:
+    def add(self, layout: Chunks, descriptor: int, batch: Batch) -> None:
         """Add boxes of a frame; decode those before, if too many items would wait for a place."""
         if batch.then is not None:
             nbytes = sum(dest.nbytes for _, dest in batch.boxes)
@@ -250,26 +292,26 @@ class _Plan:
             self._nbytes += nbytes
             self._after.append(batch.then)
         self._by_block |= batch.by_block
-        boxes, grid = self._boxes.setdefault(frame.kernel, []), frame.layout.grid
+        boxes, grid = self._boxes.setdefault(layout.kernel, []), layout.grid
         for box, dest in batch.boxes:
             if not dest.size:
                 continue
             self._kept.append(dest)
             first, strides = address(dest), dest.strides
             if grid.nchunks == 1:
-                boxes.append((0, self._source(frame, 0), box, first, strides))
+                boxes.append((0, self._source(layout, descriptor, 0), box, first, strides))
                 continue
             for number, part, position in cut(grid, box):
-                at = first + sum(map(mul, position, strides))
-                boxes.append((number, self._source(frame, number), part, at, strides))
+                source = self._source(layout, descriptor, number)
+                to = first + sum(map(mul, position, strides))
+                boxes.append((number, source, part, to, strides))
 
-    def _source(self, frame: Frame, number: int) -> list[Piece] | Place:
+    def _source(self, layout: Chunks, descriptor: int, number: int) -> list[Piece] | Place:
         """Return where a chunk is: the same object for all its boxes."""
-        key = frame.files, number
-        found = self._sources.get(key)  # type: ignore[arg-type]
+        key = descriptor, number
+        found = self._sources.get(key)
         if found is None:
-            found = _located(frame.in_file(number))
-            self._sources[key] = found  # type: ignore[index]
+            found = self._sources[key] = _located(layout.in_file(number, descriptor, self._gap))
         return found
 
     def run(self) -> None:
@@ -282,6 +324,41 @@ class _Plan:
         self._nbytes, self._by_block = 0, False
         for each in (self._sources, self._boxes, self._after, self._kept):
             each.clear()
+
+
+def read_open(wanted: WantedFrame[_T], version: Hashable, descriptor: int, size: int) -> _T:
+    """Read what is wanted of an open file whose times tell changes; the kernel reads the blocks.
+
+    Parameters
+    ----------
+    wanted : WantedFrame
+    version : hashable
+        Of the file; see `Cache.get`.
+    descriptor : int
+    size : int
+        Bytes of the file.
+
+    Returns
+    -------
+    object
+        The result; see `WantedFrame.begin`.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, OSError
+    """
+    layout = _layout_of(wanted.key, version, descriptor, size)
+    wanted.check(layout)
+    result, batches = wanted.begin(layout)
+    if layout.grid.nchunks > MANY:
+        frame = Frame(layout, layout.kernel, get_read_policy("local"), files=descriptor)
+        read(groups(frame, batches), partial(read_ranges, descriptor))
+        return result
+    plan = _Plan()
+    for batch in batches:
+        plan.add(layout, descriptor, batch)
+    plan.run()
+    return result
 
 
 def read_file(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi import memory_pool
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.engine.groups import groups
-from caterva_cffi.engine.reading import read, read_memory, read_steps
+from caterva_cffi.engine.reading import read_memory, read_steps
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
@@ -24,11 +23,10 @@ from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Chunks, layout_steps, slices
-from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
+from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Range, Steps, Work, run
-from caterva_cffi.storage.positioned_reads import read_ranges
 
-__all__ = ["Find", "ObjectRead", "Selected", "WantedItems", "check_layout", "layout_of_file"]
+__all__ = ["Find", "ObjectRead", "Selected", "WantedItems"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -41,43 +39,8 @@ _MOST_AT_ONCE = 1 << 20
 
 _HEADS_BYTES = 4 << 20
 
-_NUMBERS = frozenset("biufc")
-
 Find: TypeAlias = Callable[[int, int | None], Steps[Chunks]]
 """Returns the steps that find the chunks of an object; see `layout_steps`."""
-
-
-def check_layout(
-    layout: Chunks, shape: tuple[int, ...], dtype: np.dtype[Any], checksums: bool
-) -> None:
-    """Compare a frame with what is known of it beforehand.
-
-    Parameters
-    ----------
-    layout : Layout
-    shape : tuple of int
-    dtype : dtype
-    checksums : bool
-        Whether its blocks have checksums.
-
-    Raises
-    ------
-    FormatError
-    """
-    if (
-        layout.grid.shape != shape
-        or layout.grid.itemsize != dtype.itemsize
-        # All writers name the types of numbers; of other items, some know only the size.
-        or (layout.dtype.kind != dtype.kind and {layout.dtype.kind, dtype.kind} <= _NUMBERS)
-    ):
-        raise FormatError(
-            f"the stored frame has shape {layout.grid.shape} and dtype {layout.dtype}; "
-            f"the array's chunks have shape {shape} and dtype {dtype}"
-        )
-    if layout.sparse:
-        raise FormatError("the stored frame is sparse: its chunks are elsewhere")
-    if checksums and not layout.grid.checksums:
-        raise FormatError("the stored frame has no checksums, which the array's codec writes")
 
 
 class WantedItems(Protocol[_T_co]):
@@ -143,28 +106,6 @@ class ObjectRead(Generic[_T]):
     check: Callable[[Chunks], None]
     find: Find = layout_steps
     cache: Cache = cache.shared
-
-    def read_file(self, key: Hashable, version: Hashable, descriptor: int, size: int) -> _T:
-        """Read the items from a local file whose times tell changes; the kernel reads the blocks.
-
-        Parameters
-        ----------
-        key, version : hashable
-            The file's name, and its version; see `Cache.get`.
-        descriptor : int
-        size : int
-            Bytes of the file.
-
-        Raises
-        ------
-        FormatError, UnsupportedError, StorageError
-        """
-        layout = layout_of_file(key, version, descriptor, size, self.find)
-        self.check(layout)
-        result, batches = self.wanted.begin(layout)
-        frame = Frame(layout, kernel_of(layout.grid), self.policy, files=descriptor)
-        read(groups(frame, batches), partial(read_ranges, descriptor))
-        return result
 
     def steps(
         self, key: Hashable, version: Hashable | None, size: int | None = None
@@ -278,31 +219,3 @@ class ObjectRead(Generic[_T]):
         result, batches = self.wanted.begin(layout)
         read_memory(stored, layout, kernel_of(layout.grid), batches)
         return result
-
-
-def layout_of_file(
-    key: Hashable, version: Hashable, descriptor: int, size: int, find: Find = layout_steps
-) -> Chunks:
-    """Return where the chunks in a local file are: that is known, or it is read.
-
-    Parameters
-    ----------
-    key, version : hashable
-        The file's name, and its version; see `Cache.get`.
-    descriptor : int
-    size : int
-        Bytes of the file.
-    find : callable
-        See `ObjectRead`.
-
-    Raises
-    ------
-    FormatError, UnsupportedError
-    """
-    known = cache.shared.get(key, version)
-    if known is None:
-        seen: dict[Range, bytes] = {}
-        steps = cache.recording(find(get_read_policy("local").first, size), seen)
-        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
-        cache.shared.put(key, version, known)
-    return known.layout

@@ -24,8 +24,8 @@ from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, has_many_chun
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.frame import Files, Frame
-from caterva_cffi.planning.layout import Layout, layout_steps, whole_layout
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.layout import Files, Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 from caterva_cffi.steps import Range, run
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.dtypes import allocate, with_dtype
-from caterva_cffi.engine.objects import check_layout
 from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.geometry.cutting import blocks_in
 from caterva_cffi.geometry.grid import Grid
@@ -50,7 +49,7 @@ class Objects:
         ------
         FormatError, UnsupportedError
         """
-        check_layout(layout, self.grid.chunks, self.dtype, self.grid.checksums)
+        layout.check(self.grid.chunks, self.dtype, self.grid.checksums)
         if isinstance(layout, Layout) and layout.header.metalayers.get(_ORDER) == b"F":
             raise UnsupportedError("the stored frame has its items in Fortran order")
 

@@ -165,7 +165,7 @@ class Batch(NamedTuple):
 
 def batches(
     grid: Grid, selection: Basic | Fancy, dtype: np.dtype[Any], out: npt.NDArray[Any]
-) -> Iterator[Batch]:
+) -> Iterable[Batch]:
     """Cut a selection into boxes; each block that a box touches holds a wanted item.
 
     Parameters
@@ -177,13 +177,18 @@ def batches(
     out : ndarray
         The result, of the selection's shape.
 
-    Yields
-    ------
-    Batch
+    Returns
+    -------
+    iterable of Batch
     """
     if isinstance(selection, Basic):
-        yield Batch([(selection.box, lay(out, selection))])
-        return
+        return (Batch([(selection.box, lay(out, selection))]),)
+    return _gathered(grid, selection, dtype, out)
+
+
+def _gathered(
+    grid: Grid, selection: Fancy, dtype: np.dtype[Any], out: npt.NDArray[Any]
+) -> Iterator[Batch]:
     if not selection.dims:  # a 0-d mask that is false
         return
     axes, others = selection.basic.axes, _others(selection)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import cast
 
 from caterva_cffi.binding.decoding import Place
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.format.chunk_header import HEADER
-from caterva_cffi.format.offsets import chunk_file, special_of_offset
+from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.chunk import chunk_steps
-from caterva_cffi.planning.layout import Chunks
+from caterva_cffi.planning.layout import Chunks, Files
 from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, together
 
-__all__ = ["Files", "Frame", "Heads"]
+__all__ = ["Frame", "Heads"]
 
 _LEAST_COST = 256  # bytes that a chunk of one value counts in a group
-
-
-Files: TypeAlias = int | str
-"""Files that the kernel reads: the descriptor of a frame's file, or the path of a directory."""
 
 
 class Heads:
@@ -100,14 +95,7 @@ class Frame:
         ------
         FormatError
         """
-        offset = int(self.layout.offsets[number])
-        if offset < 0:
-            return [(0, self.layout.special_chunk(special_of_offset(offset)))]
-        start, stop = self.layout.range_of(number)
-        if isinstance(self.files, int):
-            return None, self.files, start, stop, self.policy.gap
-        path = os.path.join(cast("str", self.files), chunk_file(offset))
-        return os.fsencode(path) + b"\0", -1, start, stop, self.policy.gap
+        return self.layout.in_file(number, cast("Files", self.files), self.policy.gap)
 
     def piece_steps(
         self, wanted: Mapping[int, Sequence[Box]]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.binding.decoding import Place
 from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.errors import FormatError
 from caterva_cffi.format.chunk_header import HEADER, cbytes_of, check_size, special_header
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.metalayers import decode_geometry
-from caterva_cffi.format.offsets import special_of_offset
+from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
@@ -23,6 +25,7 @@ from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, run
 
 __all__ = [
     "Chunks",
+    "Files",
     "Layout",
     "first_steps",
     "geometry_of",
@@ -34,6 +37,11 @@ __all__ = [
 ]
 
 _MANY_EDGES = 4096
+
+_NUMBERS = frozenset("biufc")
+
+Files: TypeAlias = int | str
+"""Files that the kernel reads: the descriptor of a frame's file, or the path of a directory."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,35 @@ class Chunks:
         """A kernel for the grid."""
         return kernel_of(self.grid)
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype[Any], checksums: bool) -> None:
+        """Compare a frame with what is known of it beforehand.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        dtype : dtype
+        checksums : bool
+            Whether its blocks have checksums.
+
+        Raises
+        ------
+        FormatError
+        """
+        if (
+            self.grid.shape != shape
+            or self.grid.itemsize != dtype.itemsize
+            # All writers name the types of numbers; of other items, some know only the size.
+            or (self.dtype.kind != dtype.kind and {self.dtype.kind, dtype.kind} <= _NUMBERS)
+        ):
+            raise FormatError(
+                f"the stored frame has shape {self.grid.shape} and dtype {self.dtype}; "
+                f"the array's chunks have shape {shape} and dtype {dtype}"
+            )
+        if self.sparse:
+            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+        if checksums and not self.grid.checksums:
+            raise FormatError("the stored frame has no checksums, which the array's codec writes")
+
     def head_of(self, number: int) -> bytes | memoryview:
         """Return the first bytes of a stored chunk, as far as they are known."""
         return self.beginning[slice(*self.range_of(number))]
@@ -96,6 +133,29 @@ class Chunks:
             return 0, self.most
         offset = int(self.offsets[number])
         return offset, int(self._edges[bisect_right(self._edges, offset)])
+
+    def in_file(self, number: int, files: Files, gap: int) -> list[ChunkBytes] | Place:
+        """Return where a chunk is in a local file, or the chunk itself if it is one of one value.
+
+        Parameters
+        ----------
+        number : int
+        files : Files
+        gap : int
+            See `Place`.
+
+        Raises
+        ------
+        FormatError
+        """
+        offset = int(self.offsets[number])
+        if offset < 0:
+            return [(0, self.special_chunk(special_of_offset(offset)))]
+        start, stop = self.range_of(number)
+        if isinstance(files, int):
+            return None, files, start, stop, gap
+        path = os.path.join(files, chunk_file(offset))
+        return os.fsencode(path) + b"\0", -1, start, stop, gap
 
     @property
     def most(self) -> int:

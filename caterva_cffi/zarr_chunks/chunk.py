@@ -10,7 +10,7 @@ asks for ranges of the stored object, and for work that takes a while.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,14 +20,18 @@ import numpy as np
 import numpy.typing as npt
 from zarr.core.buffer import cpu
 
+from caterva_cffi import memory_pool
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.codecs.editing import FrameEditor
 from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.dtypes import as_dtype, frame_dtype, with_dtype
-from caterva_cffi.engine.objects import ObjectRead, Selected, check_layout
+from caterva_cffi.engine.object_files import read_open
+from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.errors import ArgumentError, CatervaError
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry import index_arrays
+from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Basic, Fancy, normalize
 from caterva_cffi.planning.layout import Chunks, Layout, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
-__all__ = ["ZarrChunk"]
+__all__ = ["ChunkSelection", "ZarrChunk"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class ZarrChunk:
         FormatError, UnsupportedError
         """
         read = self.read((), get_read_policy("local"))
-        return self._as_ndbuffer(read.decode(stores.as_bytes(stored)))
+        return self.as_ndbuffer(read.decode(stores.as_bytes(stored)))
 
     def decode_lazily(self, stored: Buffer) -> NDBuffer:
         """Return all items of a frame; they are decoded when somebody looks at them.
@@ -174,29 +178,9 @@ class ZarrChunk:
 
     # --- a part of it -------------------------------------------------------------------------
 
-    def read_file(
-        self, byte_getter: Any, selection: Any, version: Version, descriptor: int, size: int
-    ) -> NDBuffer:
-        """Read and decode a selection of a local file.
-
-        Parameters
-        ----------
-        byte_getter : ByteGetter
-        selection : tuple
-        version : Version
-            Of the file.
-        descriptor : int
-        size : int
-            Bytes of the file.
-
-        Raises
-        ------
-        FormatError, UnsupportedError, StorageError
-        """
-        read = self.read(selection, get_read_policy("local"))
-        with stores.naming(byte_getter):
-            items = read.read_file(stores.identity(byte_getter), version, descriptor, size)
-        return self._as_ndbuffer(items)
+    def selected(self, byte_getter: Any, selection: Any) -> ChunkSelection:
+        """Return a selection of a local file; see `read_steps`."""
+        return ChunkSelection(self, byte_getter, selection, normalize(selection, self.spec.shape))
 
     def read_steps(
         self, byte_getter: Any, selection: Any, size: int | None = None
@@ -221,7 +205,7 @@ class ZarrChunk:
                 items = yield from read.steps(stores.identity(byte_getter), None, size)
         except MissingError:
             return None
-        return self._as_ndbuffer(items)
+        return self.as_ndbuffer(items)
 
     # --- what all of them share ---------------------------------------------------------------
 
@@ -238,15 +222,65 @@ class ZarrChunk:
         ------
         FormatError
         """
-        check_layout(layout, self.spec.shape, self.dtype, self.parameters.checksum)
+        layout.check(self.spec.shape, self.dtype, self.parameters.checksum)
 
     def _as_buffer(self, frame: memoryview) -> Buffer:
         return self.spec.prototype.buffer.from_bytes(cast("bytes", frame))
 
-    def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
+    def as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
+        """Return items as Zarr wants them."""
         dtype = self.dtype
         native = items if items.dtype == dtype else with_dtype(items, dtype, dtype)
         return self.spec.prototype.nd_buffer.from_numpy_array(native)
+
+
+@dataclass(slots=True)
+class ChunkSelection:
+    """A selection of a chunk in a local file; see `engine.object_files.WantedFrame`.
+
+    Parameters
+    ----------
+    chunk : ZarrChunk
+    byte_getter : ByteGetter
+    given : tuple
+        The selection, as Zarr has it.
+    selection : Basic or Fancy
+        The same.
+    """
+
+    chunk: ZarrChunk
+    byte_getter: Any
+    given: Any
+    selection: Basic | Fancy
+
+    @property
+    def key(self) -> Hashable:
+        """The chunk's name in the cache of layouts."""
+        return stores.identity(self.byte_getter)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the items."""
+        return math.prod(self.selection.shape) * self.chunk.dtype.itemsize
+
+    def check(self, layout: Chunks) -> None:
+        """Compare a frame with the array's metadata."""
+        self.chunk.check(layout)
+
+    def begin(self, layout: Chunks) -> tuple[npt.NDArray[Any], Iterable[Batch]]:
+        """Return an array for the items, and the boxes that fill it."""
+        items = memory_pool.empty(self.selection.shape, layout.dtype)
+        return items, index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+
+    def read(self, version: Version, descriptor: int, size: int) -> NDBuffer:
+        """Read and decode the items; see `engine.object_files.read_open`."""
+        with stores.naming(self.byte_getter):
+            items = read_open(self, version, descriptor, size)
+        return self.chunk.as_ndbuffer(items)
+
+    def steps(self, size: int) -> Generator[Asked, Any, NDBuffer | None]:
+        """Do the same by steps; see `ZarrChunk.read_steps`."""
+        return self.chunk.read_steps(self.byte_getter, self.given, size)
 
 
 def _layout_of(stored: Buffer) -> Layout:

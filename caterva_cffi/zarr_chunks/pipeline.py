@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +140,7 @@ class _Wanted:
         """Compare a frame with the array's metadata."""
         self.chunk.check(layout)
 
-    def batches(self, layout: Chunks) -> Iterable[Batch]:
+    def begin(self, layout: Chunks) -> tuple[None, Iterable[Batch]]:
         """Return boxes that are decoded into the output, or to be put into it then."""
         out, drop_axes, dtype = self.out, self.drop_axes, self.chunk.dtype
         _, spec, selection, where, _ = self.item
@@ -150,17 +151,13 @@ class _Wanted:
             and dest.shape == wanted.shape
             and dest.dtype == layout.dtype == dtype
         ):
-            yield from index_arrays.batches(layout.grid, wanted, dtype, dest)
-            return
+            return None, index_arrays.batches(layout.grid, wanted, dtype, dest)
         dest = allocate(wanted.shape, layout.dtype)
         put = partial(_put, dest, dtype, out, where, drop_axes)
         found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
         if isinstance(wanted, Basic):
-            [batch] = found
-            yield Batch(batch.boxes, put)
-            return
-        yield from found
-        yield Batch([], put)
+            return None, [Batch(batch.boxes, put) for batch in found]
+        return None, chain(found, [Batch([], put)])
 
 
 def _is_basic(where: Any) -> bool:
