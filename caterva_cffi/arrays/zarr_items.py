@@ -21,14 +21,14 @@ from caterva_cffi.codecs.parameters import grid_of
 from caterva_cffi.costs.file_reads import Call, boxes_of_frame, object_in_file
 from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.engine.crops import parts_at_once
-from caterva_cffi.engine.object_files import (
+from caterva_cffi.engine.object_crops import read_crops
+from caterva_cffi.engine.object_files import (  # fmt: skip
     FILES,
     Left,
-    read_crops,
     read_file,
     read_files,
     read_open,
-)  # fmt: skip
+)
 from caterva_cffi.engine.object_stores import Answer, read_objects, run_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk

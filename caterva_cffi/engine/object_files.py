@@ -12,19 +12,15 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from functools import partial
 from operator import mul
 from typing import Any, NamedTuple, Protocol, TypeVar
-from zlib import crc32
 
-import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.crops import decode_parts
 from caterva_cffi.engine.groups import groups, pieces
 from caterva_cffi.engine.reading import read
 from caterva_cffi.errors import CatervaError, StorageError
-from caterva_cffi.geometry.crops import CropParts
 from caterva_cffi.geometry.cutting import MANY, cut
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
@@ -33,18 +29,21 @@ from caterva_cffi.planning.cache import Known
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Chunks, layout_steps
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.steps import Asked, Range, Work, run
+from caterva_cffi.steps import Asked, ChunkBytes, Range, run
 from caterva_cffi.storage.atomic import disk_errors
-from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges
+from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges, read_twice
 from caterva_cffi.storage.stored import Version, settled_version_of, version_of
 
 __all__ = [
     "FILES",
     "Left",
-    "WantedCrops",
+    "Opened",
     "WantedFile",
     "WantedFrame",
-    "read_crops",
+    "changed_of",
+    "close_all",
+    "located",
+    "open_some",
     "read_file",
     "read_files",
     "read_open",
@@ -87,13 +86,6 @@ class WantedFile(WantedFrame[Any], Protocol):
         """The file's path."""
 
 
-class WantedCrops(WantedFile, Protocol):
-    """The same, if parts of crops are wanted."""
-
-    def takes_crops(self, layout: Chunks) -> bool:
-        """Whether the frame's items are the array's, in one chunk of the same shape."""
-
-
 class Left(NamedTuple):
     """What is still to be done: numbers of files that are not there, and of others."""
 
@@ -101,7 +93,7 @@ class Left(NamedTuple):
     others: list[int]
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
     """A file that is open, of which it is known where its blocks are."""
 
     number: int
@@ -121,17 +113,17 @@ def read_files(wanted: Sequence[WantedFile]) -> Left:
     left = Left([], [])
     for first in range(0, len(wanted), FILES):
         some = range(first, min(first + FILES, len(wanted)))
-        opened: list[_Opened] = []
+        opened: list[Opened] = []
         try:
-            _open_some(wanted, some, left, opened)
+            open_some(wanted, some, left, opened)
             left.others.extend(_decode(wanted, opened))
         finally:
-            _close(opened)
+            close_all(opened)
     return left
 
 
-def _open_some(
-    wanted: Sequence[WantedFile], numbers: Iterable[int], left: Left, opened: list[_Opened]
+def open_some(
+    wanted: Sequence[WantedFile], numbers: Iterable[int], left: Left, opened: list[Opened]
 ) -> None:
     """Open files, which the caller closes; those that cannot be read together are left."""
     for number in numbers:
@@ -148,12 +140,13 @@ def _open_some(
             opened.append(each)
 
 
-def _close(opened: list[_Opened]) -> None:
+def close_all(opened: list[Opened]) -> None:
+    """Close files."""
     for each in opened:
         os.close(each.descriptor)
 
 
-def _open(number: int, wanted: WantedFile) -> _Opened | None:
+def _open(number: int, wanted: WantedFile) -> Opened | None:
     """Open a file and know its layout; None where that may not last."""
     descriptor = os.open(wanted.path, READ_FLAGS)
     try:
@@ -162,7 +155,7 @@ def _open(number: int, wanted: WantedFile) -> _Opened | None:
         if version is not None:
             layout = _layout_of(wanted.key, version, descriptor, status.st_size)
             wanted.check(layout)
-            opened = _Opened(number, descriptor, version, layout)
+            opened = Opened(number, descriptor, version, layout)
             descriptor = -1
             return opened
     finally:
@@ -195,7 +188,7 @@ def _layout_of(key: Hashable, version: Hashable, descriptor: int, size: int) -> 
     return known.layout
 
 
-def _decode(wanted: Sequence[WantedFile], opened: list[_Opened]) -> list[int]:
+def _decode(wanted: Sequence[WantedFile], opened: list[Opened]) -> list[int]:
     """Decode what is wanted of open files; return the numbers of those to be read again."""
     plan = _Plan()
     try:
@@ -205,69 +198,16 @@ def _decode(wanted: Sequence[WantedFile], opened: list[_Opened]) -> list[int]:
         plan.run()
     except (CatervaError, OSError):
         return [each.number for each in opened]
-    return _changed(opened)
+    return changed_of(opened)
 
 
-def _changed(opened: list[_Opened]) -> list[int]:
+def changed_of(opened: list[Opened]) -> list[int]:
     """Return the numbers of the files that were changed since they were opened."""
     return [each.number for each in opened if version_of(os.fstat(each.descriptor)) != each.version]
 
 
-def read_crops(wanted: Sequence[WantedCrops], parts: CropParts, dest: npt.NDArray[Any]) -> Left:
-    """Read parts of crops from frames in files; each block is decoded once.
-
-    Parameters
-    ----------
-    wanted : sequence of WantedFile
-        The files of the parts' chunks, in their order: at most 64.
-    parts : CropParts
-    dest : ndarray
-        The result of all crops.
-
-    Returns
-    -------
-    Left
-        As from `read_files`.
-    """
-    left, (_, which) = Left([], []), np.unique(parts.numbers, return_inverse=True)
-    opened: list[_Opened] = []
-    try:
-        _open_some(wanted, range(len(wanted)), left, opened)
-        for kernel in dict.fromkeys(each.layout.kernel for each in opened):
-            mine = [each for each in opened if each.layout.kernel is kernel]
-            left.others.extend(_decode_crops(kernel, mine, wanted, which, parts, dest))
-    finally:
-        _close(opened)
-    return left
-
-
-def _decode_crops(
-    kernel: Kernel,
-    opened: list[_Opened],
-    wanted: Sequence[WantedCrops],
-    which: npt.NDArray[np.intp],
-    parts: CropParts,
-    dest: npt.NDArray[Any],
-) -> list[int]:
-    """Decode the parts in open files; return the numbers of the files to be read again."""
-    if not all(wanted[each.number].takes_crops(each.layout) for each in opened):
-        return [each.number for each in opened]
-    rank = np.full(len(wanted), -1)
-    rank[[each.number for each in opened]] = range(len(opened))
-    mine, gap = parts.some(np.flatnonzero(rank[which] >= 0)), get_read_policy("local").gap
-    try:
-        decode_parts(
-            kernel,
-            mine._replace(numbers=rank[which[rank[which] >= 0]]),
-            lambda k: _located(opened[k].layout.in_file(0, opened[k].descriptor, gap)),
-            dest,
-        )
-    except (CatervaError, OSError):
-        return [each.number for each in opened]
-    return _changed(opened)
-
-
-def _located(where: Any) -> list[Piece] | Place:
+def located(where: list[ChunkBytes] | Place) -> list[Piece] | Place:
+    """Return where a chunk is as the kernel takes it."""
     return pieces(where) if isinstance(where, list) else where
 
 
@@ -311,7 +251,7 @@ class _Plan:
         key = descriptor, number
         found = self._sources.get(key)
         if found is None:
-            found = self._sources[key] = _located(layout.in_file(number, descriptor, self._gap))
+            found = self._sources[key] = located(layout.in_file(number, descriptor, self._gap))
         return found
 
     def run(self) -> None:
@@ -410,36 +350,10 @@ def _read_unchanged(
     status = os.fstat(descriptor)
     version, size = settled_version_of(status), status.st_size
     if version is None:
-        result, changed = _read_twice(descriptor, steps(size))
+        result, changed = read_twice(descriptor, steps(size))
     else:
         result, changed = read(version, descriptor, size), False
     now = os.fstat(descriptor)
     if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
         raise StorageError(f"{path!r} was changed in place while it was read; read it again")
     return result
-
-
-def _read_twice(descriptor: int, steps: Generator[Asked, Any, _T]) -> tuple[_T, bool]:
-    """Read from a file whose times may stand still; return whether it was changed meanwhile.
-
-    Steps read it, so that what is read can be compared.
-    """
-    seen: list[Range] = []
-    sums: list[int] = []
-
-    def answer(asked: Asked) -> Any:
-        if isinstance(asked, Work):
-            return asked.action()
-        found = read_ranges(descriptor, asked)
-        seen.extend(asked)
-        sums.extend(map(crc32, found))
-        return found
-
-    result = run(steps, answer)
-    # Read all ranges once more: if their bytes are equal, they were there in between, too.
-    changed = len(seen) > 1 and any(
-        crc32(data) != before
-        for range_, before in zip(seen, sums, strict=True)
-        for data in read_ranges(descriptor, [range_])
-    )
-    return result, changed

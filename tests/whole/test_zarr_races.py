@@ -20,6 +20,7 @@ from zarr_arrays import PIPELINES
 
 import caterva_cffi as cat
 from caterva_cffi.engine import object_files
+from caterva_cffi.storage import positioned_reads
 from caterva_cffi.zarr import CatervaCodec
 
 obstore = pytest.importorskip("obstore.store")
@@ -196,7 +197,7 @@ def test_a_file_that_is_written_in_place_while_it_is_read(age, stands_still, tmp
     times = file.stat().st_atime_ns, file.stat().st_mtime_ns - age * 10**9
     if age:
         os.utime(file, ns=times)
-    read_ranges = object_files.read_ranges
+    read_ranges = positioned_reads.read_ranges
 
     def read_and_write(descriptor, ranges):
         found = read_ranges(descriptor, ranges)
@@ -206,7 +207,8 @@ def test_a_file_that_is_written_in_place_while_it_is_read(age, stands_still, tmp
         return found
 
     z = zarr.open_array(LocalStore(place), mode="r")
-    monkeypatch.setattr(object_files, "read_ranges", read_and_write)
+    for module in (object_files, positioned_reads):
+        monkeypatch.setattr(module, "read_ranges", read_and_write)
     with pytest.raises(cat.StorageError, match="was changed in place while it was read"):
         z[:CHUNK:9, :CHUNK:9]
     monkeypatch.undo()
