@@ -57,11 +57,6 @@ _policies: dict[Kind, ReadPolicy] = {
 }
 
 
-def _check_kind(kind: object) -> None:
-    if kind not in _policies:
-        raise ArgumentError(f"the kind of policy is {kind!r}; expected 'local' or 'remote'")
-
-
 def get_read_policy(kind: Kind) -> ReadPolicy:
     """Return how much is read at a time.
 
@@ -70,8 +65,10 @@ def get_read_policy(kind: Kind) -> ReadPolicy:
     kind : {"local", "remote"}
         For files and memory, or for stores behind a network.
     """
-    _check_kind(kind)
-    return _policies[kind]
+    policy = _policies.get(kind)
+    if policy is None:
+        raise ArgumentError(f"the kind of policy is {kind!r}; expected 'local' or 'remote'")
+    return policy
 
 
 def set_read_policy(kind: Kind, policy: ReadPolicy) -> ReadPolicy:
@@ -87,8 +84,8 @@ def set_read_policy(kind: Kind, policy: ReadPolicy) -> ReadPolicy:
     ReadPolicy
         The one before.
     """
-    _check_kind(kind)
+    before = get_read_policy(kind)
     if not isinstance(policy, ReadPolicy):
         raise TypeError(f"the policy is {type(policy).__name__}; expected a ReadPolicy")
-    before, _policies[kind] = _policies[kind], policy
+    _policies[kind] = policy
     return before

@@ -44,16 +44,12 @@ def version_of(status: os.stat_result) -> Version:
 
 def settled_version_of(status: os.stat_result) -> Version | None:
     """Return a file's version; None while its times may stand still, so that no change shows."""
-    if _is_racy(status):
-        return None
-    return version_of(status)
-
-
-def _is_racy(status: os.stat_result) -> bool:
-    apart = abs(status.st_mtime_ns - status.st_ctime_ns)
-    if os.name == "posix" and 0 < apart < _RACY:
-        return False  # `Stored.renew_version` set them apart; any other write makes them equal
-    return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) <= _RACY
+    modified, changed = status.st_mtime_ns, status.st_ctime_ns
+    # `Stored.renew_version` sets the two apart; any other write makes them equal.
+    apart = os.name == "posix" and 0 < abs(modified - changed) < _RACY
+    if apart or time.time_ns() - max(modified, changed) > _RACY:
+        return version_of(status)
+    return None
 
 
 class Stored:
