@@ -55,21 +55,7 @@ def chunk_steps(
     """
     base, end = where
     what = f"chunk {number}"
-    usual = min(kernel.head, end - base)
-    if len(head) < min(HEADER, usual):
-        range_ = (base + len(head), base + usual)
-        [more] = yield [range_]
-        head = bytes(head) + exactly(more, range_, what)
-    while True:
-        need, ranges = kernel.plan(number, head, boxes, policy.gap)
-        if base + need > end or (ranges and base + ranges[-1][1] > end):
-            reach = max(need, ranges[-1][1] if ranges else 0)
-            raise FormatError(f"{what} reaches byte {base + reach}; its place ends at {end}")
-        if need <= len(head):
-            break
-        range_ = (base + len(head), base + need)
-        [more] = yield [range_]
-        head = bytes(head) + exactly(more, range_, what)
+    head, need, ranges = yield from _plan_steps(kernel, number, where, head, boxes, policy.gap)
     if not ranges:
         return [(0, head[:need])]
     cbytes = cbytes_of(head)
@@ -93,3 +79,42 @@ def chunk_steps(
             data = exactly(data, (base + first, base + stop), what)
             pieces.append((start, data if first == start else bytes(head[start:]) + data))
     return pieces
+
+
+def _plan_steps(
+    kernel: Kernel,
+    number: int,
+    where: Range,
+    head: bytes | memoryview,
+    boxes: Sequence[Box],
+    gap: int,
+) -> Steps[tuple[bytes | memoryview, int, list[Range]]]:
+    """Read the head of a chunk, as far as it is not known, and plan.
+
+    Returns
+    -------
+    head : bytes
+        The chunk's first bytes, as many as are known now.
+    need, ranges
+        As from `Kernel.plan`.
+
+    Raises
+    ------
+    FormatError
+    """
+    base, end = where
+    what = f"chunk {number}"
+    usual = min(kernel.head, end - base)
+    wanted = usual if len(head) < min(HEADER, usual) else 0
+    while True:
+        if wanted > len(head):
+            range_ = (base + len(head), base + wanted)
+            [more] = yield [range_]
+            head = bytes(head) + exactly(more, range_, what)
+        need, ranges = kernel.plan(number, head, boxes, gap)
+        if base + need > end or (ranges and base + ranges[-1][1] > end):
+            reach = max(need, ranges[-1][1] if ranges else 0)
+            raise FormatError(f"{what} reaches byte {base + reach}; its place ends at {end}")
+        if need <= len(head):
+            return head, need, ranges
+        wanted = need
