@@ -163,19 +163,53 @@ typedef struct {
   int64_t itemsize;
 } copied;
 
-enum { TILE = 8 }; /* lines of a tile fit one set of a cache, however they are aligned */
+enum {
+  TILE = 8,   /* lines of a tile fit one set of a cache, however they are aligned */
+  PICKED = 8, /* of so many items one */
+};
 
-static inline void copy_tiles(uint8_t *dest, const uint8_t *src, const rows *r, size_t size) {
-  for (int64_t a = 0; a < r->n[0]; a += TILE) {
-    int64_t rows_end = a + TILE < r->n[0] ? a + TILE : r->n[0];
-    for (int64_t b = 0; b < r->n[1]; b += TILE) {
-      int64_t end = b + TILE < r->n[1] ? b + TILE : r->n[1];
+static inline void copy_tiles(uint8_t *dest, const uint8_t *src, const rows *given, size_t size) {
+  const rows r = *given; /* where no byte that is written may be */
+  for (int64_t a = 0; a < r.n[0]; a += TILE) {
+    int64_t rows_end = a + TILE < r.n[0] ? a + TILE : r.n[0];
+    for (int64_t b = 0; b < r.n[1]; b += TILE) {
+      int64_t end = b + TILE < r.n[1] ? b + TILE : r.n[1];
       for (int64_t j = a; j < rows_end; j++) {
         for (int64_t i = b; i < end; i++) {
-          memcpy(dest + j * r->dest[0] + i * r->dest[1], src + j * r->src[0] + i * r->src[1], size);
+          memcpy(dest + j * r.dest[0] + i * r.dest[1], src + j * r.src[0] + i * r.src[1], size);
         }
       }
     }
+  }
+}
+
+/* Items that become neighbours, and lie close together already: one in `step`. A constant step lets the
+ * compiler take many at once. */
+static inline void pick_items(uint8_t *restrict dest, const uint8_t *restrict src, int64_t n,
+                              size_t size, int64_t step) {
+  for (int64_t i = 0; i < n; i++) {
+    memcpy(dest + i * (int64_t)size, src + i * step * (int64_t)size, size);
+  }
+}
+
+static inline void pick_rows(uint8_t *dest, const uint8_t *src, const rows *given, size_t size) {
+  const rows r = *given;
+  int64_t step = r.src[1] / (int64_t)size;
+  for (int64_t j = r.n[0]; j > 0; j--, dest += r.dest[0], src += r.src[0]) {
+    switch (step) { /* those of default blocks */
+      case 2: pick_items(dest, src, r.n[1], size, 2); break;
+      case 4: pick_items(dest, src, r.n[1], size, 4); break;
+      default: pick_items(dest, src, r.n[1], size, step);
+    }
+  }
+}
+
+static inline void move_items(uint8_t *dest, const uint8_t *src, const rows *r, size_t size) {
+  int64_t itemsize = (int64_t)size;
+  if (r->dest[1] == itemsize && r->src[1] > 0 && r->src[1] <= PICKED * itemsize) {
+    pick_rows(dest, src, r, size);
+  } else {
+    copy_tiles(dest, src, r, size);
   }
 }
 
@@ -188,10 +222,10 @@ static void copy_rows(const void *state, uint8_t *dest, int64_t from, const rows
     return;
   }
   switch (itemsize) { /* a constant size lets the compiler move whole items */
-    case 1: copy_tiles(dest, src, r, 1); break;
-    case 2: copy_tiles(dest, src, r, 2); break;
-    case 4: copy_tiles(dest, src, r, 4); break;
-    case 8: copy_tiles(dest, src, r, 8); break;
+    case 1: move_items(dest, src, r, 1); break;
+    case 2: move_items(dest, src, r, 2); break;
+    case 4: move_items(dest, src, r, 4); break;
+    case 8: move_items(dest, src, r, 8); break;
     case 16: copy_tiles(dest, src, r, 16); break;
     default: copy_tiles(dest, src, r, (size_t)itemsize);
   }

@@ -433,6 +433,20 @@ def test_runs_of_any_length_between_narrow_blocks(itemsize, nthreads):
         assert (part == items[2:42, 1:-1]).all()
 
 
+@pytest.mark.parametrize("itemsize", [1, 2, 3, 4, 8, 16])
+def test_items_are_picked_from_narrow_blocks(itemsize):
+    """Items that become neighbours are copied in ways that depend on how far apart they lie."""
+    for filters, width in itertools.product([[S], []], [2, 3, 4, 7, 8, 9, 20]):
+        shape = (11, 37, 2 * width)
+        items = np.frombuffer(RNG.integers(0, 9, math.prod(shape) * itemsize, "u1"), f"V{itemsize}")
+        items = items.reshape(shape)
+        chunk = Chunk(shape, (5, 37, width), itemsize)
+        encoded = chunk.encode(items, filters=filters)
+        for k in (0, width + 1):
+            part = chunk.decode(encoded, start=(1, 1, k), count=(9, 35, 1))
+            assert (part == items[1:10, 1:36, k : k + 1]).all()
+
+
 @pytest.mark.parametrize("itemsize", [255, 256, 300, 5000])
 def test_large_items(itemsize):
     chunk = Chunk((5, 3), (2, 2), itemsize)
