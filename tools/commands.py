@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tools.debian import NGINX, QEMU, make_program
-from tools.environments import UNSTABLE, find_python, make_environment, only_one, version
+from tools.environments import UNSTABLE, find_python, make_environment, version
 from tools.interpreters import make_interpreter
 from tools.processes import ROOT, Failure, run
 from tools.wheel_making import PORTABLE, make_portable_wheel, make_wheel, make_wheel_tools
@@ -37,7 +38,7 @@ PEERS = (
 )
 
 
-def make_peers(wheel: Path) -> dict[str, str]:
+def make_peers() -> dict[str, str]:
     """Make the peers' environments; return the variables that name their Pythons."""
     variables = {}
     for peer in PEERS:
@@ -45,7 +46,7 @@ def make_peers(wheel: Path) -> dict[str, str]:
         python = find_python("{}.{}".format(*mine))
         if python:
             name = f"{peer.requirements}-{version(python)}"
-            needs = wheel if peer.needs_wheel else None
+            needs = make_portable_wheel if peer.needs_wheel else None
             inside = make_environment(name, python, (peer.requirements,), needs)
             variables[peer.variable] = str(inside)
         else:
@@ -55,26 +56,23 @@ def make_peers(wheel: Path) -> dict[str, str]:
 
 def demo(arguments: list[str]) -> int:
     """Compare with whole-chunk decoding on real data."""
-    with only_one():
-        name = f"demo-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("demo", "demo-data"), make_wheel())
+    name = f"demo-{version(sys.executable)}"
+    python = make_environment(name, sys.executable, ("demo", "demo-data"), make_wheel)
     return run([python, RUN_MODULE, "benchmarks.demo", *arguments], {})
 
 
 def bench(arguments: list[str]) -> int:
     """Measure against the peers."""
-    with only_one():
-        name = f"bench-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("bench",), make_wheel())
-        nginx = make_program(NGINX)
+    name = f"bench-{version(sys.executable)}"
+    python = make_environment(name, sys.executable, ("bench",), make_wheel)
+    nginx = make_program(NGINX)
     return run([python, RUN_MODULE, "benchmarks", *arguments], nginx)
 
 
-def make_test_environment() -> tuple[Path, Path]:
-    """Make the environment of the tests; return its Python, and the wheel that is tested."""
-    wheel = make_portable_wheel()
+def make_test_environment(make_wheel: Callable[[], Path] | None) -> Path:
+    """Make the environment of the tests; return its Python."""
     name = f"test-{version(sys.executable)}"
-    return make_environment(name, sys.executable, ("test", "demo-data"), wheel), wheel
+    return make_environment(name, sys.executable, ("test", "demo-data"), make_wheel)
 
 
 def test(arguments: list[str]) -> int:
@@ -83,13 +81,12 @@ def test(arguments: list[str]) -> int:
         return test_on(arguments[1:])
     if arguments[:1] == ["--core"]:
         return test_core(arguments[1:])
-    with only_one():
-        python, wheel = make_test_environment()
-        variables = make_peers(wheel) | make_program(NGINX)
-        variables["CATERVA_CFFI_WHEEL"] = str(wheel)
-        variables["CATERVA_CFFI_WHEEL_TOOLS"] = str(make_wheel_tools())
-        if PORTABLE and platform.machine() == "x86_64":
-            variables |= make_program(QEMU)
+    python = make_test_environment(make_portable_wheel)
+    variables = make_peers() | make_program(NGINX)
+    variables["CATERVA_CFFI_WHEEL"] = str(make_portable_wheel())
+    variables["CATERVA_CFFI_WHEEL_TOOLS"] = str(make_wheel_tools())
+    if PORTABLE and platform.machine() == "x86_64":
+        variables |= make_program(QEMU)
     os.chdir(ROOT)
     return run([python, "-m", "pytest", *arguments], variables)
 
@@ -100,29 +97,24 @@ def test_on(arguments: list[str]) -> int:
         raise Failure("--python needs a version or a path, such as --python 3.14.")
     wanted, *rest = arguments
     python = wanted if version(wanted) else known_python(wanted)
-    with only_one():
-        make_portable_wheel()  # by the interpreter that has a compiler's headers
-        make_wheel_tools()
+    make_portable_wheel()  # by the interpreter that has a compiler's headers
+    make_wheel_tools()
     return run([python, ROOT / "run.py", "test", *rest], {})
 
 
 def test_core(arguments: list[str]) -> int:
     """Run the tests that need no other package, on interpreters for which others have no wheels."""
-    with only_one():
-        wheel = make_portable_wheel()
-        name = f"core-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("wheel-test",), wheel)
+    name = f"core-{version(sys.executable)}"
+    python = make_environment(name, sys.executable, ("wheel-test",), make_portable_wheel)
     os.chdir(ROOT)
     return run([python, "-m", "pytest", "@wheels/tests.txt", *arguments], {})
 
 
 def lowest(arguments: list[str]) -> int:
     """Run the tests that other packages matter to, with the lowest versions that are supported."""
-    with only_one():
-        name = f"lowest-{version(sys.executable)}"
-        wheel = make_portable_wheel()
-        python = make_environment(name, sys.executable, ("lowest", "demo-data"), wheel)
-        nginx = make_program(NGINX)
+    name = f"lowest-{version(sys.executable)}"
+    python = make_environment(name, sys.executable, ("lowest", "demo-data"), make_portable_wheel)
+    nginx = make_program(NGINX)
     os.chdir(ROOT)
     tests = [f"tests/{name}" + (".py" if "test_" in name else "") for name in LOWEST_TESTS]
     return run([python, "-m", "pytest", "-m", "not build", *tests, *arguments], nginx)
@@ -135,8 +127,7 @@ def peers(arguments: list[str]) -> int:
 
 def lint(arguments: list[str]) -> int:
     """Check style, types, and which way imports point."""
-    with only_one():
-        python, _ = make_test_environment()
+    python = make_test_environment(None)  # sources are read: nothing has to be compiled before
     os.chdir(ROOT)
     commands = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
     status = max(run([python, "-m", *command, *arguments], {}) for command in commands)
@@ -145,9 +136,8 @@ def lint(arguments: list[str]) -> int:
 
 def docs(arguments: list[str]) -> int:
     """Build the documentation site; warnings, such as links to nowhere, are errors."""
-    with only_one():
-        name = f"docs-{version(sys.executable)}"
-        python = make_environment(name, sys.executable, ("docs",), make_portable_wheel())
+    name = f"docs-{version(sys.executable)}"
+    python = make_environment(name, sys.executable, ("docs",), make_portable_wheel)
     site = ROOT / "build" / "site"
     options = ["--fail-on-warning", "--keep-going", "--quiet", "--fresh-env", "--jobs=auto"]
     options += [f"--doctree-dir={site}-doctrees", *arguments]
@@ -161,10 +151,9 @@ def wheel(arguments: list[str]) -> int:
     if not PORTABLE:
         raise Failure("wheels for others are made on Linux with glibc, on x86-64 or aarch64.")
     cross = arguments[:1] == ["--aarch64"] and platform.machine() != "aarch64"
-    with only_one():
-        made = make_portable_wheel("aarch64-linux-gnu.2.17" if cross else "")
-        python = make_wheel_tools()
-        qemu = make_program(QEMU) if cross else {}
+    made = make_portable_wheel("aarch64-linux-gnu.2.17" if cross else "")
+    python = make_wheel_tools()
+    qemu = make_program(QEMU) if cross else {}
     status = run([python, ROOT / "wheels" / "check.py", made], {})
     if status == 0 and qemu:
         status = run([python, ROOT / "wheels" / "emulate.py", made, *arguments[1:]], qemu)
@@ -192,7 +181,6 @@ def known_python(wanted: str) -> str:
 
 def interpreter(arguments: list[str]) -> int:
     """Get interpreters that are newer than this system, and print where they are."""
-    with only_one():
-        for wanted in arguments or ["3.14"]:
-            print(make_interpreter(wanted))
+    for wanted in arguments or ["3.14"]:
+        print(make_interpreter(wanted))
     return 0

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tools.processes import ROOT, Failure, call, step
@@ -18,19 +18,19 @@ UNSTABLE = ROOT / "build" / "debian-unstable"
 
 
 @contextlib.contextmanager
-def only_one() -> Iterator[None]:
-    """Keep two runs from setting up the same things at once."""
+def only_one(thing: str) -> Iterator[None]:
+    """Keep two runs from making the same thing at once; others can be made meanwhile."""
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
     (ROOT / "build").mkdir(exist_ok=True)
-    with (ROOT / "build" / ".run-lock").open("w") as lock:
+    with (ROOT / "build" / f".lock-{thing}").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            with step("waiting for another run.py"):
+            with step(f"waiting for another run.py, which makes {thing}"):
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -69,41 +69,68 @@ def find_python(wanted: str) -> str | None:
 
 
 def make_environment(
-    name: str, python: str, requirements: tuple[str, ...], wheel: Path | None = None
+    name: str,
+    python: str,
+    requirements: tuple[str, ...],
+    make_wheel: Callable[[], Path] | None = None,
 ) -> Path:
-    """Create or update a virtual environment; return its Python."""
-    files = [ROOT / "requirements" / f"{file}.txt" for file in requirements]
-    included = sorted((ROOT / "requirements").glob("*.txt")) if files else []
-    wanted = {"files": digest(included, *requirements), "wheel": wheel and wheel.parent.name}
+    """Create or update a virtual environment; return its Python.
+
+    `make_wheel` gives what is installed last: another run can build it beside the rest.
+    """
     directory = ROOT / f".venv-{name}"
     scripts = directory / ("Scripts" if sys.platform == "win32" else "bin")
     inside = scripts / ("python.exe" if sys.platform == "win32" else "python")
-    stamp = directory / "run-stamp.json"
-    works = stamp.exists() and version(str(inside))
-    before = json.loads(stamp.read_text()) if works else {}
-    if before == wanted:
-        return inside
     log = ROOT / "build" / f"{name}.log"
-    if not works:
-        code = "import ensurepip, venv"
-        if subprocess.run([python, "-c", code], capture_output=True).returncode:
-            raise Failure(
-                f"{python} has no `venv` module. Install it, for example with "
-                "`apt install python3-venv`, or use another Python."
-            )
-        with step(f"creating {directory.name}"):
-            call([python, "-m", "venv", "--clear", directory], log)
-    stamp.unlink(missing_ok=True)
-    if requirements:
-        pip: list[str | Path] = [inside, "-m", "pip", "install"]
-        with step(f"installing into {directory.name}"):
-            for file in files if before.get("files") != wanted["files"] else ():
-                lone = ["--no-deps"] if file.stem == "demo-data" else []
-                call([*pip, *lone, "-r", file], log)
-            if wheel:
-                # Installs for everybody: no compiler can be found, and no source is built.
-                binary = {"PATH": str(scripts), "CC": "", "PIP_ONLY_BINARY": ":all:"}
-                call([*pip, "--no-deps", "--force-reinstall", wheel], log, variables=binary)
-                call([*pip, wheel], log, variables=binary)
-    stamp.write_text(json.dumps(wanted))
+    with only_one(directory.name):
+        stamp = directory / "run-stamp.json"
+        works = stamp.exists() and version(str(inside))
+        has = json.loads(stamp.read_text()) if works else {}
+        if not works:
+            create_environment(directory, python, log)
+        files = [ROOT / "requirements" / f"{file}.txt" for file in requirements]
+        included = sorted((ROOT / "requirements").glob("*.txt")) if files else []
+        wanted = digest(included, *requirements)
+        if has.get("files") != wanted:
+            stamp.unlink(missing_ok=True)
+            if files:
+                with step(f"installing into {directory.name}"):
+                    install_requirements(inside, files, log)
+            has = {"files": wanted}
+            stamp.write_text(json.dumps(has))
+        wheel = make_wheel and make_wheel()
+        if wheel and has.get("wheel") != wheel.parent.name:
+            stamp.unlink()
+            with step(f"installing the wheel into {directory.name}"):
+                install_wheel(inside, wheel, log)
+            stamp.write_text(json.dumps({**has, "wheel": wheel.parent.name}))
     return inside
+
+
+def create_environment(directory: Path, python: str, log: Path) -> None:
+    """Make an environment with nothing but pip in it."""
+    code = "import ensurepip, venv"
+    if subprocess.run([python, "-c", code], capture_output=True).returncode:
+        raise Failure(
+            f"{python} has no `venv` module. Install it, for example with "
+            "`apt install python3-venv`, or use another Python."
+        )
+    with step(f"creating {directory.name}"):
+        call([python, "-m", "venv", "--clear", directory], log)
+
+
+def install_requirements(python: Path, files: list[Path], log: Path) -> None:
+    """Install what files of requirements name."""
+    for file in files:
+        lone = ["--no-deps"] if file.stem == "demo-data" else []
+        # Modules that are imported compile themselves; to compile all takes most of the time.
+        pip: list[str | Path] = [python, "-m", "pip", "install", "--no-compile"]
+        call([*pip, *lone, "-r", file], log)
+
+
+def install_wheel(python: Path, wheel: Path, log: Path) -> None:
+    """Install a wheel as for everybody: no compiler can be found, and no source is built."""
+    pip: list[str | Path] = [python, "-m", "pip", "install"]
+    binary = {"PATH": str(python.parent), "CC": "", "PIP_ONLY_BINARY": ":all:"}
+    call([*pip, "--no-deps", "--force-reinstall", wheel], log, variables=binary)
+    call([*pip, wheel], log, variables=binary)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools.environments import UNSTABLE, version
+from tools.environments import UNSTABLE, only_one, version
 from tools.processes import ROOT, Failure, call, step
 
 LOG = ROOT / "build" / "debian-unstable.log"
@@ -29,7 +29,7 @@ def make_interpreter(wanted: str) -> Path:
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise Failure("interpreters are taken from Debian's packages by root, on Debian.")
     packages = [f"python{wanted}", f"python{wanted}-venv"]
-    with step(f"{' and '.join(packages)} of Debian unstable"):
+    with only_one(UNSTABLE.name), step(f"{' and '.join(packages)} of Debian unstable"):
         if (UNSTABLE / "etc/debian_version").exists():
             add(packages)
         else:

@@ -294,7 +294,7 @@ def make_python(environment: str) -> Path:
     if not python:
         raise Failure(f"the peers' tests need Python {' or '.join(ZARR_PYTHON)}.")
     name = f"{environment}-{version(python)}"
-    return make_environment(name, python, (environment,), make_portable_wheel())
+    return make_environment(name, python, (environment,), make_portable_wheel)
 
 
 def fetch_sources(python: Path, names: Iterable[str]) -> None:
@@ -421,9 +421,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         options = parse(arguments)
-        with only_one():
-            wanted = dict.fromkeys(SUITES[name].environment for name in options.names)
-            pythons = {environment: make_python(environment) for environment in wanted}
+        wanted = dict.fromkeys(SUITES[name].environment for name in options.names)
+        pythons = {environment: make_python(environment) for environment in wanted}
+        with only_one("peers"):
             fetch_sources(next(iter(pythons.values())), options.names)
     except Failure as failure:
         print(f"run.py: {failure}", file=sys.stderr)

@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.environments import digest, make_environment, version
+from tools.environments import digest, make_environment, only_one, version
 from tools.processes import ROOT, Failure, call, step
 
 WHEELS = ROOT / "build" / "wheels"
@@ -97,17 +97,16 @@ def kept_wheel(kind: str, inputs: list[Path], build: Callable[[Path], None]) -> 
     abi = f"{sys.version_info.minor}t" if free_threaded else "abi3"
     prefix = f"{kind}-{abi}-"
     directory = WHEELS / f"{prefix}{digest(inputs, sysconfig.get_platform(), abi)}"
-    found = list(directory.glob("*.whl"))
-    if found:
-        return found[0]
-    check_build_tools()
-    unfinished = directory.with_name(f"{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    build(unfinished)
-    for other in WHEELS.glob(f"{prefix}*"):  # of older sources
-        if other != unfinished:
-            shutil.rmtree(other)
-    unfinished.rename(directory)
+    with only_one(f"{kind}-wheel"):
+        if not directory.exists():
+            check_build_tools()
+            unfinished = directory.with_name(f"{directory.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            build(unfinished)
+            for other in WHEELS.glob(f"{prefix}*"):  # of older sources
+                if other != unfinished:
+                    shutil.rmtree(other)
+            unfinished.rename(directory)
     (wheel,) = directory.glob("*.whl")
     return wheel
 

@@ -8,7 +8,9 @@ import importlib.util
 import re
 import subprocess
 import sys
+import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from checkout import ROOT
@@ -86,6 +88,45 @@ def test_environment_is_made_once(tree, capsys):
     assert "creating .venv-x" in capsys.readouterr().out
 
 
+def test_a_wheel_is_made_behind_requirements_and_installed_where_it_is_new(tree, monkeypatch):
+    """So that one run installs requirements while another one compiles."""
+    done, wheel, requirements = [], tree / "1" / "a.whl", tree / "requirements" / "some.txt"
+    for name in ("install_requirements", "install_wheel"):
+        monkeypatch.setattr(environments, name, lambda *_, name=name: done.append(name))
+
+    def made():
+        done.clear()
+        make_wheel = lambda: done.append("make_wheel") or wheel  # noqa: E731
+        environments.make_environment("x", sys.executable, ("some",), make_wheel)
+        return done
+
+    everything = ["install_requirements", "make_wheel", "install_wheel"]
+    assert made() == everything
+    assert made() == ["make_wheel"]
+    wheel = tree / "2" / "a.whl"
+    assert made() == everything[1:]
+    requirements.write_text("more")
+    assert made() == everything
+
+
+def test_one_thing_is_made_by_one_run_at_a_time(tree, monkeypatch):
+    order, waiting = [], threading.Event()
+    monkeypatch.setattr(environments, "step", lambda _: waiting.set() or contextlib.nullcontext())
+
+    def make(thing):
+        with environments.only_one(thing):
+            order.append(thing)
+
+    with ThreadPoolExecutor() as pool:
+        with environments.only_one("a"):
+            pool.submit(make, "b").result()
+            last = pool.submit(make, "a")
+            assert waiting.wait(60)
+            order.append("first")
+        last.result()
+    assert order == ["b", "first", "a"]
+
+
 def test_changed_sources_change_the_digest():
     inputs = wheel_making.wheel_inputs()
     names = {path.relative_to(ROOT).as_posix() for path in inputs}
@@ -103,6 +144,7 @@ def test_changed_sources_change_the_digest():
 def test_wheel_is_built_once_and_older_ones_of_its_kind_go(tmp_path, monkeypatch):
     monkeypatch.setattr(wheel_making, "WHEELS", tmp_path)
     monkeypatch.setattr(wheel_making, "check_build_tools", list)
+    monkeypatch.setattr(wheel_making, "only_one", contextlib.nullcontext)
     built = []
 
     def build(directory):
@@ -139,17 +181,11 @@ def test_interpreters_are_found(monkeypatch, capfd):
     assert output.err.startswith("run.py: no Python 3.99: not in $PYTHON399")
 
 
-@pytest.fixture
-def no_lock(monkeypatch):
-    """Let tests run beside run.py."""
-    monkeypatch.setattr(commands, "only_one", contextlib.nullcontext)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["3.99"], "no Python 3.99: not in $PYTHON399"), ([], "--python needs a version or a path")],
 )
-def test_tests_on_another_interpreter(arguments, message, no_lock, monkeypatch, capsys):
+def test_tests_on_another_interpreter(arguments, message, monkeypatch, capsys):
     started = []
     for name in ("make_portable_wheel", "make_wheel_tools"):
         monkeypatch.setattr(commands, name, list)
@@ -163,7 +199,7 @@ def test_tests_on_another_interpreter(arguments, message, no_lock, monkeypatch, 
     assert environments.version(started[1][0]) == environments.version(sys.executable)
 
 
-def test_interpreters_need_debian_and_root(no_lock, monkeypatch, capsys):
+def test_interpreters_need_debian_and_root(monkeypatch, capsys):
     monkeypatch.setattr(interpreters.shutil, "which", lambda name: None)
     assert run.main(["interpreter", "3.99"]) == 1
     assert "by root, on Debian" in capsys.readouterr().err
