@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import shutil
 import subprocess
 import sys
 import warnings
@@ -672,20 +671,6 @@ def test_truncated_chunks(keep):
 def test_encoded_size_is_not_known_beforehand():
     with pytest.raises(NotImplementedError):
         CatervaCodec().compute_encoded_size(100, None)
-
-
-def test_the_code_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    blocks = (ROOT / "docs/zarr.md").read_text(encoding="utf-8").split("```python\n")[1:]
-    names = {}
-    for block in blocks:
-        exec(block.split("```")[0], names)
-    assert len(blocks) == 6
-    archive = shutil.make_archive("data", "zip", "data.zarr")
-    assert (cat.open(names["Zipped"](archive))[99] == names["z"][99]).all()
-    assert capsys.readouterr().out
-    assert (tmp_path / "data.zarr" / "zarr.json").exists()
-    assert names["v2"].metadata.zarr_format == 2
 
 
 def test_repr_shows_the_blocks_in_use():

@@ -62,12 +62,12 @@ def test_the_page_of_errors_names_what_can_be_raised():
     assert [part for part in parts if part.strip(" '") not in source] == []
 
 
-def run_code(page, directory, replaced=("", ""), **variables):
-    """Run all of a page's code in order, in one folder; warnings are errors."""
+def run_code(page, directory, replaced=("", ""), more="", **variables):
+    """Run all of a page's code in order, in one folder, and more; warnings are errors."""
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
     code = directory / "page.py"
-    code.write_text("\n".join(blocks).replace(*replaced), "utf-8")
+    code.write_text("\n".join([*blocks, more]).replace(*replaced), "utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", code],
         env={**os.environ, **variables},
@@ -77,6 +77,19 @@ def run_code(page, directory, replaced=("", ""), **variables):
         timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_code_about_the_codec_runs(tmp_path):
+    """With each release of zarr that is tested; and an array in a ZIP file has the same items."""
+    more = """
+from pathlib import Path
+with zipfile.ZipFile("data.zip", "w") as file:
+    for path in Path("data.zarr").rglob("*"):
+        file.write(path, path.relative_to("data.zarr"))
+assert (cat.open(Zipped("data.zip"))[99] == z[99]).all()
+assert v2.metadata.zarr_format == 2
+"""
+    run_code(DOCS / "zarr.md", tmp_path, more=more)
 
 
 @pytest.mark.build
