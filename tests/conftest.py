@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,37 @@ def pytest_configure(config):
     )
 
 
+# --- the time that files take ---------------------------------------------------------------------
+SPENT = pytest.StashKey[Counter]()
+"""Seconds of processors by file."""
+
+
+def processor_time():
+    """Seconds that this process used, and those that it started and waited for."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    begin = processor_time()
+    try:
+        return (yield)
+    finally:
+        spent = item.config.stash.setdefault(SPENT, Counter())
+        spent[item.location[0]] += processor_time() - begin
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """With --durations=N, show what most time goes to, so that one sees what has grown."""
+    spent = config.stash.get(SPENT, Counter())
+    if config.option.durations is not None:
+        total = sum(spent.values())
+        terminalreporter.section(f"files that took most of {total:.0f} seconds of processors")
+        for path, seconds in spent.most_common(config.option.durations or None):
+            terminalreporter.write_line(f"{seconds:6.1f} s {path}")
+
+
+# --- folders and tools ----------------------------------------------------------------------------
 @pytest.fixture
 def in_empty_folder(tmp_path, monkeypatch):
     """Let a test begin in a folder of its own."""
