@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from caterva_cffi.commands import advise, convert, explain, info, ls, verify, versions
 from caterva_cffi.commands.output import FAILED, print_error
+from caterva_cffi.keywords import meant
 
 __all__ = ["main"]
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for each in _COMMANDS:
         each.add(commands)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_hints(unknown, vars(options))}")
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:
@@ -37,6 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(error)
         return FAILED
     return code
+
+
+def _hints(unknown: Sequence[str], known: Collection[str]) -> str:
+    """Return which options may be meant by those that are not known."""
+    names = [each[2:].partition("=")[0] for each in unknown if each.startswith("--")]
+    found = [meant(name.replace("-", "_"), known) for name in names]
+    options = [f"--{name.replace('_', '-')}" for [name, *_] in filter(None, found)]
+    return f"; did you mean {', '.join(options)}?" if options else ""
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.errors import ArgumentTypeError, Cause
+
 __all__ = [
     "allocate",
     "as_asked",
@@ -41,12 +43,16 @@ def check_items(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """
     checked: np.dtype[Any] = np.dtype(dtype)
     if checked.hasobject or checked.itemsize == 0 or checked.kind in "OT":
-        raise TypeError(
+        raise ArgumentTypeError(
             f"dtype {checked} has no items of a fixed number of bytes; expected numbers, booleans, "
-            "dates, or strings, structures and bytes of a fixed length"
+            "dates, or strings, structures and bytes of a fixed length",
+            Cause("wrong-dtype", "dtype", str(checked)),
         )
     if checked.subdtype is not None:
-        raise TypeError(f"dtype {checked} is an array of items; give its base and a longer shape")
+        raise ArgumentTypeError(
+            f"dtype {checked} is an array of items; give its base and a longer shape",
+            Cause("wrong-dtype", "dtype", str(checked)),
+        )
     return checked
 
 
@@ -103,9 +109,10 @@ def _named(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
             continue
         if found == dtype:
             return text, found
-    raise TypeError(
+    raise ArgumentTypeError(
         f"dtype {_shown(dtype)} cannot be stored: NumPy has no text that gives it back; view the "
-        "items as numbers or bytes of the same size"
+        "items as numbers or bytes of the same size",
+        Cause("wrong-dtype", "dtype", _shown(dtype)),
     )
 
 

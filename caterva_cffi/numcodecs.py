@@ -29,7 +29,7 @@ from caterva_cffi.arrays.ndarray import NDArray
 from caterva_cffi.codecs.coding import Coding
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import allocate, check_dtype, check_items
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause
 
 __all__ = ["Caterva", "Coding", "Parameters", "PartitionWarning"]
 
@@ -158,7 +158,8 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
         start, nitems = index(start), index(nitems)
         if start < 0 or nitems < 0 or start + nitems > frame.nitems:
             raise ArgumentError(
-                f"items {start} to {start + nitems}; the frame has {frame.nitems} items"
+                f"items {start} to {start + nitems}; the frame has {frame.nitems} items",
+                Cause("out-of-bounds", "start", start + nitems, frame.nitems),
             )
         order = _memory_order(frame)
         if out is None:
@@ -207,7 +208,10 @@ def _as_ndarray(buffer: Any, what: str) -> npt.NDArray[Any]:
     try:
         return cast("npt.NDArray[Any]", ensure_ndarray(buffer))
     except TypeError as error:
-        raise TypeError(f"{what} is {type(buffer).__name__}; expected a buffer: {error}") from None
+        raise ArgumentTypeError(
+            f"{what} is {type(buffer).__name__}; expected a buffer: {error}",
+            Cause("wrong-type", what, type(buffer).__name__),
+        ) from None
 
 
 def _destination(out: Any) -> npt.NDArray[Any]:
@@ -221,12 +225,14 @@ def _as_run(target: npt.NDArray[Any], dtype: np.dtype[Any], nitems: int) -> npt.
     if target.nbytes != nitems * dtype.itemsize:
         raise ArgumentError(
             f"the destination has {target.nbytes} bytes; "
-            f"expected {nitems * dtype.itemsize} for {nitems} items of {dtype}"
+            f"expected {nitems * dtype.itemsize} for {nitems} items of {dtype}",
+            Cause("wrong-shape", "out", target.nbytes, nitems * dtype.itemsize),
         )
     if not (target.flags.c_contiguous or target.flags.f_contiguous):
         raise ArgumentError(
             f"the destination of shape {target.shape} and strides {target.strides} "
-            "is neither contiguous nor of the encoded array's shape"
+            "is neither contiguous nor of the encoded array's shape",
+            Cause("not-contiguous", "out", target.strides),
         )
     return target.reshape(-1, order="A").view(np.uint8).view(dtype)
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import Cause, FormatError
 
 __all__ = [
     "WHOLE",
@@ -144,6 +144,7 @@ def exactly(data: bytes | memoryview, range_: Range, what: str) -> bytes | memor
     if len(data) != range_[1] - range_[0]:
         raise FormatError(
             f"{len(data)} bytes where {range_[1] - range_[0]} were expected, "
-            f"from byte {range_[0]} to {range_[1]}: {what} is cut off, or was changed meanwhile"
+            f"from byte {range_[0]} to {range_[1]}: {what} is cut off, or was changed meanwhile",
+            Cause("cut-off", None, len(data), range_[1] - range_[0]),
         )
     return data

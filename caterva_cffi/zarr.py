@@ -24,7 +24,7 @@ from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.parameters import Parameters, PartitionWarning
 from caterva_cffi.dtypes import check_items
 from caterva_cffi.engine.object_files import read_file
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ChunkSelection, ZarrChunk
@@ -131,11 +131,15 @@ class CatervaCodec(Parameters, PartReads):
         try:
             check_items(array_spec.dtype.to_native_dtype())
         except TypeError as error:
-            raise TypeError(f"codec 'caterva' cannot store {array_spec.dtype}: {error}") from None
+            raise ArgumentTypeError(
+                f"codec 'caterva' cannot store {array_spec.dtype}: {error}",
+                Cause("wrong-dtype", "dtype", str(array_spec.dtype)),
+            ) from None
         if array_spec.ndim > MAX_DIM:
             raise ArgumentError(
                 f"codec 'caterva' stores at most {MAX_DIM} dimensions, the array has "
-                f"{array_spec.ndim}"
+                f"{array_spec.ndim}",
+                Cause("wrong-ndim", "shape", array_spec.ndim, MAX_DIM),
             )
         native = array_spec.dtype.to_native_dtype().newbyteorder("<")
         self.check_array(native, array_spec.ndim)

@@ -1,16 +1,21 @@
 """Every C error code has an exception, and every wrong argument a clear one."""
 
 import contextlib
+import copy
 import errno
 import os
 import pickle
+import re
 import tracemalloc
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import caterva_cffi as cat
 from caterva_cffi import check, ffi, lib
+from caterva_cffi.errors import Cause, Kind, named
+from caterva_cffi.zarr import CatervaCodec
 
 CODES = {
     name: getattr(lib, name)
@@ -29,12 +34,15 @@ WITHOUT_CAUSE = {
 }
 CLASSES = {
     cat.ArgumentError: ValueError,
+    cat.ArgumentTypeError: TypeError,
     cat.BusyError: RuntimeError,
     cat.CapacityError: MemoryError,
     cat.ClosedError: ValueError,
     cat.DifferenceError: Exception,
     cat.FormatError: ValueError,
+    cat.MissingMetalayerError: KeyError,
     cat.ReadOnlyError: ValueError,
+    cat.SelectionError: IndexError,
     cat.StorageError: OSError,
     cat.UnsupportedError: Exception,
 }
@@ -99,7 +107,7 @@ def test_classes(cls):
     assert issubclass(cls, cat.CatervaError)
     assert issubclass(cls, CLASSES[cls])
     assert cls.__doc__
-    for error in (cls("what was found"), cls("what was found", -5)):
+    for error in (cls("what was found"), cls("what was found", code=-5)):
         again = pickle.loads(pickle.dumps(error))
         for each in (error, again):
             assert type(each) is cls
@@ -107,6 +115,121 @@ def test_classes(cls):
         assert again.code == error.code
     assert cls("found").code is None
     assert set(CLASSES) == set(cat.CatervaError.__subclasses__())
+
+
+def attributes(error):
+    return error.kind, error.parameter, error.found, error.expected, error.code
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_kind_and_numbers_survive(cls):
+    plain = cls("nothing is known")
+    assert attributes(plain) == (cls.kind, None, None, None, None)
+    assert cls.kind in get_args(Kind)
+    error = cls("7 of 5", Cause("cut-off", "size", 7, (5, "<f4")), code=-5)
+    error.add_note("a note")
+    for again in (
+        pickle.loads(pickle.dumps(error)),
+        copy.copy(error),
+        copy.deepcopy(error),
+        named(error, "'c/0'"),
+    ):
+        assert type(again) is cls and again is not error
+        assert attributes(again) == ("cut-off", "size", 7, (5, "<f4"), -5)
+        assert again.__notes__ == ["a note"]
+    assert str(error) == "7 of 5" and str(named(error, "'c/0'")) == "'c/0': 7 of 5"
+
+
+def test_errors_hold_no_values_of_users():
+    """Neither memory, nor what cannot be pickled."""
+    items = np.zeros(3)
+    found = [items, lambda: 0, np.int64(3), True, None, 2.5, "a"]
+    error = cat.ArgumentError("", Cause("wrong-value", found=found))
+    assert error.found[0] == "array([0., 0., 0.])" and "<lambda>" in error.found[1]
+    assert error.found[2:] == (3, True, None, 2.5, "a") and type(error.found[2]) is int
+    pickle.dumps(error)
+
+
+KINDS = {
+    "blocks": (
+        lambda: cat.zeros((9, 9), 4, chunks=(5, 5), blocks=(3, 6)),
+        ("block-shape-too-large", "blocks", (3, 6), (3, 5)),
+    ),
+    "block_shape": (
+        lambda: CatervaCodec(block_shape=(3, 6), chunk_shape=(5, 5)),
+        ("block-shape-too-large", "block_shape", (3, 6), (3, 5)),
+    ),
+    "bytes of a chunk": (
+        lambda: cat.zeros((2**16, 2**16), 4, chunks=(2**15, 2**15), blocks=(2, 2**15)),
+        ("chunk-too-large", "chunks", 2**32, 2**31 - 1 - 32),
+    ),
+    "codec": (
+        lambda: cat.zeros(3, 4, codec="zstdd"),
+        ("unknown-name", "codec", "zstdd", "a Codec (BLOSCLZ, LZ4, LZ4HC, ZLIB, ZSTD, "),
+    ),
+    "argument": (
+        lambda: cat.zeros(3, 4, block_shape=(1,)),
+        ("unknown-argument", "block_shape", ("block_shape",), ("blocks",)),
+    ),
+    "index": (lambda: cat.zeros(3, 4)[3], ("out-of-bounds", None, 3, 3)),
+    "indices": (lambda: cat.zeros(3, 4)[0, 0], ("wrong-ndim", None, 2, 1)),
+    "metalayer": (
+        lambda: cat.zeros(3, 4, meta={"units": b"K"}).meta["unit"],
+        ("no-metalayer", "name", "unit", ("caterva", "b2nd", "units")),
+    ),
+    "frame": (lambda: cat.from_cframe(b"no frame at all"), ("not-a-frame", None, None, None)),
+    "mode": (lambda: cat.open("a", mode="w"), ("unknown-name", "mode", "w", "'r' (read) or ")),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), KINDS.values(), ids=list(KINDS))
+def test_kinds(call, expected):
+    with pytest.raises(cat.CatervaError) as caught:
+        call()
+    found = attributes(caught.value)[:4]
+    if isinstance(expected[3], str):
+        assert found[3].startswith(expected[3])
+        found, expected = found[:3], expected[:3]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda: cat.zeros(3, 4, codec="zstdd"), "ZSTD"),
+        (lambda: cat.zeros(3, 4, filters="bitshufle"), "BITSHUFFLE"),
+        (lambda: cat.zeros(3, 4, splitmode="alway"), "ALWAYS"),
+        (lambda: CatervaCodec(cname="lz4hcc"), "lz4hc"),
+        (lambda: CatervaCodec(shuffle="bitshufle"), "bitshuffle"),
+        (lambda: CatervaCodec(filters=["bytedeltas"]), "bytedelta"),
+        (lambda: cat.zeros(3, 4, meta={"units": b"K"}).meta["unit"], "units"),
+        (lambda: cat.zeros(3, 4).vlmeta.__delitem__("a"), None),
+        (lambda: cat.set_read_policy("remotes", cat.get_read_policy("local")), "remote"),
+        (lambda: cat.advise((9, 9), "f4", "items", store="locale"), "local"),
+        (lambda: cat.convert("a.zarr", "b.zarr", format="plain-zar"), "plain-zarr"),
+        (lambda: cat.asarray(ITEMS, blcoks=(1, 1)), "blocks"),
+    ],
+)
+def test_misspelled_names_are_told(call, meant):
+    with pytest.raises(cat.CatervaError) as caught:
+        call()
+    told = re.findall(r"Did you mean '(.+)' by ", str(caught.value))
+    assert told == ([meant] if meant else [])
+
+
+def test_a_named_error_keeps_its_numbers(tmp_path):
+    path = tmp_path / "a.b2nd"
+    array(urlpath=path, contiguous=True)
+    frame = path.read_bytes()
+    for size in (len(frame) - 20, 100):
+        path.write_bytes(frame[:size])
+        for call in (lambda: cat.open(path), lambda: cat.from_cframe(path.read_bytes())):
+            with pytest.raises(cat.FormatError, match="it is cut off") as caught:
+                call()
+            assert caught.value.kind == "cut-off"
+        with pytest.raises(cat.FormatError, match=re.escape(repr(os.fspath(path)))) as caught:
+            cat.open(path)
+        assert attributes(caught.value)[2:4] == (size, len(frame))
 
 
 def test_codes_of_c_arrive():

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 
 import numcodecs
 import numpy as np
 import pytest
+from public_names import public_names
 
 import caterva_cffi as cat
+import caterva_cffi.zarr
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.arange(24, dtype="<i4").reshape(4, 6)
-IGNORED = {"cname": ("zstd", "codec"), "complevel": (9, "clevel"), "use_dict": (1, "usedict")}
+IGNORED = {"complevel": (9, "clevel"), "use_dict": (1, "usedict")}
 CALLS = {
     "empty": lambda **kwargs: cat.empty((4, 6), 4, **kwargs),
     "zeros": lambda **kwargs: cat.zeros((4, 6), dtype="i4", **kwargs),
@@ -59,21 +62,85 @@ def test_a_copy_ignores_an_item_size_as_in_python_caterva():
 def test_each_argument_warns_at_its_own_line():
     with pytest.warns(DeprecationWarning) as caught:
         first = here() + 1
-        cat.zeros((3,), dtype="u1", cname="zstd", complevel=3)
+        cat.zeros((3,), dtype="u1", use_dict=False, complevel=3)
         cat.zeros((3,), dtype="u1", use_dict=False)
     assert [w.lineno for w in caught] == [first, first, first + 1]
 
 
 def test_other_unknown_arguments_are_refused_beside_them():
     with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match=r"arguments \['l'\]"):
-        cat.asarray(ITEMS, cname="zstd", l=3)
+        cat.asarray(ITEMS, complevel=9, l=3)
+
+
+# --- one thing, two words -------------------------------------------------------------------------
+
+WORDS = {"blocks": "block_shape", "chunks": "chunk_shape", "codec": "cname"}
+OTHER = {**WORDS, **{ours: other for other, ours in WORDS.items()}}
+OPEN = {  # callables that hand on keyword arguments, called as far as they look at these
+    "zeros": CALLS["zeros"], "empty": CALLS["empty"], "full": CALLS["full"],
+    "from_buffer": CALLS["from_buffer"], "asarray": CALLS["asarray"], "copy": CALLS["copy"],
+    "NDArray.copy": CALLS["method copy"], "NDArray.slice": CALLS["slice"],
+    "advise": lambda **kwargs: cat.advise((9, 9), "f4", "items", **kwargs),
+}  # fmt: skip
+
+
+def public_callables():
+    for name, found in public_names():
+        is_made = inspect.isclass(found) and "Parameters\n" in (found.__doc__ or "")
+        if (is_made and not issubclass(found, Exception)) or inspect.isfunction(found):
+            yield re.sub(r"^[a-z_.]+\.(?=[A-Z]|\w+$)", "", name), found
+
+
+def words_of(name, call):
+    """Return a callable that needs no other arguments, and those that it knows."""
+    parameters = inspect.signature(call).parameters
+    if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):
+        return call, set(parameters)
+    with pytest.raises(cat.ArgumentTypeError) as caught:
+        OPEN[name](qqq=1)
+    return OPEN[name], set(caught.value.expected)
+
+
+TAKERS = {name: words_of(name, call) for name, call in public_callables()}
+
+
+def test_all_that_takes_such_words_is_known():
+    takers = {name for name, (_, words) in TAKERS.items() if words & OTHER.keys()}
+    codecs = {"Compression", "Coding", "Parameters", "Caterva", "CatervaCodec"}
+    assert takers == {*OPEN, *codecs, "convert"}
+
+
+@pytest.mark.parametrize("other", OTHER)
+@pytest.mark.parametrize("name", TAKERS)
+def test_the_other_word_is_an_error_that_names_the_right_one(name, other):
+    call, words = TAKERS[name]
+    if OTHER[other] not in words or other in words:
+        return
+    with pytest.raises(cat.ArgumentTypeError, match=f"Did you mean '{OTHER[other]}'") as caught:
+        call(**{other: 1})
+    error = caught.value
+    assert (error.kind, error.parameter) == ("unknown-argument", other)
+    assert error.expected == (OTHER[other],)
+
+
+@pytest.mark.parametrize("other", OTHER)
+def test_an_array_that_exists_keeps_what_it_has(other):
+    for call in (cat.open, cat.asarray(ITEMS).explain, caterva_cffi.zarr.explain):
+        with pytest.raises(cat.ArgumentTypeError, match=f"For '{other}': an array that exists"):
+            call(**{other: 1})
+
+
+def test_a_name_of_a_codec_is_no_mapping():
+    with pytest.raises(cat.ArgumentTypeError, match="the name of the codec is `cname`"):
+        cat.convert("a", "b", codec="zstd")
 
 
 # --- what is meant --------------------------------------------------------------------------------
 
 MEANT = {
-    "compressor": "codec", "compressors": "codec", "codecs": "codec", "compression": "codec",
-    "complib": "codec", "level": "clevel", "compression_level": "clevel", "Clevel": "clevel",
+    "cname": "codec", "compressor": "codec", "compressors": "codec", "codecs": "codec",
+    "compression": "codec", "complib": "codec",
+    "level": "clevel", "compression_level": "clevel", "Clevel": "clevel",
     "compression_opts": "clevel", "chunk_shape": "chunks", "chunkshape": "chunks",
     "chunksize": "chunks", "block_shape": "blocks", "blockshape": "blocks", "shuffle": "filters",
     "filter": "filters", "filters_meta": "filtersmeta", "path": "urlpath", "filename": "urlpath",

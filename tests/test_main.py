@@ -35,6 +35,23 @@ def test_the_script_is_the_command_line():
     assert (name, pkgutil.resolve_name(where)) == ("caterva", main)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["convert", "a", "b", "--block-shape", "3,3"], "--blocks"),
+        (["convert", "a", "b", "--chunk-shape=3,3"], "--chunks"),
+        (["advise", "9,9", "f4", "items", "--chunk-shape", "3,3"], "--chunks"),
+        (["explain", "a", "5", "--jsn"], "--json"),
+    ],
+)
+def test_other_words_of_options_are_told(arguments, meant, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    told = capsys.readouterr().err
+    assert "unrecognized arguments: --" in told
+    assert f"; did you mean {meant}?" in told
+
+
 def test_every_command_has_help(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause, wrong_value
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.selection import Axis, Basic, Fancy, normalize
 
@@ -40,7 +40,7 @@ class Access:
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
-            raise ArgumentError(f"weight is {self.weight!r}; expected a positive number")
+            raise wrong_value("weight", self.weight, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def selections_of(accesses: Any, shape: Sequence[int]) -> list[AccessSelections]
     if recorded:
         found.append(AccessSelections(f"{len(recorded)} recorded reads", len(recorded), recorded))
     if not found:
-        raise ArgumentError("no access of such an array is given")
+        raise ArgumentError(
+            "no access of such an array is given", Cause("missing-argument", "accesses")
+        )
     return found
 
 
@@ -144,7 +146,8 @@ def _keys(what: Any, shape: Sequence[int]) -> Iterable[Any]:
     raise ArgumentError(
         f"access {what!r} of an array of shape {tuple(shape)}; expected 'planes along AXIS', "
         "'lines along AXIS', 'boxes of N" + "xN" * (len(shape) - 1) + "', 'items', 'everything', "
-        "or a selection"
+        "or a selection",
+        Cause("wrong-value", "accesses", what),
     )
 
 

@@ -16,10 +16,11 @@ from caterva_cffi.advice.accesses import AccessSelections, selections_of
 from caterva_cffi.advice.candidates import candidates
 from caterva_cffi.advice.model import LOCAL, REMOTE, Costs, StoreCosts, mean_seconds
 from caterva_cffi.arrays.constructors import asarray
+from caterva_cffi.binding.compression import Compression
 from caterva_cffi.dtypes import check_dtype
-from caterva_cffi.errors import ArgumentError
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Basic
+from caterva_cffi.keywords import check_keywords, unknown_name
 
 __all__ = ["Advice", "Predicted", "advise"]
 
@@ -141,10 +142,11 @@ def advise(
     --------
     >>> print(advise((3650, 721, 1440), "f4", ["planes along 0", Access("lines along 0", 100)]))
     """
+    own = ("shape", "dtype", "accesses", "chunks", "sample", "store")
+    check_keywords(compression, [*own, *Compression.__dataclass_fields__], "advise")
     if not isinstance(store, StoreCosts) and store not in _STORES:
-        raise ArgumentError(
-            f"store is {store!r}; expected 'memory', 'local', 'remote' or StoreCosts"
-        )
+        choices = f"{', '.join(map(repr, _STORES))} or StoreCosts"
+        raise unknown_name("store", store, _STORES, choices)
     where = store if isinstance(store, StoreCosts) else _STORES[store]
     itemsize = check_dtype(dtype).itemsize
     made = selections_of(accesses, shape)

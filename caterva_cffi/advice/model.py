@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caterva_cffi.binding.threads import get_nthreads
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Axis, Basic, Fancy
@@ -53,7 +53,10 @@ class StoreCosts:
 
     def __post_init__(self) -> None:
         if self.latency < 0 or self.request < 0 or not self.bandwidth > 0:
-            raise ArgumentError(f"{self}: expected times of at least 0, and a bandwidth above 0")
+            raise ArgumentError(
+                f"{self}: expected times of at least 0, and a bandwidth above 0",
+                Cause("wrong-value", "store"),
+            )
 
 
 LOCAL = StoreCosts(latency=4e-6, bandwidth=10e9)

@@ -20,7 +20,7 @@ from caterva_cffi.costs.memory_reads import tally_memory
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.dtypes import allocate, as_items
 from caterva_cffi.engine.readers import DiskReader, check_geometry, reader_of
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
@@ -39,9 +39,15 @@ def geometry_of(schunk: SChunk) -> tuple[Grid, np.dtype[Any]]:
     # C-Blosc2 divides by the size of a chunk.
     size = ptr.chunksize
     if grid.nchunks and size != grid.chunk_nbytes:
-        raise FormatError(f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}")
+        raise FormatError(
+            f"chunks of {size} bytes; their shape needs {grid.chunk_nbytes}",
+            Cause("damaged", None, size, grid.chunk_nbytes),
+        )
     if grid.nchunks and ptr.blocksize not in (0, grid.blocksize):
-        raise FormatError(f"blocks of {ptr.blocksize} bytes; their shape needs {grid.blocksize}")
+        raise FormatError(
+            f"blocks of {ptr.blocksize} bytes; their shape needs {grid.blocksize}",
+            Cause("damaged", None, ptr.blocksize, grid.blocksize),
+        )
     return grid, dtype
 
 
@@ -224,7 +230,8 @@ class ChunkedItems(Items):
         except ValueError:
             raise ArgumentError(
                 f"values of shape {items.shape} cannot be broadcast to the selection's shape "
-                f"{selection.shape}"
+                f"{selection.shape}",
+                Cause("wrong-shape", None, items.shape, selection.shape),
             ) from None
         if isinstance(selection, Fancy):
             index_arrays.write(self.grid, self._read_boxes, self._write_box, selection, items)

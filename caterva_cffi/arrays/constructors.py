@@ -18,7 +18,14 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.encoding import special_chunk
 from caterva_cffi.binding.library import ffi
 from caterva_cffi.dtypes import as_asked, as_items, check_dtype, void_dtype
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    Cause,
+    FormatError,
+    wrong_type,
+    wrong_value,
+)
 from caterva_cffi.format.frame_start import (
     START,
     begins_as_frame,
@@ -46,15 +53,20 @@ _LOOKED_THROUGH = 1 << 20
 def _item_dtype(itemsize: int | None, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     if dtype is None:
         if itemsize is None:
-            raise TypeError("neither itemsize nor dtype is given")
+            raise ArgumentTypeError(
+                "neither itemsize nor dtype is given", Cause("missing-argument", "itemsize")
+            )
         if isinstance(itemsize, bool) or not isinstance(itemsize, (int, np.integer)):
-            raise TypeError(f"itemsize is {itemsize!r}; expected an integer")
+            raise wrong_type("itemsize", itemsize, "an integer")
         if not 1 <= itemsize < 2**31:
-            raise ArgumentError(f"itemsize is {itemsize}; expected 1 to {2**31 - 1} bytes")
+            raise wrong_value("itemsize", int(itemsize), f"1 to {2**31 - 1} bytes")
         return void_dtype(int(itemsize))
     checked = check_dtype(dtype)
     if itemsize is not None and itemsize != checked.itemsize:
-        raise ArgumentError(f"itemsize {itemsize} contradicts dtype {checked}")
+        raise ArgumentError(
+            f"itemsize {itemsize} contradicts dtype {checked}",
+            Cause("contradiction", "itemsize", itemsize, checked.itemsize),
+        )
     return checked
 
 
@@ -168,7 +180,10 @@ def full(
         else:
             value = as_items(fill_value, item_dtype).tobytes()
             if item.ndim:
-                raise ArgumentError(f"fill_value has shape {item.shape}; expected one item")
+                raise ArgumentError(
+                    f"fill_value has shape {item.shape}; expected one item",
+                    Cause("wrong-shape", "fill_value", item.shape, ()),
+                )
     if any(value) and (item_dtype.itemsize > 255 or kwargs.get("checksum")):
         # A chunk of one value cannot hold an item of this size, or a checksum of the value.
         lengths = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
@@ -211,7 +226,8 @@ def from_buffer(
     if len(data) != needed:
         raise ArgumentError(
             f"the buffer has {len(data)} bytes; shape {lengths} of {item_dtype.itemsize}-byte "
-            f"items needs {needed}"
+            f"items needs {needed}",
+            Cause("wrong-shape", "buffer", len(data), needed),
         )
     items = np.frombuffer(ffi.buffer(data), np.uint8)
     return NDArray(encode_items(items.view(item_dtype).reshape(lengths), item_dtype, kwargs))
@@ -286,7 +302,7 @@ def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -
     try:
         schunk = SChunk.from_buffer(buffer, copy=copy)
     except FormatError as error:
-        raise FormatError(_no_frame(whole, offset, str(error))) from None
+        raise FormatError(_no_frame(whole, offset, str(error)), error.kind) from None
     return NDArray(schunk)
 
 
@@ -294,7 +310,10 @@ def _frame_at(buffer: Any, offset: int) -> npt.NDArray[np.uint8]:
     """Return the bytes of the frame that begins at an offset; fewer if the buffer ends before."""
     at, data = index(offset), np.frombuffer(ffi.buffer(as_bytes(buffer, "the buffer")), np.uint8)
     if not 0 <= at <= data.size:
-        raise ArgumentError(f"offset is {at}; the buffer has {data.size} bytes")
+        raise ArgumentError(
+            f"offset is {at}; the buffer has {data.size} bytes",
+            Cause("wrong-value", "offset", at, data.size),
+        )
     length = frame_length(data[at : at + START].tobytes())
     return data[at:] if length is None else data[at : at + length]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from caterva_cffi.arrays.chunked import ChunkedItems
 from caterva_cffi.binding.compression import Compression
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause
 from caterva_cffi.format.metalayers import OWN, encode_geometry
 from caterva_cffi.geometry.grid import Grid, chunk_items, default_partition, growing
 from caterva_cffi.keywords import check_keywords, without_ignored
@@ -49,14 +49,20 @@ def new_items(
     grid = Grid(lengths, chunks, blocks, dtype.itemsize, bool(kwargs.get("checksum")))
     given_meta = kwargs.get("meta") or {}
     if not isinstance(given_meta, Mapping):
-        raise TypeError(f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes")
+        raise ArgumentTypeError(
+            f"meta is {type(given_meta).__name__}; expected a mapping of str to bytes",
+            Cause("wrong-type", "meta", type(given_meta).__name__, "a mapping"),
+        )
     meta = {
         (name.decode(errors="surrogateescape") if isinstance(name, bytes) else name): content
         for name, content in given_meta.items()
     }
     if meta.keys() & OWN:
         names = ", ".join(map(repr, sorted(OWN)))
-        raise ArgumentError(f"metalayers {names} belong to the array itself")
+        raise ArgumentError(
+            f"metalayers {names} belong to the array itself",
+            Cause("own-metalayer", "meta", sorted(meta.keys() & OWN)),
+        )
     schunk = SChunk.create(
         compression,
         dtype.itemsize,

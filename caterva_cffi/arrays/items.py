@@ -15,7 +15,7 @@ from caterva_cffi.costs.explanation import Explanation, explanation_of
 from caterva_cffi.costs.recording import recorders
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.dtypes import allocate
-from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, ReadOnlyError
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch, batches
@@ -110,12 +110,18 @@ class Items(ABC):
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
+            raise ArgumentTypeError(
+                f"out is {type(out).__name__}; expected a NumPy array",
+                Cause("wrong-type", "out", type(out).__name__, "ndarray"),
+            )
         untyped = self.dtype.kind == "S" and out.dtype.itemsize == self.grid.itemsize
         if out.shape != shape or (out.dtype != self.dtype and not untyped) or out.dtype.hasobject:
             raise ArgumentError(
                 f"out has shape {out.shape} and dtype {out.dtype}; "
-                f"expected {shape} and {self.dtype}"
+                f"expected {shape} and {self.dtype}",
+                Cause(
+                    "wrong-shape", "out", (*out.shape, str(out.dtype)), (*shape, str(self.dtype))
+                ),
             )
         if not out.flags.writeable:
-            raise ReadOnlyError("out is read-only")
+            raise ReadOnlyError("out is read-only", Cause("read-only", "out"))

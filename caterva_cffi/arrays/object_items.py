@@ -78,7 +78,9 @@ class ObjectItems(ReadOnlyItems):
         ------
         UnsupportedError
         """
-        raise UnsupportedError(f"{self.name}: of such an array nobody can tell what a read costs")
+        raise UnsupportedError(
+            f"{self.name}: of such an array nobody can tell what a read costs", "cost-unknown"
+        )
 
     def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
         read = self._begin()

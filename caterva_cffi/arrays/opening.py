@@ -11,7 +11,8 @@ from caterva_cffi.arrays.ndarray import NDArray
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.arrays.zarr_array import ZarrArray
 from caterva_cffi.arrays.zarr_nodes import is_zarr_directory
-from caterva_cffi.errors import ArgumentError, FormatError, StorageError, UnsupportedError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError, StorageError, UnsupportedError
+from caterva_cffi.keywords import checked_keywords, unknown_name
 from caterva_cffi.sources.object_stores import RangeStore
 from caterva_cffi.sources.opening import source_of
 from caterva_cffi.sources.source import RangeReader
@@ -51,6 +52,7 @@ def open(
 ) -> ZarrArray: ...
 
 
+@checked_keywords
 def open(
     urlpath: str | os.PathLike[str] | RangeReader | RangeStore,
     mode: str | None = None,
@@ -99,23 +101,33 @@ def open(
         For a URL, if fsspec or what it needs for the scheme is not installed.
     """
     if mode not in ("r", "a", None):
-        raise ArgumentError(f"mode is {mode!r}; expected 'r' (read) or 'a' (read and change)")
+        raise unknown_name("mode", mode, "ra", "'r' (read) or 'a' (read and change)")
     is_url = isinstance(urlpath, str) and "://" in urlpath
     if isinstance(urlpath, RangeReader) or (is_url and path is None):
         if mode == "a":
-            raise ArgumentError("mode is 'a'; remote arrays are only read: expected 'r'")
+            raise ArgumentError(
+                "mode is 'a'; remote arrays are only read: expected 'r'",
+                Cause("contradiction", "mode", mode, "r"),
+            )
         if path is not None:
-            raise ArgumentError(f"path is {path!r} beside a reader of one object")
+            raise ArgumentError(
+                f"path is {path!r} beside a reader of one object",
+                Cause("contradiction", "path", path),
+            )
         return _open_remote(urlpath, storage_options)
     if path is not None or isinstance(urlpath, RangeStore) or is_zarr_directory(fs_path(urlpath)):
         if mode == "a":
             raise ArgumentError(
                 f"mode is 'a' for {urlpath!r}, an array of Zarr's: it is only read here, and Zarr "
-                "writes it; expected 'r'"
+                "writes it; expected 'r'",
+                Cause("contradiction", "mode", mode, "r"),
             )
         return ZarrArray.open(urlpath, path, storage_options)
     if storage_options:
-        raise ArgumentError(f"storage_options are given beside the path {urlpath!r}")
+        raise ArgumentError(
+            f"storage_options are given beside the path {urlpath!r}",
+            Cause("contradiction", "storage_options"),
+        )
     return NDArray(SChunk.open(urlpath, read_only=mode == "r"))
 
 

@@ -20,6 +20,7 @@ from caterva_cffi.costs.explanation import Explanation
 from caterva_cffi.dtypes import as_asked
 from caterva_cffi.geometry.crops import normalize_crops
 from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
+from caterva_cffi.keywords import checked_keywords
 
 __all__ = ["OrthogonalReads", "ReadableArray", "items_of"]
 
@@ -265,6 +266,7 @@ class ReadableArray(ABC):
         with items.reading():
             return items.get(items.select(normalize, selection), out)
 
+    @checked_keywords
     def explain(self, selection: Any = ...) -> Explanation:
         """Tell what it would cost now to read items, without reading them.
 

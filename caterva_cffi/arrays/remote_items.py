@@ -20,7 +20,7 @@ from caterva_cffi.costs.tally import Begin, Tally, tally_frame
 from caterva_cffi.engine.crops import crop_groups
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.reading import read_ahead
-from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.errors import Cause, FormatError, UnsupportedError, named
 from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
@@ -68,12 +68,14 @@ class RemoteItems(ReadOnlyItems):
             header = layout.header
             if header.sparse:
                 raise UnsupportedError(
-                    "a sparse frame, whose chunks are elsewhere; it is only read from a local path"
+                    "a sparse frame, whose chunks are elsewhere; it is only read from a local path",
+                    "only-local",
                 )
             if source.size not in (None, header.frame_len):
                 raise FormatError(
                     f"the object has {source.size} bytes; the frame's header says "
-                    f"{header.frame_len}: it is cut off, or something was appended"
+                    f"{header.frame_len}: it is cut off, or something was appended",
+                    Cause("cut-off", None, source.size, header.frame_len),
                 )
         self.layout = layout
         self.grid, self.dtype = layout.grid, layout.dtype
@@ -154,7 +156,7 @@ class RemoteItems(ReadOnlyItems):
             yield
         except (FormatError, UnsupportedError) as error:
             self.source.verify()
-            raise type(error)(f"{self.source.name}: {error}", error.code) from error
+            raise named(error, self.source.name) from error
 
     def _fetch(self, ranges: list[Range]) -> list[memoryview]:
         policy = get_read_policy("remote")

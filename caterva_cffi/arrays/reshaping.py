@@ -19,7 +19,7 @@ from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.encoding import special_chunk
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause, SelectionError
 from caterva_cffi.format.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
@@ -87,7 +87,10 @@ def _resize(array: ChunkedItems, ptr: Any, newshape: Sequence[int]) -> None:
     """Change the shape, for a caller who changes the array."""
     old = array.grid
     if len(newshape) != old.ndim:
-        raise ArgumentError(f"new shape {tuple(newshape)} for {old.ndim} dimensions")
+        raise ArgumentError(
+            f"new shape {tuple(newshape)} for {old.ndim} dimensions",
+            Cause("wrong-ndim", "newshape", len(newshape), old.ndim),
+        )
     new = replace(old, shape=tuple(newshape))
     compression = Compression.of(ptr)
     _clear_growth(array, new, compression)
@@ -134,7 +137,10 @@ def _clear_growth(array: ChunkedItems, new: Grid, compression: Compression) -> N
 def _check_axis(array: ChunkedItems, axis: int) -> int:
     ndim = array.current_grid.ndim
     if not -ndim <= axis < ndim:
-        raise IndexError(f"axis {axis} is out of bounds for {ndim} dimensions")
+        raise SelectionError(
+            f"axis {axis} is out of bounds for {ndim} dimensions",
+            Cause("out-of-bounds", "axis", axis, ndim),
+        )
     return axis % ndim
 
 
@@ -170,13 +176,17 @@ def insert(array: ChunkedItems, index: int | None, values: npt.NDArray[Any], axi
         length = shape[axis]
         start = length if index is None else index + length if index < 0 else index
         if not 0 <= start <= length:
-            raise IndexError(f"index {index} is out of bounds for axis {axis} of length {length}")
+            raise SelectionError(
+                f"index {index} is out of bounds for axis {axis} of length {length}",
+                Cause("out-of-bounds", "index", index, length),
+            )
         if values.ndim != len(shape) or values.shape != _with_length(
             shape, axis, values.shape[axis]
         ):
             raise ArgumentError(
                 f"values of shape {values.shape} for an array of shape {shape}; "
-                f"only the length along axis {axis} may differ"
+                f"only the length along axis {axis} may differ",
+                Cause("wrong-shape", "values", values.shape, shape),
             )
         count = values.shape[axis]
         grown = _with_length(shape, axis, length + count)
@@ -197,9 +207,10 @@ def delete(array: ChunkedItems, start: int, count: int, axis: int) -> None:
         length = shape[axis]
         first = start + length if start < 0 else start
         if first < 0 or count < 0 or first + count > length:
-            raise IndexError(
+            raise SelectionError(
                 f"{count} items from {start} on are out of bounds for axis {axis} "
-                f"of length {length}"
+                f"of length {length}",
+                Cause("out-of-bounds", "start", start, length),
             )
         for begin, end in _slabs(array, axis, first + count, length):
             moved = _read(array, axis, begin, end)

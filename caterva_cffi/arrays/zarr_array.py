@@ -12,7 +12,7 @@ from typing import Any
 from caterva_cffi.arrays.read_only import ReadOnlyArray
 from caterva_cffi.arrays.zarr_items import FileItems, StoreItems, ZarrItems
 from caterva_cffi.arrays.zarr_nodes import DirectoryNodes, StoreNodes, find_array
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.sources.object_stores import ObjectStore, RangeStore, object_store
 from caterva_cffi.storage.atomic import fs_path
 
@@ -152,5 +152,8 @@ def _normal(path: str) -> str:
     """Return the path of an array in a group, as keys begin with it."""
     parts = [part for part in str(path).split("/") if part]
     if any(part in (".", "..") for part in parts):
-        raise ArgumentError(f"path is {path!r}; expected names of groups and an array")
+        raise ArgumentError(
+            f"path is {path!r}; expected names of groups and an array",
+            Cause("wrong-value", "path", path),
+        )
     return "/".join(parts)

@@ -32,7 +32,7 @@ from caterva_cffi.engine.object_files import (  # fmt: skip
 from caterva_cffi.engine.object_stores import Answer, read_objects, run_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
-from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.errors import FormatError, UnsupportedError, named
 from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
@@ -153,7 +153,7 @@ class FileItems(ZarrItems):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             chunk.fill(self.metadata.fill)
         except (FormatError, UnsupportedError) as error:
-            raise type(error)(f"{chunk.path!r}: {error}", error.code) from error
+            raise named(error, repr(chunk.path)) from error
 
     @property
     def cbytes(self) -> int:
@@ -214,5 +214,6 @@ class StoreItems(ZarrItems):
         UnsupportedError
         """
         raise UnsupportedError(
-            f"{self._store.name}: how many bytes the chunks take is only known of local files"
+            f"{self._store.name}: how many bytes the chunks take is only known of local files",
+            "only-local",
         )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Protocol
 
-from caterva_cffi.errors import ArgumentError, FormatError, UnsupportedError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError, UnsupportedError, named
 from caterva_cffi.sources.object_stores import ObjectStore
 from caterva_cffi.steps import WHOLE, MissingError
 from caterva_cffi.storage.atomic import INDEX_FILE, disk_errors
@@ -139,7 +139,7 @@ def find_array(nodes: Nodes, prefix: str) -> ArrayMetadata:
         if kind:
             return parse_array(documents)
     except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{where}: {error}", error.code) from None
+        raise named(error, where) from None
     if kind is None:
         raise FileNotFoundError(
             f"{where}: no array of Zarr; there is neither {', '.join(DOCUMENTS[:2])}"
@@ -148,7 +148,8 @@ def find_array(nodes: Nodes, prefix: str) -> ArrayMetadata:
     shown = ", ".join(map(repr, arrays[:_SHOWN])) + (", ..." if len(arrays) > _SHOWN else "")
     raise ArgumentError(
         f"{where} is a group of Zarr; open one of its arrays by path=: "
-        + (shown or "none was found in it")
+        + (shown or "none was found in it"),
+        Cause("is-a-group", "path", None, arrays[:_SHOWN]),
     )
 
 

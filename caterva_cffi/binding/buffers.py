@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.library import ffi
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause
 
 __all__ = ["address", "as_bytes", "byte_view", "export", "pointer"]
 
@@ -40,17 +40,23 @@ def as_bytes(buffer: Any, what: str) -> Any:
     """
     if isinstance(buffer, np.ndarray):
         if not buffer.flags.c_contiguous:
-            raise ArgumentError(f"{what} is not C-contiguous: strides {buffer.strides}")
+            raise ArgumentError(
+                f"{what} is not C-contiguous: strides {buffer.strides}",
+                Cause("not-contiguous", what, buffer.strides),
+            )
         # The buffer protocol has no format for dates and some structures, but bytes always work.
         buffer = byte_view(buffer)
     try:
         return pointer(buffer)
     except TypeError:
-        raise TypeError(
-            f"{what} is {type(buffer).__name__}; expected an object with the buffer protocol"
+        raise ArgumentTypeError(
+            f"{what} is {type(buffer).__name__}; expected an object with the buffer protocol",
+            Cause("wrong-type", what, type(buffer).__name__),
         ) from None
     except (BufferError, ValueError) as error:
-        raise ArgumentError(f"{what} is not one run of bytes: {error}") from None
+        raise ArgumentError(
+            f"{what} is not one run of bytes: {error}", Cause("not-contiguous", what)
+        ) from None
 
 
 def pointer(data: Any) -> Any:

@@ -8,7 +8,14 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from caterva_cffi.binding.library import ffi, lib
-from caterva_cffi.errors import ArgumentError, UnsupportedError
+from caterva_cffi.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    Cause,
+    UnsupportedError,
+    wrong_value,
+)
+from caterva_cffi.keywords import CheckedFields, unknown_name
 
 __all__ = ["Codec", "Compression", "Filter", "SplitMode", "member_of"]
 
@@ -71,10 +78,13 @@ def _member(kind: type[Enum], value: Any, name: str) -> int:
         return int(kind[value.upper()].value)
     if kind is not SplitMode and type(value) is int and 0 <= value <= 255:
         if value < _FIRST_USER_ID and not isinstance(member_of(kind, value), kind):
-            raise UnsupportedError(f"{name} {value} is not available here")
+            raise UnsupportedError(
+                f"{name} {value} is not available here",
+                Cause("codec-missing" if kind is Codec else "filter-missing", name, value),
+            )
         return value
-    choices = ", ".join(kind.__members__)
-    raise ArgumentError(f"{name} is {value!r}; expected a {kind.__name__} ({choices})")
+    names = list(kind.__members__)
+    raise unknown_name(name, value, names, f"a {kind.__name__} ({', '.join(names)})")
 
 
 def _as_tuple(name: str, value: Any, one: type | tuple[type, ...]) -> tuple[Any, ...]:
@@ -84,14 +94,15 @@ def _as_tuple(name: str, value: Any, one: type | tuple[type, ...]) -> tuple[Any,
     if isinstance(value, one):
         return (value,)
     if isinstance(value, bytes) or not isinstance(value, Iterable):
-        raise TypeError(
-            f"{name} is {value!r}, of type {type(value).__name__}; expected one or a sequence"
+        raise ArgumentTypeError(
+            f"{name} is {value!r}, of type {type(value).__name__}; expected one or a sequence",
+            Cause("wrong-type", name, value),
         )
     return tuple(value)
 
 
 @dataclass(frozen=True)
-class Compression:
+class Compression(CheckedFields):
     """How chunks are compressed.
 
     DELTA and dictionaries refer to uncompressed data. With more than two filters, or with one
@@ -142,18 +153,25 @@ class Compression:
         for item in self.filters:
             _member(Filter, item, "filter")
         if isinstance(self.clevel, bool) or self.clevel not in range(10):
-            raise ArgumentError(f"clevel is {self.clevel!r}; expected an integer from 0 to 9")
+            raise wrong_value("clevel", self.clevel, "an integer from 0 to 9")
         if self.nthreads is not None and self.nthreads not in range(1, 2**15):
-            raise ArgumentError(f"nthreads is {self.nthreads!r}; expected a positive integer")
+            raise wrong_value("nthreads", self.nthreads, "a positive integer")
         slots = lib.BLOSC2_MAX_FILTERS
         if len(self.filters) > slots or len(self.filtersmeta) > slots:
             raise ArgumentError(
                 f"{len(self.filters)} filters and {len(self.filtersmeta)} filtersmeta; "
-                f"at most {slots} fit"
+                f"at most {slots} fit",
+                Cause(
+                    "wrong-value",
+                    "filters" if len(self.filters) > slots else "filtersmeta",
+                    max(len(self.filters), len(self.filtersmeta)),
+                    slots,
+                ),
             )
-        for meta in (*self.filtersmeta, self.codec_meta):
-            if meta not in range(-128, 256):
-                raise ArgumentError(f"meta is {meta!r}; expected an integer from -128 to 255")
+        for name, metas in (("filtersmeta", self.filtersmeta), ("codec_meta", (self.codec_meta,))):
+            for meta in metas:
+                if meta not in range(-128, 256):
+                    raise wrong_value(name, meta, "an integer from -128 to 255")
 
     @classmethod
     def of(cls, schunk: Any) -> Compression:

@@ -31,6 +31,25 @@ _KERNEL_MESSAGES = {
     lib.CAT_ERROR_ENVIRONMENT: "refused while a BLOSC_* variable changes blocks, items or DELTA",
 }
 
+_KINDS: dict[int, errors.Kind] = {
+    lib.CAT_ERROR_TRUNCATED: "cut-off",
+    lib.CAT_ERROR_GEOMETRY: "other-geometry",
+    lib.CAT_ERROR_CODEC: "codec-missing",
+    lib.CAT_ERROR_FILTER: "filter-missing",
+    lib.CAT_ERROR_MEMORY: "out-of-memory",
+    lib.CAT_ERROR_CHECKSUM: "checksum-differs",
+    lib.CAT_ERROR_END: "cut-off",
+    lib.CAT_ERROR_UNCHECKED: "no-checksums",
+    lib.CAT_ERROR_ENVIRONMENT: "blosc-variables",
+    lib.BLOSC2_ERROR_CODEC_SUPPORT: "codec-missing",
+    lib.BLOSC2_ERROR_VERSION_SUPPORT: "unknown-version",
+    lib.BLOSC2_ERROR_MEMORY_ALLOC: "out-of-memory",
+    lib.BLOSC2_ERROR_FILE_WRITE: "unwritable",
+    lib.BLOSC2_ERROR_FILE_TRUNCATE: "unwritable",
+    lib.BLOSC2_ERROR_FILE_REMOVE: "unwritable",
+}
+"""Others are of the kind that their class has."""
+
 _CLASSES: dict[type[errors.CatervaError], tuple[int, ...]] = {
     errors.UnsupportedError: (
         lib.BLOSC2_ERROR_CODEC_SUPPORT,
@@ -116,4 +135,5 @@ def check(code: int, what: str) -> int:
     if code == lib.CAT_ERROR_INTERRUPTED:
         raise_interrupt()
     message = _KERNEL_MESSAGES.get(code) or ffi.string(lib.blosc2_error_string(code)).decode()
-    raise _CLASS_OF.get(code, errors.CatervaError)(f"{what}: {message} (code {code})", code)
+    cls = _CLASS_OF.get(code, errors.CatervaError)
+    raise cls(f"{what}: {message} (code {code})", _KINDS.get(code), code=code)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from caterva_cffi.binding.library import lib
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import wrong_value
 
 __all__ = ["get_nthreads", "set_nthreads", "usable_processors"]
 
@@ -40,7 +40,7 @@ def set_nthreads(nthreads: int | None = None) -> int:
     if nthreads is None:
         nthreads = usable_processors()
     if not isinstance(nthreads, int) or nthreads < 1:
-        raise ArgumentError(f"nthreads is {nthreads!r}; expected a positive integer")
+        raise wrong_value("nthreads", nthreads, "a positive integer")
     before = get_nthreads()
     lib.cat_set_nthreads(min(nthreads, 2**15))
     return before

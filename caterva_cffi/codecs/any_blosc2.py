@@ -49,7 +49,8 @@ def decode_any(data: bytes | memoryview, nbytes: int | None = None) -> npt.NDArr
     raise FormatError(
         f"{len(data)} bytes, {bytes(data[:10])!r}..., which are neither a frame nor a chunk of "
         "Blosc2. HDF5 may have left the filter out, or used another one behind it: "
-        "caterva_cffi.virtual.HDF5Parser knows"
+        "caterva_cffi.virtual.HDF5Parser knows",
+        "not-a-frame",
     )
 
 

@@ -21,8 +21,9 @@ from caterva_cffi.codecs.compressors import (
 )
 from caterva_cffi.codecs.filters import FilterSpec, parse_filters
 from caterva_cffi.codecs.needs import Needs, check_finite
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause, wrong_type, wrong_value
 from caterva_cffi.geometry.grid import Grid
+from caterva_cffi.keywords import CheckedFields, unknown_name
 
 __all__ = ["SHUFFLES", "Coding", "compression_of", "parse_flag"]
 
@@ -35,14 +36,17 @@ _MEMBERS = ("tolerance", "precision", "rate", "cell_shape")
 def _parse_clevel(cname: str, data: object) -> int | None:
     if not CNAMES[cname].has_levels:
         if data is not None:
-            raise ArgumentError(f"clevel is {data!r}; cname {cname!r} has no levels, expected None")
+            raise ArgumentError(
+                f"clevel is {data!r}; cname {cname!r} has no levels, expected None",
+                Cause("contradiction", "clevel", data),
+            )
         return None
     if data is None:
         return 5
     if not isinstance(data, (int, np.integer)) or isinstance(data, bool):
-        raise TypeError(f"clevel is {data!r}; expected an integer from 0 to 9")
+        raise wrong_type("clevel", data, "an integer from 0 to 9")
     if not 0 <= data <= 9:
-        raise ArgumentError(f"clevel is {data}; expected 0 to 9")
+        raise wrong_value("clevel", int(data), f"0 to 9, nearest is {min(max(int(data), 0), 9)}")
     return int(data)
 
 
@@ -51,20 +55,22 @@ def _parse_filters(
 ) -> tuple[str | None, tuple[FilterSpec, ...] | None]:
     """Return shuffle and filters, of which one is None; for codecs without filters, both are."""
     if shuffle is not None and shuffle not in SHUFFLES:
-        raise ArgumentError(
-            f"shuffle is {shuffle!r}; expected one of {', '.join(map(repr, SHUFFLES))}"
-        )
+        raise unknown_name("shuffle", shuffle, SHUFFLES)
     if shuffle is not None and filters is not None:
         raise ArgumentError(
             f"shuffle is {shuffle!r} and filters is {filters!r}; expected one of them: "
-            "'shuffle' may stand among the filters"
+            "'shuffle' may stand among the filters",
+            Cause("contradiction", "filters", filters),
         )
     specs = None if filters is None else parse_filters(filters)
     if not CNAMES[cname].has_filters:
         if specs or shuffle not in (None, "noshuffle"):
-            given = f"filters is {filters!r}" if specs else f"shuffle is {shuffle!r}"
-            raise ArgumentError(
-                f"{given}; expected none with cname {cname!r}, which must see the values of items"
+            name, given = ("filters", filters) if specs else ("shuffle", shuffle)
+            raise wrong_value(
+                name,
+                given,
+                f"none with cname {cname!r}, which must see the values of items",
+                "contradiction",
             )
         return None, None
     if specs is None:
@@ -79,12 +85,12 @@ def _parse_filters(
 def parse_flag(name: str, data: object) -> bool:
     """Return a boolean, and refuse anything else."""
     if not isinstance(data, bool):
-        raise TypeError(f"{name} is {data!r}; expected True or False")
+        raise wrong_type(name, data, "True or False")
     return data
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Coding:
+class Coding(CheckedFields):
     """How blocks are compressed; a part of the configuration of both codecs.
 
     Parameters
@@ -147,27 +153,31 @@ class Coding:
     def _check_combination(self) -> None:
         """Refuse what has no effect, or cannot work on any array."""
         if self.use_dict and not CNAMES[self.cname].has_dictionary:
-            takers = [repr(name) for name, each in CNAMES.items() if each.has_dictionary]
+            takers = [name for name, each in CNAMES.items() if each.has_dictionary]
             raise ArgumentError(
                 f"use_dict is True; cname {self.cname!r} has no dictionaries, expected "
-                f"{' or '.join(takers)}"
+                f"{' or '.join(map(repr, takers))}",
+                Cause("contradiction", "cname", self.cname, takers),
             )
         if self.use_dict and len(self._filters) > 2:
             raise ArgumentError(
                 f"use_dict is True with {len(self._filters)} filters; expected at most 2: with "
-                "more C-Blosc2 cannot decode"
+                "more C-Blosc2 cannot decode",
+                Cause("contradiction", "filters", len(self._filters), 2),
             )
         if self.use_dict and any(spec.name == "ndmean" for spec in self._filters):
             raise ArgumentError(
                 "use_dict is True with filter 'ndmean'; expected one of them: each change of a "
-                "block would take the means of its whole chunk again"
+                "block would take the means of its whole chunk again",
+                Cause("contradiction", "use_dict", True, False),
             )
         if self.clevel == 0 and (self.use_dict or self.is_lossy):
             what = (
                 "use_dict" if self.use_dict else f"filters {[f.to_json() for f in self._filters]}"
             )
             raise ArgumentError(
-                f"clevel is 0, with which items are stored as they are; expected 1 to 9 with {what}"
+                f"clevel is 0, which stores items as they are; expected 1 to 9 with {what}",
+                Cause("contradiction", "clevel", 0, 1),
             )
 
     @property

@@ -10,8 +10,8 @@ import numpy as np
 
 from caterva_cffi.binding.compression import Codec
 from caterva_cffi.codecs.needs import BYTES, FLOATS, Needs
-from caterva_cffi.errors import ArgumentError
-from caterva_cffi.keywords import hints
+from caterva_cffi.errors import ArgumentError, Cause, wrong_value
+from caterva_cffi.keywords import unknown_name
 
 __all__ = [
     "CNAMES",
@@ -76,23 +76,22 @@ def compressor_named(cname: object) -> Compressor:
     ArgumentError
     """
     if not isinstance(cname, str) or cname not in CNAMES:
-        raise ArgumentError(
-            f"cname is {cname!r}; expected one of {', '.join(map(repr, CNAMES))}"
-            f"{hints([str(cname)], CNAMES)}"
-        )
+        raise unknown_name("cname", cname, CNAMES)
     return CNAMES[cname]
 
 
 def _tolerance(value: Any) -> int:
     """Return the power of ten that a tolerance is."""
     if not _is_number(value) or not 0 < value < math.inf:
-        raise ArgumentError(f"tolerance is {value!r}; expected a power of ten, such as 0.001")
+        raise wrong_value("tolerance", value, "a power of ten, such as 0.001")
     power = math.floor(math.log10(value) + 1e-9)
     nearest = min(max(power, -128), 127)
     if power != nearest or float(value) != float(f"1e{power}"):
-        raise ArgumentError(
-            f"tolerance is {value!r}; expected a power of ten from 1e-128 to 1e127, which is "
-            f"what a chunk can say; the nearest that keeps this bound is {float(f'1e{nearest}')!r}"
+        raise wrong_value(
+            "tolerance",
+            value,
+            "a power of ten from 1e-128 to 1e127, which is what a chunk can say; the nearest that "
+            f"keeps this bound is {float(f'1e{nearest}')!r}",
         )
     return power
 
@@ -100,9 +99,8 @@ def _tolerance(value: Any) -> int:
 def _whole(name: str, values: range, value: Any) -> int:
     if type(value) is not int or value not in values:
         nearest = min(values, key=lambda each: abs(each - (value if _is_number(value) else 16)))
-        raise ArgumentError(
-            f"{name} is {value!r}; expected an integer from {values[0]} to {values[-1]}, "
-            f"such as {nearest}"
+        raise wrong_value(
+            name, value, f"an integer from {values[0]} to {values[-1]}, such as {nearest}"
         )
     return value
 
@@ -113,15 +111,13 @@ def _precision(value: Any) -> int:
 
 def _cells(value: Any) -> int:
     if type(value) is not int or value not in (4, 8):
-        raise ArgumentError(f"cell_shape is {value!r}; expected 4 or 8")
+        raise wrong_value("cell_shape", value, "4 or 8")
     return value
 
 
 def _rate(value: Any) -> int:
     if not _is_number(value) or not 0 < value <= 64:
-        raise ArgumentError(
-            f"rate is {value!r}; expected bits for each item, such as 8, and at most 64"
-        )
+        raise wrong_value("rate", value, "bits for each item, such as 8, and at most 64")
     return 0  # depends on the item size
 
 
@@ -157,12 +153,13 @@ def parse_member(cname: str, given: dict[str, Any]) -> int:
             takers = [other for other, each in CNAMES.items() if each.member == name]
             raise ArgumentError(
                 f"{name} is {value!r}, which cname {cname!r} does not take; expected cname "
-                f"{' or '.join(map(repr, takers))}"
+                f"{' or '.join(map(repr, takers))}",
+                Cause("contradiction", name, value, takers),
             )
     if member is None:
         return 0
     if given[member] is None:
-        raise ArgumentError(f"cname is {cname!r}; expected {member} with it")
+        raise wrong_value("cname", cname, f"{member} with it", "contradiction")
     return _PARSERS[member](given[member])
 
 
@@ -175,9 +172,10 @@ def check_precision(precision: int, dtype: np.dtype[Any], ndim: int) -> None:
     """
     most = 8 * dtype.itemsize - 2 * ndim - 3
     if precision > most:
-        raise ArgumentError(
-            f"precision is {precision}; expected 1 to {most} for {dtype} in {ndim} dimensions, "
-            f"nearest is {most}"
+        raise wrong_value(
+            "precision",
+            precision,
+            f"1 to {most} for {dtype} in {ndim} dimensions, nearest is {most}",
         )
 
 
@@ -194,6 +192,7 @@ def rate_meta(rate: float, itemsize: int) -> int:
         nearest = min(max(rate, bits / 100), bits)
         raise ArgumentError(
             f"rate is {rate!r} bits for each item; expected {bits / 100} to {bits} for items of "
-            f"{itemsize} bytes, nearest is {nearest}"
+            f"{itemsize} bytes, nearest is {nearest}",
+            Cause("wrong-value", "rate", rate, nearest),
         )
     return math.floor(100 * rate / bits + 1e-9)

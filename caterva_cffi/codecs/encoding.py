@@ -13,7 +13,7 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.binding.library import lib
 from caterva_cffi.dtypes import check_dtype
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import Cause, FormatError
 from caterva_cffi.format.chunk_header import SPECIALS, sizes_of, special_of
 from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
@@ -152,7 +152,8 @@ def wrap_chunk(
     if (nbytes, blocksize, cbytes) != (grid.chunk_nbytes, grid.blocksize, len(chunk)):
         raise FormatError(
             f"a chunk of {cbytes} bytes, here {len(chunk)}, that decodes to {nbytes} in blocks of "
-            f"{blocksize}; expected {grid.chunk_nbytes} in blocks of {grid.blocksize}"
+            f"{blocksize}; expected {grid.chunk_nbytes} in blocks of {grid.blocksize}",
+            Cause("other-geometry", None, nbytes, grid.chunk_nbytes),
         )
     ends = _ends(grid, check_dtype(dtype), compression, ())
     special = special_of(chunk)

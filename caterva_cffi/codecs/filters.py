@@ -14,8 +14,8 @@ import numpy as np
 from caterva_cffi.binding.compression import Filter
 from caterva_cffi.binding.library import lib
 from caterva_cffi.codecs.needs import CELLS, FLOATS, INTEGERS, Needs
-from caterva_cffi.errors import ArgumentError
-from caterva_cffi.keywords import hints
+from caterva_cffi.errors import ArgumentError, Cause, wrong_type, wrong_value
+from caterva_cffi.keywords import unknown_name
 
 __all__ = ["FILTERS", "FilterSpec", "parse_filters"]
 
@@ -101,7 +101,7 @@ class FilterSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in FILTERS:
-            raise ArgumentError(_unknown(self.name))
+            raise unknown_name("filter", self.name, FILTERS)
         kind = FILTERS[self.name]
         for member in ("bits", "cell_shape"):
             value = getattr(self, member)
@@ -109,12 +109,15 @@ class FilterSpec:
                 if value is not None:
                     raise ArgumentError(
                         f"filter {self.name!r} has {member} {value!r}; "
-                        f"expected {_example(self.name)}"
+                        f"expected {_example(self.name)}",
+                        Cause("contradiction", member, value),
                     )
             elif type(value) is not int or value not in _RANGES[self.name]:
+                nearest = _nearest(value, _RANGES[self.name])
                 raise ArgumentError(
                     f"filter {self.name!r} has {member} {value!r}; expected {kind.values}, "
-                    f"such as {_nearest(value, _RANGES[self.name])}"
+                    f"such as {nearest}",
+                    Cause("wrong-value", member, value, nearest),
                 )
 
     @property
@@ -138,9 +141,11 @@ class FilterSpec:
             return
         most = np.finfo(dtype).nmant if self.name == "trunc_prec" else 8 * dtype.itemsize
         if not 1 - most <= self.bits <= most:
+            nearest = min(max(self.bits, 1 - most), most)
             raise ArgumentError(
                 f"filter {self.name!r} has bits {self.bits}; expected 1 to {most}, or -1 to "
-                f"{1 - most}, for {dtype}, nearest is {min(max(self.bits, 1 - most), most)}"
+                f"{1 - most}, for {dtype}, nearest is {nearest}",
+                Cause("wrong-value", "bits", self.bits, nearest),
             )
 
     def __str__(self) -> str:
@@ -151,11 +156,6 @@ class FilterSpec:
         """Return the filter as a configuration has it."""
         member = self.kind.member
         return self.name if member is None else {"name": self.name, member: getattr(self, member)}
-
-
-def _unknown(name: object) -> str:
-    expected = ", ".join(map(repr, FILTERS))
-    return f"a filter is {name!r}; expected one of {expected}{hints([str(name)], FILTERS)}"
 
 
 def _nearest(value: object, values: Sequence[int]) -> int:
@@ -173,16 +173,17 @@ def _parse_filter(data: object) -> FilterSpec:
     if isinstance(data, str):
         return FilterSpec(data)
     if not isinstance(data, Mapping) or "name" not in data:
-        raise TypeError(
-            f"a filter is {data!r}; expected a name, such as 'shuffle', or {_example('trunc_prec')}"
-        )
+        raise wrong_type("filter", data, f"a name, such as 'shuffle', or {_example('trunc_prec')}")
     name = data["name"]
     if name not in FILTERS:
-        raise ArgumentError(_unknown(name))
+        raise unknown_name("filter", name, FILTERS)
     member = FILTERS[name].member
     unknown = sorted(map(str, data.keys() - {"name", member}))
     if unknown:
-        raise ArgumentError(f"filter {name!r} has {unknown}; expected {_example(name)}")
+        raise ArgumentError(
+            f"filter {name!r} has {unknown}; expected {_example(name)}",
+            Cause("unknown-name", "filter", unknown, member),
+        )
     return FilterSpec(**data)
 
 
@@ -197,26 +198,35 @@ def parse_filters(data: object) -> tuple[FilterSpec, ...]:
         For unknown filters, parameters out of range, and orders that do not decode.
     """
     if isinstance(data, (str, Mapping)) or not isinstance(data, Sequence):
-        raise TypeError(f"filters is {data!r}; expected a list, such as ['shuffle', 'bytedelta']")
+        raise wrong_type("filters", data, "a list, such as ['shuffle', 'bytedelta']")
     specs = tuple(map(_parse_filter, data))
     if len(specs) > lib.BLOSC2_MAX_FILTERS:
         raise ArgumentError(
-            f"filters has {len(specs)} of them; expected at most {lib.BLOSC2_MAX_FILTERS}"
+            f"filters has {len(specs)} of them; expected at most {lib.BLOSC2_MAX_FILTERS}",
+            Cause("wrong-value", "filters", len(specs), lib.BLOSC2_MAX_FILTERS),
         )
     names = [spec.name for spec in specs]
     if "delta" in names[1:] or ("delta" in names and len(names) > 2):
-        raise ArgumentError(
-            f"filters is {names}; expected 'delta' first, and at most one filter behind it, such "
-            "as ['delta', 'shuffle']: C-Blosc2 cannot decode others"
+        raise wrong_value(
+            "filters",
+            names,
+            "'delta' first, and at most one filter behind it, such as ['delta', 'shuffle']: "
+            "C-Blosc2 cannot decode others",
+            "contradiction",
         )
     if {"trunc_prec", "int_trunc"} <= set(names):
-        raise ArgumentError(f"filters is {names}; expected 'trunc_prec' or 'int_trunc', not both")
+        raise wrong_value(
+            "filters", names, "'trunc_prec' or 'int_trunc', not both", "contradiction"
+        )
     state = _IN_PLACE
     for spec in specs:
         if state > spec.kind.takes:
-            raise ArgumentError(
-                f"filters is {names}; expected {spec.name!r} in front of the others, since it "
-                "looks at the values of items, which they move or change"
+            raise wrong_value(
+                "filters",
+                names,
+                f"{spec.name!r} in front of the others, since it looks at the values of items, "
+                "which they move or change",
+                "contradiction",
             )
         state = max(state, spec.kind.leaves)
     return specs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 
 __all__ = ["IMAGECODECS", "configuration_of_imagecodecs"]
 
@@ -38,7 +38,8 @@ def configuration_of_imagecodecs(configuration: Mapping[str, Any]) -> dict[str, 
     if unknown or shuffle not in _FILTERS:
         raise ArgumentError(
             f"codec {IMAGECODECS!r} is configured with {dict(configuration)}; expected some of "
-            f"{', '.join(sorted(_MEMBERS))}, and shuffle one of {', '.join(_FILTERS)}"
+            f"{', '.join(sorted(_MEMBERS))}, and shuffle one of {', '.join(_FILTERS)}",
+            Cause("unknown-argument", "configuration", sorted(configuration), sorted(_MEMBERS)),
         )
     shapes = {"block_shape": "blockshape", "chunk_shape": "chunkshape"}
     return {

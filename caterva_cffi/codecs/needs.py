@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.geometry.grid import Grid
 
 __all__ = ["BYTES", "CELLS", "FLOATS", "INTEGERS", "Needs", "check_finite"]
@@ -58,17 +58,20 @@ class Needs(NamedTuple):
         if dtype.itemsize > self.most_itemsize:
             raise ArgumentError(
                 f"{name} takes items of at most {self.most_itemsize} bytes; the array's have "
-                f"{dtype.itemsize}"
+                f"{dtype.itemsize}",
+                Cause("wrong-dtype", "itemsize", dtype.itemsize, self.most_itemsize),
             )
         if self.dtypes and dtype.name not in self.dtypes:
             raise ArgumentError(
                 f"{name} takes {_listed(self.dtypes)}; the array's dtype is {dtype}"
-                f"{_instead(dtype)}"
+                f"{_instead(dtype)}",
+                Cause("wrong-dtype", "dtype", str(dtype), self.dtypes),
             )
         if self.dtypes and dtype != dtype.newbyteorder("<"):
             raise ArgumentError(
                 f"{name} takes items in little-endian byte order; the array's dtype is "
-                f"{dtype.str!r}, expected {dtype.newbyteorder('<').str!r}"
+                f"{dtype.str!r}, expected {dtype.newbyteorder('<').str!r}",
+                Cause("wrong-dtype", "dtype", dtype.str, dtype.newbyteorder("<").str),
             )
 
     def check_ndim(self, name: str, ndim: int) -> None:
@@ -81,9 +84,10 @@ class Needs(NamedTuple):
         if self.ndims is not None and ndim not in self.ndims:
             first, last = self.ndims[0], self.ndims[-1]
             wanted = f"{first}" if first == last else f"{first} to {last}"
+            nearest = min(max(ndim, first), last)
             raise ArgumentError(
-                f"{name} takes {wanted} dimensions; {ndim} are given, nearest is "
-                f"{min(max(ndim, first), last)}"
+                f"{name} takes {wanted} dimensions; {ndim} are given, nearest is {nearest}",
+                Cause("wrong-ndim", "shape", ndim, nearest),
             )
 
     def check_sides(self, name: str, what: str, sides: tuple[int, ...]) -> None:
@@ -97,7 +101,8 @@ class Needs(NamedTuple):
             nearest = tuple(max(side, self.cell) for side in sides)
             raise ArgumentError(
                 f"{name} works in cells of {self.cell} items along each axis; {what} is {sides}, "
-                f"expected sides of at least {self.cell}, such as {nearest}"
+                f"expected sides of at least {self.cell}, such as {nearest}",
+                Cause("wrong-value", what, sides, nearest),
             )
 
     def check_grid(self, name: str, grid: Grid) -> None:
@@ -122,7 +127,8 @@ class Needs(NamedTuple):
         """
         if nbytes < self.least_bytes:
             raise ArgumentError(
-                f"{name} takes blocks of at least {self.least_bytes} bytes; {what} have {nbytes}"
+                f"{name} takes blocks of at least {self.least_bytes} bytes; {what} have {nbytes}",
+                Cause("wrong-value", what, nbytes, self.least_bytes),
             )
 
 
@@ -167,5 +173,6 @@ def check_finite(name: str, items: npt.NDArray[Any], within: float) -> None:
     first = float(items[wrong].flat[0])
     raise ArgumentError(
         f"{name} takes finite items, up to {most:.2g}; {int(wrong.sum())} of {items.size} are not, "
-        f"the first is {first!r}. Filter 'trunc_prec' keeps NaN and infinities"
+        f"the first is {first!r}. Filter 'trunc_prec' keeps NaN and infinities",
+        Cause("not-finite", None, first, most),
     )

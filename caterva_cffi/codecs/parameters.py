@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import index
-from typing import Any, ClassVar, Self, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy.typing as npt
 
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.coding import Coding, compression_of, parse_flag
 from caterva_cffi.codecs.encoding import encode_frame
-from caterva_cffi.errors import ArgumentError, CapacityError
+from caterva_cffi.errors import ArgumentError, CapacityError, Cause, wrong_type, wrong_value
 from caterva_cffi.geometry.grid import Grid, default_blocks, default_partition
-from caterva_cffi.keywords import check_keywords
 
 __all__ = ["Parameters", "PartitionWarning", "grid_of"]
 
@@ -32,9 +31,9 @@ def _parse_shape(name: str, data: object) -> tuple[int, ...] | None:
     try:
         shape = tuple(map(index, cast("Sequence[int]", data)))
     except TypeError:
-        raise TypeError(f"{name} is {data!r}; expected a sequence of integers or None") from None
+        raise wrong_type(name, data, "a sequence of integers or None") from None
     if any(length < 1 for length in shape):
-        raise ArgumentError(f"{name} is {shape}; expected lengths of at least 1")
+        raise wrong_value(name, shape, "lengths of at least 1")
     return shape
 
 
@@ -75,21 +74,22 @@ class Parameters(Coding):
     checksum: bool = False
     _told: ClassVar[dict[tuple[int, ...], object]]
 
-    def __new__(cls, *_: Any, **given: Any) -> Self:
-        """Refuse unknown parameters; see `check_keywords`."""
-        check_keywords(given, [each.name for each in fields(cls)], cls.__name__)
-        return super().__new__(cls)
-
     def __post_init__(self) -> None:
         blocks = _parse_shape("block_shape", self.block_shape)
         chunks = _parse_shape("chunk_shape", self.chunk_shape)
         if blocks is not None and chunks is not None:
             if len(blocks) != len(chunks):
                 raise ArgumentError(
-                    f"block_shape {blocks} and chunk_shape {chunks} differ in length"
+                    f"block_shape {blocks} and chunk_shape {chunks} differ in length",
+                    Cause("wrong-ndim", "block_shape", len(blocks), len(chunks)),
                 )
             if any(block > chunk for block, chunk in zip(blocks, chunks, strict=True)):
-                raise ArgumentError(f"block_shape {blocks} is larger than chunk_shape {chunks}")
+                nearest = tuple(map(min, blocks, chunks))
+                raise ArgumentError(
+                    f"block_shape {blocks} is larger than chunk_shape {chunks}; nearest is "
+                    f"{nearest}",
+                    Cause("block-shape-too-large", "block_shape", blocks, nearest),
+                )
         super().__post_init__()
         for name, parsed in (("block_shape", blocks), ("chunk_shape", chunks)):
             object.__setattr__(self, name, parsed)

@@ -10,7 +10,7 @@ from caterva_cffi.advice.accesses import Access
 from caterva_cffi.advice.advise import advise
 from caterva_cffi.commands.explain import parse_selection
 from caterva_cffi.commands.output import print_json, print_text
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 
 __all__ = ["add", "run"]
 
@@ -29,7 +29,10 @@ def _access(text: str) -> Access:
     try:
         factor = float(weight) if at else 1.0
     except ValueError:
-        raise ArgumentError(f"{text!r} has no weight; expected such as 'items@100'") from None
+        raise ArgumentError(
+            f"{text!r} has no weight; expected such as 'items@100'",
+            Cause("wrong-value", "access", text),
+        ) from None
     return Access(what if what[:1].isalpha() else parse_selection(what), factor)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from caterva_cffi.arrays.opening import open as open_array
 from caterva_cffi.commands.output import print_json, print_text
 from caterva_cffi.datasets.opening import split_path
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 
 __all__ = ["add", "parse_selection", "run"]
 
@@ -25,7 +25,8 @@ def parse_selection(text: str) -> tuple[Any, ...]:
         return tuple(map(_parse_key, text.strip("[] ").split(",")))
     except ValueError:
         raise ArgumentError(
-            f"{text!r} is no selection; expected such as '5,:,10:20' or '...,::2'"
+            f"{text!r} is no selection; expected such as '5,:,10:20' or '...,::2'",
+            Cause("wrong-value", "selection", text),
         ) from None
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from caterva_cffi.conversion.progress import Progress
 from caterva_cffi.conversion.report import Conversion
+from caterva_cffi.errors import wrong_type
+from caterva_cffi.keywords import checked_keywords
 
 if TYPE_CHECKING:
     from caterva_cffi.conversion.options import Shapes
@@ -17,6 +20,7 @@ __all__ = ["convert"]
 _MEMORY = 1 << 30
 
 
+@checked_keywords
 def convert(
     source: Any,
     destination: str | os.PathLike[str],
@@ -119,6 +123,8 @@ def convert(
         "shuffle": shuffle,
         "checksum": checksum,
     }
+    if not isinstance(codec, (Mapping, NoneType)):
+        raise wrong_type("codec", codec, "a mapping; the name of the codec is `cname`")
     asked |= codec or {}
     options = options_of(place, format, chunks, blocks, asked, exclude, memory, nthreads)
     return run(

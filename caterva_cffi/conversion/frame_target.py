@@ -112,7 +112,9 @@ class FrameTarget(Target):
             try:
                 request = json.loads(log.readline())
             except ValueError as error:
-                raise FormatError(f"{self._log!r} makes no sense: {error}") from None
+                raise FormatError(
+                    f"{self._log!r} makes no sense: {error}", "wrong-journal"
+                ) from None
             check_request(request, self._request, self._path)
             good = [json.dumps(request)]
             for line in log:

@@ -13,7 +13,7 @@ from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError
 
 __all__ = ["NAME", "Journal", "check_request"]
 
@@ -33,12 +33,15 @@ def check_request(noted: Any, request: Mapping[str, Any], where: str) -> None:
     """
     now = json.loads(json.dumps(request))
     if not isinstance(noted, dict) or noted.keys() != now.keys():
-        raise FormatError(f"{where}: its journal makes no sense, or is of another version")
+        raise FormatError(
+            f"{where}: its journal makes no sense, or is of another version", "wrong-journal"
+        )
     different = [name for name in now if noted[name] != now[name]]
     if different:
         raise ArgumentError(
             f"{where} was begun with other {', '.join(different)}; give the same as before to "
-            "resume, or overwrite it"
+            "resume, or overwrite it",
+            Cause("other-request", different[0], different),
         )
 
 
@@ -70,7 +73,9 @@ class Journal:
             noted, done = document["request"], document["done"]
             self._done = {path: [[int(a), int(b)] for a, b in runs] for path, runs in done.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FormatError(f"{where}: its journal makes no sense: {error}") from None
+            raise FormatError(
+                f"{where}: its journal makes no sense: {error}", "wrong-journal"
+            ) from None
         check_request(noted, self._request, where)
 
     def __contains__(self, region: tuple[str, int]) -> bool:

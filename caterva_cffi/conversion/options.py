@@ -10,7 +10,8 @@ from typing import Any
 
 from caterva_cffi.binding.threads import usable_processors
 from caterva_cffi.datasets.model import Dataset
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
+from caterva_cffi.keywords import unknown_name
 
 __all__ = ["FORMATS", "Options", "Shapes", "options_of", "shape_for"]
 
@@ -65,7 +66,7 @@ def format_of(destination: str, asked: str | None) -> str:
     if asked is None:
         return "b2nd" if os.path.splitext(destination)[1] in _FRAMES else "zarr"
     if asked not in FORMATS:
-        raise ArgumentError(f"format is {asked!r}; expected one of {', '.join(FORMATS)}")
+        raise unknown_name("format", asked, FORMATS)
     return asked
 
 
@@ -87,14 +88,18 @@ def options_of(
     """
     workers = usable_processors() if nthreads is None else nthreads
     if workers < 1 or memory < 1:
-        raise ArgumentError(f"nthreads is {workers}, memory {memory}; expected at least 1")
+        raise ArgumentError(
+            f"nthreads is {workers}, memory {memory}; expected at least 1",
+            Cause("wrong-value", "nthreads" if workers < 1 else "memory", min(workers, memory), 1),
+        )
     given = {name: value for name, value in parameters.items() if value is not None}
     form = format_of(destination, format)
     ours = [*given, *(["blocks"] if blocks is not None else [])]
     if form == "plain-zarr" and ours:
         raise ArgumentError(
             f"format is 'plain-zarr', which has Zarr's own codecs, and {', '.join(ours)} given; "
-            "expected one of these"
+            "expected one of these",
+            Cause("contradiction", ours[0], ours),
         )
     return Options(form, chunks, blocks, given, tuple(exclude), memory, workers)
 
@@ -127,6 +132,9 @@ def shape_for(name: str, asked: Shapes, array: Dataset) -> tuple[int, ...] | Non
     else:
         lengths = list(asked)
     if any(not isinstance(n, int) or (n < 1 and n != -1) for n in lengths):
-        raise ArgumentError(f"{name} are {tuple(lengths)}; expected lengths of at least 1, or -1")
+        raise ArgumentError(
+            f"{name} are {tuple(lengths)}; expected lengths of at least 1, or -1",
+            Cause("wrong-value", name, lengths),
+        )
     whole = [n if length == -1 else length for length, n in zip(lengths, array.shape, strict=True)]
     return tuple(max(min(k, n), 1) for k, n in zip(whole, array.shape, strict=True))

@@ -12,7 +12,7 @@ from caterva_cffi.conversion.options import Options, shape_for
 from caterva_cffi.conversion.regions import Cut, Share, shared_out
 from caterva_cffi.datasets.model import Dataset, StoredAs, Tree
 from caterva_cffi.dtypes import check_dtype, check_items
-from caterva_cffi.errors import ArgumentError, CapacityError, UnsupportedError
+from caterva_cffi.errors import ArgumentError, CapacityError, Cause, UnsupportedError, named
 from caterva_cffi.geometry.grid import MAX_DIM, Grid, default_partition
 
 __all__ = ["ArrayPlan", "plan_array", "plan_tree"]
@@ -86,7 +86,7 @@ def _fits(array: Dataset, options: Options) -> bool:
             check_dtype(array.dtype)
     except TypeError as error:
         if options.format == "b2nd":
-            raise UnsupportedError(f"/{array.path}: {error}") from None
+            raise UnsupportedError(f"/{array.path}: {error}", "wrong-dtype") from None
         return False
     return options.format != "plain-zarr" and len(array.shape) <= MAX_DIM
 
@@ -105,7 +105,7 @@ def _parameters(
         if copied is None:
             parameters.check_array(array.dtype.newbyteorder("="), len(array.shape))
     except ArgumentError as error:
-        raise ArgumentError(f"/{array.path}: {error}") from None
+        raise named(error, f"/{array.path}") from None
     return parameters
 
 
@@ -150,13 +150,17 @@ def plan_array(array: Dataset, options: Options) -> ArrayPlan:
         if copied is None and array.nbytes:
             parameters.check_grid(Grid(chunks, inner, blocks, itemsize))
         if options.format == "b2nd" and inner != chunks:
-            raise CapacityError(f"/{array.path}: chunks {chunks} are too large for a frame")
+            raise CapacityError(
+                f"/{array.path}: chunks {chunks} are too large for a frame",
+                Cause("chunk-too-large", "chunks", chunks),
+            )
     share = shared_out(array.shape, array.chunks, chunks, itemsize, options.memory, options.workers)
     if share is None:
         needed = math.prod(chunks) * itemsize
         raise ArgumentError(
             f"/{array.path}: memory is {options.memory} bytes; a chunk {chunks} of the target has "
-            f"{needed}, and converting it takes four times that"
+            f"{needed}, and converting it takes four times that",
+            Cause("memory-too-small", "memory", options.memory, 4 * needed),
         )
     return ArrayPlan(
         array.path, array.shape, chunks, blocks, str(array.dtype), array.nbytes, parameters,
@@ -177,6 +181,7 @@ def plan_tree(tree: Tree, options: Options) -> dict[str, ArrayPlan]:
         inside = ", ".join(sorted(tree.arrays)) or "none"
         raise ArgumentError(
             f"{tree.name} is a group, and a frame holds one array; name it behind a colon "
-            f"(there are: {inside})"
+            f"(there are: {inside})",
+            Cause("is-a-group", "source", None, list(tree.arrays)),
         )
     return {path: plan_array(array, options) for path, array in tree.arrays.items()}

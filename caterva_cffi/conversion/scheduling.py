@@ -10,7 +10,7 @@ from typing import Any
 
 from caterva_cffi.conversion.jobs import Job, run_region
 from caterva_cffi.conversion.running import Counts
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 
 __all__ = ["check_scheduler", "run_on"]
 
@@ -26,11 +26,15 @@ def check_scheduler(job: Job) -> None:
     ArgumentError
     """
     if job.options.format == "b2nd":
-        raise ArgumentError("a frame is one file, written by one process; expected Zarr")
+        raise ArgumentError(
+            "a frame is one file, written by one process; expected Zarr",
+            Cause("contradiction", "scheduler"),
+        )
     if not isinstance(job.source, (str, os.PathLike)):
         raise ArgumentError(
             f"the source is an open {type(job.source).__name__}, which other processes do not "
-            "have; expected a path or a URL"
+            "have; expected a path or a URL",
+            Cause("wrong-place", "source"),
         )
 
 

@@ -28,7 +28,7 @@ from caterva_cffi.conversion.scheduling import check_scheduler, run_on
 from caterva_cffi.conversion.target import Target
 from caterva_cffi.datasets.model import Dataset, Region, Tree
 from caterva_cffi.datasets.opening import open_tree, split_path
-from caterva_cffi.errors import ArgumentError, DifferenceError
+from caterva_cffi.errors import ArgumentError, Cause, DifferenceError
 from caterva_cffi.storage.url_secrets import without_secrets
 
 __all__ = ["run"]
@@ -74,7 +74,10 @@ def run(
             return done
         lossy = [each for each in plans.values() if each.parameters and each.parameters.is_lossy]
         if verify and any(each.copied is None for each in lossy):
-            raise ArgumentError("verify compares bit by bit; expected a codec that is not lossy")
+            raise ArgumentError(
+                "verify compares bit by bit; expected a codec that is not lossy",
+                Cause("contradiction", "verify", True, False),
+            )
         job = Job(source, path, storage_options, place, destination_options, options, plans)
         if scheduler is not None:
             check_scheduler(job)
@@ -103,7 +106,10 @@ def _located(source: str, path: str | None) -> tuple[str, str]:
 
 def _refuse_itself(tree: Tree, place: str) -> None:
     if os.path.exists(place) and os.path.realpath(tree.name) == os.path.realpath(place):
-        raise ArgumentError(f"{place!r} is the source, and cannot be the destination")
+        raise ArgumentError(
+            f"{place!r} is the source, and cannot be the destination",
+            Cause("wrong-place", "destination", place),
+        )
 
 
 def _convert_array(

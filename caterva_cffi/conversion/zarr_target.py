@@ -24,7 +24,7 @@ from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.target import EXISTS, INCOMPLETE, Target
 from caterva_cffi.datasets.model import Dataset, Region, Tree
 from caterva_cffi.dtypes import as_dtype, frame_dtype
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.format.chunk_header import special_of
 from caterva_cffi.storage.url_secrets import without_secrets
 from caterva_cffi.zarr import CatervaCodec
@@ -247,6 +247,9 @@ def refuse(destination: str) -> None:
     FileExistsError
     """
     if destination.endswith(".zip"):
-        raise ArgumentError(f"{destination!r}: a zip file cannot be changed; expected a directory")
+        raise ArgumentError(
+            f"{destination!r}: a zip file cannot be changed; expected a directory",
+            Cause("wrong-place", "destination", destination),
+        )
     if "://" not in destination and os.path.isfile(destination):
         raise FileExistsError(f"{destination!r} is a file; expected a directory for Zarr")

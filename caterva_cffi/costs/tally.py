@@ -222,7 +222,9 @@ def object_steps(
         return Tally({key}, requests=1, rounds=1)
     read.check(layout)
     if not isinstance(layout, Layout):
-        raise UnsupportedError("chunks that are no frames of this package cannot be explained")
+        raise UnsupportedError(
+            "chunks that are no frames of this package cannot be explained", "cost-unknown"
+        )
     frame = Frame(layout, kernel_of(layout.grid), read.policy)
     tally = Tally()
     heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])

@@ -47,5 +47,7 @@ def checked(stored: bytes) -> bytes:
     """
     data, checksum = stored[:-CHECKSUM], int.from_bytes(stored[-CHECKSUM:], "little")
     if len(stored) < CHECKSUM or _fletcher32(data) != checksum:
-        raise FormatError("a chunk of HDF5 that is not what its checksum (fletcher32) says")
+        raise FormatError(
+            "a chunk of HDF5 that is not what its checksum (fletcher32) says", "checksum-differs"
+        )
     return data

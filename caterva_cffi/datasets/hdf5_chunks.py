@@ -14,7 +14,7 @@ from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.datasets.fletcher32 import checked
 from caterva_cffi.datasets.model import NotCopyable, StoredAs
 from caterva_cffi.engine.objects import ObjectRead, Selected
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import Cause, FormatError
 from caterva_cffi.format.frame_header import FrameHeader, compression_in
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid, default_blocks
@@ -88,7 +88,10 @@ class ChunkDecoder:
                 continue
             data = self._inflated(data) if each == DEFLATE else self._unshuffled(data)
         if len(data) != self._grid.chunksize:
-            raise FormatError(f"a chunk of {len(data)} bytes; expected {self._grid.chunksize}")
+            raise FormatError(
+                f"a chunk of {len(data)} bytes; expected {self._grid.chunksize}",
+                Cause("damaged", None, len(data), self._grid.chunksize),
+            )
         items: npt.NDArray[Any] = np.frombuffer(data, np.uint8).view(self._dtype)
         return items.reshape(self._grid.shape)
 

@@ -13,7 +13,7 @@ from caterva_cffi.datasets import netcdf
 from caterva_cffi.datasets.hdf5_chunks import BLOSC2, ChunkDecoder
 from caterva_cffi.datasets.model import Chunked, NotCopyable, Region, Tree
 from caterva_cffi.dtypes import allocate
-from caterva_cffi.errors import ArgumentError, UnsupportedError
+from caterva_cffi.errors import ArgumentError, Cause, UnsupportedError
 
 __all__ = ["hdf5_tree"]
 
@@ -106,7 +106,8 @@ class _HDF5(Chunked):
         except OSError as error:
             raise UnsupportedError(
                 f"dataset {self._dataset.name!r} with filters {', '.join(self.codecs)}: {error}; "
-                "`pip install hdf5plugin` for more filters"
+                "`pip install hdf5plugin` for more filters",
+                "filter-missing",
             ) from None
 
     def stored_chunk(self, at: tuple[int, ...]) -> Any:
@@ -147,7 +148,9 @@ def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: 
         node = opened[path] if path else opened
     except KeyError:
         opened.close()
-        raise ArgumentError(f"{name} has no group or dataset {path!r}") from None
+        raise ArgumentError(
+            f"{name} has no group or dataset {path!r}", Cause("no-such-array", "path", path)
+        ) from None
     tree = Tree(name, "HDF5", consolidated=True, close=opened.close)
     try:
         if isinstance(node, h5py.Dataset):

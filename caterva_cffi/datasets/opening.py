@@ -16,7 +16,7 @@ from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.datasets.frames import array_tree, frame_tree
 from caterva_cffi.datasets.model import Tree
 from caterva_cffi.datasets.npy import memory_tree, npy_tree
-from caterva_cffi.errors import ArgumentError, FormatError, StorageError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError, StorageError
 from caterva_cffi.format.frame_start import MAGIC
 from caterva_cffi.sources.fsspec_files import file_system
 from caterva_cffi.sources.opening import source_of
@@ -165,7 +165,7 @@ def _open_url(
     elif _is_hdf5(start):
         tree = _hdf5_module().hdf5_tree(fs.open(path, "rb"), name, inside, exclude)
     elif start.startswith((_NPY, _ZIP)):
-        raise StorageError(f"{name} is read from a local path only; fetch it first")
+        raise StorageError(f"{name} is read from a local path only; fetch it first", "only-local")
     else:
         _refuse_inside(name, inside)
         _check_frame(start, name)
@@ -179,15 +179,20 @@ def _is_hdf5(start: bytes) -> bool:
 
 def _refuse_inside(place: str, inside: str) -> None:
     if inside:
-        raise ArgumentError(f"{place!r} is one array; there is nothing at {inside!r} in it")
+        raise ArgumentError(
+            f"{place!r} is one array; there is nothing at {inside!r} in it",
+            Cause("no-such-array", "path", inside),
+        )
 
 
 def _check_frame(start: bytes, name: str) -> None:
     if start.startswith(_NETCDF3):
         raise FormatError(
-            f"{name} is a file of NetCDF 3; expected NetCDF 4, which `nccopy -k nc4` makes of it"
+            f"{name} is a file of NetCDF 3; expected NetCDF 4, which `nccopy -k nc4` makes of it",
+            "not-a-frame",
         )
     if start[2 : 2 + len(MAGIC)] != MAGIC:
         raise FormatError(
-            f"{name} begins with {start[:8]!r}; expected a frame, HDF5, NetCDF 4, Zarr or .npy"
+            f"{name} begins with {start[:8]!r}; expected a frame, HDF5, NetCDF 4, Zarr or .npy",
+            "not-a-frame",
         )

@@ -18,7 +18,7 @@ from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.datasets.fill_values import encoded
 from caterva_cffi.datasets.model import Chunked, NotCopyable, Region, StoredAs, Tree
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, FormatError
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.numcodecs import Caterva
@@ -139,7 +139,10 @@ def zarr_tree(
         )
     elif path:
         if isinstance(node, zarr.Array):
-            raise ArgumentError(f"{name} is one array; there is nothing at {path!r} in it")
+            raise ArgumentError(
+                f"{name} is one array; there is nothing at {path!r} in it",
+                Cause("no-such-array", "path", path),
+            )
         node = node[path]
     tree = Tree(name, "Zarr")
     if isinstance(node, zarr.Array):
@@ -167,9 +170,10 @@ def node_tree(node: Any, path: str) -> Tree:
         For anything else.
     """
     if not isinstance(node, (zarr.Array, zarr.Group, Store)):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"the source is {type(node).__name__}; expected a path, a URL, an array, or a group or "
-            "store of zarr"
+            "store of zarr",
+            Cause("wrong-type", "source", type(node).__name__),
         )
     return zarr_tree(node, str(node), path)
 
@@ -185,7 +189,7 @@ def zip_tree(place: str, path: str) -> Tree:
     try:
         store = sync(ZipStore.open(place, mode="r"))
     except (ValueError, NotImplementedError, BadZipFile) as error:
-        raise FormatError(f"{place!r} begins as a zip file: {error}") from error
+        raise FormatError(f"{place!r} begins as a zip file: {error}", "not-a-frame") from error
     tree = zarr_tree(store, place, path)
     tree.close = store.close
     return tree

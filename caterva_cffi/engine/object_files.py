@@ -355,5 +355,7 @@ def _read_unchanged(
         result, changed = read(version, descriptor, size), False
     now = os.fstat(descriptor)
     if changed or (now.st_size, now.st_mtime_ns) != (size, status.st_mtime_ns):
-        raise StorageError(f"{path!r} was changed in place while it was read; read it again")
+        raise StorageError(
+            f"{path!r} was changed in place while it was read; read it again", "changed-meanwhile"
+        )
     return result

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from caterva_cffi.engine.objects import Find, ObjectRead
 from caterva_cffi.engine.wanted_chunks import WantedChunk
-from caterva_cffi.errors import CatervaError
+from caterva_cffi.errors import CatervaError, named
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import get_read_policy
@@ -96,4 +96,4 @@ def _steps(
     except MissingError:
         return
     except CatervaError as error:
-        raise type(error)(f"{key!r}: {error}", error.code) from error
+        raise named(error, repr(key)) from error

@@ -18,7 +18,7 @@ from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.crops import as_batch, crop_groups, decode_parts, parts_at_once
 from caterva_cffi.engine.groups import Group, groups
 from caterva_cffi.engine.reading import read, read_memory
-from caterva_cffi.errors import FormatError, StorageError
+from caterva_cffi.errors import Cause, FormatError, StorageError
 from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, has_many_chunks
 from caterva_cffi.geometry.grid import Grid
@@ -158,7 +158,9 @@ class DiskReader:
     def _check(self, layout: Layout, grid: Grid) -> None:
         if self._stored.held and layout.grid != grid:
             # C-Blosc2 does not notice if its header could not be written.
-            raise StorageError(f"{self._stored.path!r}: what was changed could not be written")
+            raise StorageError(
+                f"{self._stored.path!r}: what was changed could not be written", "unwritable"
+            )
         check_geometry(self._stored, (layout.grid, layout.dtype), (grid, self._dtype))
 
     def _layout_of(self, status: os.stat_result, descriptor: int | None) -> Layout:
@@ -318,5 +320,6 @@ def check_geometry(
         if now != before:
             raise StorageError(
                 f"{stored.path!r} has {name} {now} now instead of {before}: something else "
-                "changed it; open it again"
+                "changed it; open it again",
+                Cause("changed-elsewhere", name, now, before),
             )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.binding.compression import Compression, SplitMode
-from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.errors import Cause, FormatError, UnsupportedError
 from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.chunk_header import HEADER as CHUNK_HEADER
 from caterva_cffi.format.chunk_header import cbytes_of
@@ -106,7 +106,8 @@ def _check_kind(flags: int, kind: int, nbytes: int) -> None:
     if flags & 0x0F not in _VERSIONS or other_chunks or kind & 0x0F > _SPARSE:
         raise UnsupportedError(
             f"a frame with flags {flags:#x} and {kind:#x}: unknown version, or kind of frame or "
-            "chunks"
+            "chunks",
+            "unknown-version",
         )
 
 
@@ -182,7 +183,10 @@ class FrameHeader:
     def length_of(start: bytes) -> int:
         """Return the header's length from the frame's first 16 bytes."""
         if len(start) < 16 or start[2:10] != MAGIC:
-            raise FormatError(f"{bytes(start[:10])!r} where a frame begins; expected 'b2frame'")
+            raise FormatError(
+                f"{bytes(start[:10])!r} where a frame begins; expected 'b2frame'",
+                Cause("not-a-frame", None, bytes(start[:10])),
+            )
         (length,) = struct.unpack_from(">i", start, _HEADER_LEN)
         if length < HEADER_MIN:
             raise FormatError(f"a frame header of {length} bytes; expected at least {HEADER_MIN}")
@@ -205,7 +209,10 @@ class FrameHeader:
         """
         header_len = cls.length_of(data)
         if len(data) < header_len:
-            raise FormatError(f"{len(data)} bytes of a frame header of {header_len}")
+            raise FormatError(
+                f"{len(data)} bytes of a frame header of {header_len}",
+                Cause("cut-off", None, len(data), header_len),
+            )
         fields = fields_of(data)
         frame_len, nbytes, cbytes = fields.frame_len, fields.nbytes, fields.cbytes
         ranges = find_metalayers(data, HEADER_MIN, header_len, MOST_LAYERS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from caterva_cffi.errors import ArgumentError, FormatError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError
 
 __all__ = ["MOST_LAYERS", "find_metalayers", "pack_metalayers"]
 
@@ -85,7 +85,10 @@ def pack_metalayers(layers: Mapping[str, bytes], begin: int, *, in_header: bool)
     """
     names = [name.encode(errors="surrogateescape") for name in layers]
     if any(len(name) > 0x1F for name in names):
-        raise ArgumentError(f"metalayers {list(layers)}; their names have at most 31 bytes")
+        raise ArgumentError(
+            f"metalayers {list(layers)}; their names have at most 31 bytes",
+            Cause("wrong-value", "meta", max(map(len, names)), 31),
+        )
     index = struct.pack(">BH", _MAP16, len(names))
     size = _INDEX + len(index) + sum(6 + len(name) for name in names)
     at = begin + size + 3

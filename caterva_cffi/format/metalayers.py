@@ -161,7 +161,9 @@ def decode_geometry(
     names = [name for name in (B2ND, CATERVA) if name in layers]
     if not names:
         found = ", ".join(map(repr, layers)) or "none"
-        raise FormatError(f"no metalayer 'b2nd' or 'caterva' (found: {found}): not an N-d array")
+        raise FormatError(
+            f"no metalayer 'b2nd' or 'caterva' (found: {found}): not an N-d array", "not-a-frame"
+        )
     checksums = LAYER in layers
     grid, dtype = _decode(names[0], layers[names[0]], itemsize, checksums)
     if nchunks is None or grid.nchunks == nchunks:

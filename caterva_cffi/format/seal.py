@@ -13,7 +13,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.errors import Cause, FormatError, UnsupportedError
 
 __all__ = ["LAYER", "OPEN_SEAL", "Seal"]
 
@@ -55,7 +55,8 @@ class Seal(NamedTuple):
         version, closed, *values = _FORMAT.unpack(data)
         if version != _VERSION or closed > 1:
             raise UnsupportedError(
-                f"metalayer {LAYER!r} begins with {data[:2]!r}: an unknown kind of checksums"
+                f"metalayer {LAYER!r} begins with {data[:2]!r}: an unknown kind of checksums",
+                "unknown-version",
             )
         return cls(bool(closed), *values)
 
@@ -120,5 +121,6 @@ def _compare(what: str, expected: int, found: int) -> None:
     if found != expected:
         raise FormatError(
             f"{what}: checksum {found:08x}, expected {expected:08x}: bytes were changed, or a "
-            "program that keeps no checksums changed the array"
+            "program that keeps no checksums changed the array",
+            Cause("checksum-differs", None, found, expected),
         )

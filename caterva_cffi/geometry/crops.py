@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.errors import ArgumentTypeError, Cause, SelectionError, wrong_type
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Box
 
@@ -65,30 +66,38 @@ def normalize_crops(starts: Any, box_shape: Sequence[int], shape: Sequence[int])
     try:
         lengths = tuple(map(index, box_shape))
     except TypeError:
-        raise TypeError(
-            f"the shape of boxes is {box_shape!r}; expected an integer for each dimension"
-        ) from None
+        raise wrong_type("shape", box_shape, "an integer for each dimension") from None
     firsts = np.asarray(starts)
     if firsts.size == 0 and firsts.dtype.kind == "f":  # NumPy's dtype for an empty list
         firsts = firsts.astype(np.int64)
     if firsts.dtype.kind not in "iu":
-        raise TypeError(f"starts of dtype {firsts.dtype}; expected integers")
+        raise ArgumentTypeError(
+            f"starts of dtype {firsts.dtype}; expected integers",
+            Cause("wrong-type", "starts", str(firsts.dtype)),
+        )
     ndim = len(shape)
     if firsts.ndim == 1 and not firsts.size:
         firsts = firsts.reshape(0, ndim)
     if firsts.ndim != 2 or firsts.shape[1] != ndim or len(lengths) != ndim:
-        raise IndexError(
+        raise SelectionError(
             f"starts of shape {firsts.shape} and boxes of shape {lengths} for an array of {ndim} "
-            f"dimensions; expected one row of {ndim} integers for each box, and {ndim} lengths"
+            f"dimensions; expected one row of {ndim} integers for each box, and {ndim} lengths",
+            Cause("wrong-ndim", "starts", firsts.shape, ndim),
         )
     if any(length < 0 for length in lengths):
-        raise IndexError(f"boxes of shape {lengths}; expected no negative length")
+        raise SelectionError(
+            f"boxes of shape {lengths}; expected no negative length",
+            Cause("wrong-index", "shape", lengths),
+        )
     last = np.array([n - length for n, length in zip(shape, lengths, strict=True)], np.int64)
     wrong = np.flatnonzero(((firsts < 0) | (firsts > last)).any(axis=1))
     if wrong.size:
-        raise IndexError(
+        raise SelectionError(
             f"box {wrong[0]}, from {tuple(firsts[wrong[0]].tolist())} on, of shape {lengths}, does "
-            f"not lie inside the array, of shape {tuple(shape)}"
+            f"not lie inside the array, of shape {tuple(shape)}",
+            Cause(
+                "out-of-bounds", "starts", tuple(firsts[wrong[0]].tolist()), tuple(last.tolist())
+            ),
         )
     return Crops(firsts.astype(np.int64), lengths)
 

@@ -11,7 +11,7 @@ from itertools import chain, product
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from caterva_cffi.errors import ArgumentError, CapacityError
+from caterva_cffi.errors import ArgumentError, CapacityError, Cause, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -183,9 +183,9 @@ def _lengths(name: str, values: Sequence[int], least: int) -> tuple[int, ...]:
     try:
         lengths = tuple(index(value) for value in values)
     except TypeError:
-        raise TypeError(f"{name} is {values!r}; expected a sequence of integers") from None
+        raise wrong_type(name, values, "a sequence of integers") from None
     if any(length < least for length in lengths):
-        raise ArgumentError(f"{name} is {lengths}; expected lengths of at least {least}")
+        raise wrong_value(name, lengths, f"lengths of at least {least}")
     return lengths
 
 
@@ -227,35 +227,76 @@ class Grid:
         for name, value in (("shape", shape), ("chunks", chunks), ("blocks", blocks)):
             object.__setattr__(self, name, value)
         if len(shape) > MAX_DIM:
-            raise ArgumentError(f"{len(shape)} dimensions; at most {MAX_DIM} are possible")
+            raise ArgumentError(
+                f"{len(shape)} dimensions; at most {MAX_DIM} are possible",
+                Cause("wrong-ndim", "shape", len(shape), MAX_DIM),
+            )
         if not len(shape) == len(chunks) == len(blocks):
             raise ArgumentError(
-                f"shape {shape}, chunks {chunks} and blocks {blocks} differ in length"
+                f"shape {shape}, chunks {chunks} and blocks {blocks} differ in length",
+                Cause(
+                    "wrong-ndim",
+                    "chunks" if len(chunks) != len(shape) else "blocks",
+                    len(chunks) if len(chunks) != len(shape) else len(blocks),
+                    len(shape),
+                ),
             )
         if self.cut and (len(shape) != 1 or self.checksums):
             raise ArgumentError(f"shape {shape}, cut; expected one dimension, and no checksums")
         if self.itemsize < 1:
-            raise ArgumentError(f"itemsize is {self.itemsize}; expected at least 1 byte")
+            raise wrong_value("itemsize", self.itemsize, "at least 1 byte")
         for length, chunk, block in zip(shape, chunks, blocks, strict=True):
             if (chunk == 0 or block == 0) and (length > 0 or chunk > 0):
-                raise ArgumentError(f"chunks {chunks} or blocks {blocks} have a length of zero")
+                raise ArgumentError(
+                    f"chunks {chunks} or blocks {blocks} have a length of zero",
+                    Cause(
+                        "wrong-value", "blocks" if chunk else "chunks", blocks if chunk else chunks
+                    ),
+                )
             if block > chunk:
-                raise ArgumentError(f"blocks {blocks} are larger than chunks {chunks}")
+                nearest = tuple(map(min, blocks, chunks))
+                raise ArgumentError(
+                    f"blocks {blocks} are larger than chunks {chunks}; nearest is {nearest}",
+                    Cause("block-shape-too-large", "blocks", blocks, nearest),
+                )
             if max(length, chunk) >= 2**63 or chunk >= 2**31:
-                raise CapacityError(f"shape {shape} or chunks {chunks} are too long")
+                raise CapacityError(
+                    f"shape {shape} or chunks {chunks} are too long",
+                    Cause(
+                        "too-large",
+                        "chunks" if chunk >= 2**31 else "shape",
+                        chunk if chunk >= 2**31 else length,
+                        2**31 - 1 if chunk >= 2**31 else 2**63 - 1,
+                    ),
+                )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
         # NumPy refuses an array whose other lengths are too long, even if one length is zero.
-        if math.prod(max(n, 1) for n in shape) * self.itemsize >= 2**63 or self.nchunks >= 2**31:
-            raise CapacityError(f"shape {shape} in chunks {chunks} is too large")
+        nbytes = math.prod(max(n, 1) for n in self.shape) * self.itemsize
+        if nbytes >= 2**63 or self.nchunks >= 2**31:
+            raise CapacityError(
+                f"shape {self.shape} in chunks {self.chunks} is too large",
+                Cause(
+                    "too-large",
+                    "shape" if nbytes >= 2**63 else "chunks",
+                    nbytes if nbytes >= 2**63 else self.nchunks,
+                    2**63 - 1 if nbytes >= 2**63 else 2**31 - 1,
+                ),
+            )
+        items = f"{self.itemsize}-byte items"
         if self.blocksize > MAX_BLOCK_BYTES:
             raise CapacityError(
-                f"blocks {blocks} of {self.itemsize}-byte items have {self.blocksize} bytes; "
-                f"at most {MAX_BLOCK_BYTES} are possible"
+                f"blocks {self.blocks} of {items} have {self.blocksize} bytes; at most "
+                f"{MAX_BLOCK_BYTES} are possible",
+                Cause("block-too-large", "blocks", self.blocksize, MAX_BLOCK_BYTES),
             )
         most = MAX_CHUNK_BYTES - self.checksums * (_CHECKSUMS + _CHECKED_BLOCK * self.nblocks)
         if self.chunk_nbytes > most:
             raise CapacityError(
-                f"chunks {chunks} of {self.itemsize}-byte items have {self.chunk_nbytes} bytes "
-                f"in whole blocks of {blocks}; at most {most} are possible"
+                f"chunks {self.chunks} of {items} have {self.chunk_nbytes} bytes in whole blocks "
+                f"of {self.blocks}; at most {most} are possible",
+                Cause("chunk-too-large", "chunks", self.chunk_nbytes, most),
             )
 
     @property

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.errors import Cause, SelectionError
+
 __all__ = [
     "Axis",
     "Basic",
@@ -148,8 +150,9 @@ class Fancy:
 def _integer(key: Any, length: int, dim: int) -> Axis:
     position = index(key)
     if not -length <= position < length:
-        raise IndexError(
-            f"index {position} is out of bounds for dimension {dim} with length {length}"
+        raise SelectionError(
+            f"index {position} is out of bounds for dimension {dim} with length {length}",
+            Cause("out-of-bounds", None, position, length),
         )
     return Axis(position + length if position < 0 else position, 1, 1, kept=False)
 
@@ -168,9 +171,10 @@ def _as_array(key: Any) -> npt.NDArray[Any]:
         return array
     if array.size == 0 and not isinstance(key, np.ndarray):
         return array.astype(np.intp)
-    raise IndexError(
+    raise SelectionError(
         f"an index of dtype {array.dtype}; expected integers, slices, `...`, None, "
-        "or arrays of integers or booleans"
+        "or arrays of integers or booleans",
+        Cause("wrong-index", None, str(array.dtype)),
     )
 
 
@@ -180,8 +184,9 @@ def _positions(array: npt.NDArray[Any], length: int, dim: int) -> IndexArray:
         least, most = int(array.min()), int(array.max())
         if least < -length or most >= length:
             wrong = least if least < -length else most
-            raise IndexError(
-                f"index {wrong} is out of bounds for dimension {dim} with length {length}"
+            raise SelectionError(
+                f"index {wrong} is out of bounds for dimension {dim} with length {length}",
+                Cause("out-of-bounds", None, int(wrong), length),
             )
     positions = array.astype(np.intp)
     return np.where(positions < 0, positions + length, positions) if array.size else positions
@@ -208,18 +213,22 @@ def _expand(keys: tuple[Any, ...], ndim: int) -> list[Any]:
         expanded.append(key)
     ellipses = [i for i, key in enumerate(expanded) if key is Ellipsis]
     if len(ellipses) > 1:
-        raise IndexError("more than one ellipsis ('...')")
+        raise SelectionError("more than one ellipsis ('...')")
     if used > ndim:
-        raise IndexError(f"{used} indices for an array of {ndim} dimensions")
+        raise SelectionError(
+            f"{used} indices for an array of {ndim} dimensions",
+            Cause("wrong-ndim", None, used, ndim),
+        )
     at = ellipses[0] if ellipses else len(expanded)
     return [*expanded[: at + 1], *[slice(None)] * (ndim - used), *expanded[at + 1 :]]
 
 
 def _mask_positions(mask: npt.NDArray[Any], lengths: Sequence[int], dim: int) -> list[IndexArray]:
     if mask.shape != tuple(lengths):
-        raise IndexError(
+        raise SelectionError(
             f"a mask of shape {mask.shape} for dimensions {dim} to {dim + mask.ndim - 1} "
-            f"of shape {tuple(lengths)}"
+            f"of shape {tuple(lengths)}",
+            Cause("wrong-shape", None, mask.shape, tuple(lengths)),
         )
     return list(np.nonzero(mask))
 
@@ -253,9 +262,12 @@ def _with_rest(keys: tuple[Any, ...], ndim: int) -> tuple[Any, ...]:
     used = len(keys) - keys.count(None)
     dots = keys.count(Ellipsis)
     if dots > 1:
-        raise IndexError("more than one ellipsis ('...')")
+        raise SelectionError("more than one ellipsis ('...')")
     if used - dots > ndim:
-        raise IndexError(f"{used - dots} indices for an array of {ndim} dimensions")
+        raise SelectionError(
+            f"{used - dots} indices for an array of {ndim} dimensions",
+            Cause("wrong-ndim", None, used - dots, ndim),
+        )
     at = keys.index(Ellipsis) if dots else len(keys)
     return (*keys[:at], *(_WHOLE,) * (ndim - used + dots), *keys[at + dots :])
 
@@ -366,8 +378,8 @@ class _Mixed:
             broadcast = np.broadcast_arrays(*self._arrays)
         except ValueError:
             shapes = ", ".join(str(array.shape) for array in self._arrays)
-            raise IndexError(
-                f"index arrays of shapes {shapes} cannot be broadcast together"
+            raise SelectionError(
+                f"index arrays of shapes {shapes} cannot be broadcast together", "wrong-shape"
             ) from None
         axes, result_dims = tuple(self._axes), tuple(self._result_dims)
         before = min(self._runs) if self._groups == 1 else 0
@@ -406,12 +418,13 @@ def normalize_orthogonal(key: Any, shape: Sequence[int]) -> Basic | Fancy:
         if item is Ellipsis:
             continue
         if item is None:
-            raise IndexError("an orthogonal selection has no new axes")
+            raise SelectionError("an orthogonal selection has no new axes")
         if isinstance(item, np.ndarray):
             if item.ndim != 1:
-                raise IndexError(
+                raise SelectionError(
                     f"an orthogonal index array of shape {item.shape} for dimension {dim}; "
-                    "expected one dimension"
+                    "expected one dimension",
+                    Cause("wrong-ndim", None, item.ndim, 1),
                 )
             if item.dtype == bool:
                 arrays += _mask_positions(item, shape[dim : dim + 1], dim)

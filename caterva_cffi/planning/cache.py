@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import wrong_value
 from caterva_cffi.planning.frame import Heads
 from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.steps import Asked, Range, Steps, Work
@@ -194,7 +194,7 @@ def set_cache_size(nbytes: int) -> int:
     ArgumentError
     """
     if isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0:
-        raise ArgumentError(f"the cache's size is {nbytes!r}; expected bytes of at least 0")
+        raise wrong_value("nbytes", nbytes, "the bytes of the cache, at least 0")
     before = shared.nbytes
     shared.resize(nbytes)
     return before

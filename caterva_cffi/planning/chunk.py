@@ -74,7 +74,7 @@ def chunk_steps(
         in_object = [(base + start, base + stop) for start, stop in asked]
         got = yield [*in_object, (base, base + need)] if unsure else in_object
         if unsure and bytes(got[-1]) != head[:need]:
-            raise FormatError(f"{what} was changed meanwhile")
+            raise FormatError(f"{what} was changed meanwhile", "changed-meanwhile")
         for (start, _), (first, stop), data in zip(ranges, asked, got, strict=False):
             data = exactly(data, (base + first, base + stop), what)
             pieces.append((start, data if first == start else bytes(head[start:]) + data))

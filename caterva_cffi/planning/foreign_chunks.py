@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from caterva_cffi.errors import FormatError, UnsupportedError
+from caterva_cffi.errors import Cause, FormatError, UnsupportedError
 from caterva_cffi.format.chunk_header import HEADER, cbytes_of, sizes_of, typesize_of
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.frame_start import MAGIC, START, begins_as_frame
@@ -73,9 +73,14 @@ class HDF5Chunk:
             return (yield from self._raw_steps(start, size))
         header, data = yield from header_steps(start)
         if size is not None and size < header.frame_len:
-            raise FormatError(f"{size} bytes of a frame of {header.frame_len}: it is cut off")
+            raise FormatError(
+                f"{size} bytes of a frame of {header.frame_len}: it is cut off",
+                Cause("cut-off", None, size, header.frame_len),
+            )
         if header.sparse:
-            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+            raise FormatError(
+                "the stored frame is sparse: its chunks are elsewhere", "other-geometry"
+            )
         data = data[: header.frame_len]
         if self.names_shape(header):
             return (yield from self._grid_steps(header, data))
@@ -93,7 +98,8 @@ class HDF5Chunk:
         if kept is None or grid.itemsize != self.items.itemsize:
             raise FormatError(
                 f"a frame of shape {grid.shape} with items of {grid.itemsize} bytes; "
-                f"expected {shape} and {self.items.itemsize}"
+                f"expected {shape} and {self.items.itemsize}",
+                Cause("other-geometry", None, grid.shape, shape),
             )
         self._check_named(dtype)
         offsets = yield from offsets_steps(header, data)
@@ -104,12 +110,18 @@ class HDF5Chunk:
         """Compare the dtype that a frame names, if it is one of numbers."""
         both = dtype.kind + self.dtype.kind
         if all(kind in _NUMBERS for kind in both) and dtype != self.dtype:
-            raise FormatError(f"a frame of {dtype.str!r}; expected {self.dtype.str!r}")
+            raise FormatError(
+                f"a frame of {dtype.str!r}; expected {self.dtype.str!r}",
+                Cause("other-geometry", None, dtype.str, self.dtype.str),
+            )
 
     def _row_steps(self, header: FrameHeader, data: bytes | memoryview) -> Steps[Chunks]:
         nbytes = self.items.chunksize
         if header.nbytes != nbytes:
-            raise FormatError(f"a frame of {header.nbytes} bytes; the array's chunk has {nbytes}")
+            raise FormatError(
+                f"a frame of {header.nbytes} bytes; the array's chunk has {nbytes}",
+                Cause("other-geometry", None, header.nbytes, nbytes),
+            )
         if header.nchunks != 1:
             raise UnsupportedError(f"{header.nchunks} chunks in a frame that names no shape")
         offsets = yield from offsets_steps(header, data)
@@ -138,7 +150,8 @@ class HDF5Chunk:
             exactly(last, range_, "what is no frame")
         elif size not in (nbytes, nbytes + CHECKSUM):
             raise FormatError(
-                f"{size} bytes that are no frame; without the filter there would be {nbytes}"
+                f"{size} bytes that are no frame; without the filter there would be {nbytes}",
+                "not-a-frame",
             )
         grid = row_grid(nbytes, min(max(_RAW_BLOCK // itemsize, 1) * itemsize, nbytes), itemsize)
         offsets = np.zeros(1, np.int64)
@@ -175,15 +188,19 @@ class Bare:
         if len(start) < max(first, HEADER):
             size = len(start)
         if begins_as_frame(bytes(start[:START])):
-            raise FormatError("a frame; expected a chunk of Blosc2")
+            raise FormatError("a frame; expected a chunk of Blosc2", "not-a-frame")
         cbytes = cbytes_of(start) if len(start) >= HEADER else -1
         if cbytes < HEADER or (size is not None and size < cbytes):
-            raise FormatError(f"a chunk of {cbytes} bytes in an object of {size or len(start)}")
+            raise FormatError(
+                f"a chunk of {cbytes} bytes in an object of {size or len(start)}",
+                Cause("cut-off", None, size or len(start), cbytes),
+            )
         nbytes, *_ = sizes_of(start)
         if nbytes != grid.chunk_nbytes:
             raise FormatError(
                 f"a chunk of {nbytes} bytes; shape {grid.shape} in blocks of {grid.blocks} has "
-                f"{grid.chunk_nbytes}"
+                f"{grid.chunk_nbytes}",
+                Cause("other-geometry", None, nbytes, grid.chunk_nbytes),
             )
         offsets = np.zeros(1, np.int64)
         return Squeezed(grid, self.dtype, offsets, start[:cbytes], cbytes, False, self.items, kept)
@@ -197,7 +214,10 @@ class Bare:
             dropped = single if len(single) == lacking else list(range(lacking))
             kept = tuple(d for d in kept if d not in dropped)
             if lacking < 0 or any(shape[d] != 1 for d in dropped):
-                raise FormatError(f"blocks of {blocks} in a chunk of shape {shape}")
+                raise FormatError(
+                    f"blocks of {blocks} in a chunk of shape {shape}",
+                    Cause("block-shape-too-large", None, blocks, shape),
+                )
         chunk = tuple(shape[d] for d in kept)
         return Grid(chunk, chunk, blocks, self.items.itemsize), kept
 
@@ -232,7 +252,10 @@ def _blocks_of(chunk: bytes | memoryview, nbytes: int) -> tuple[int, int]:
     """
     decoded, blocksize, _ = sizes_of(chunk)
     if decoded != nbytes or not 0 < blocksize <= nbytes:
-        raise FormatError(f"a chunk of {decoded} bytes in blocks of {blocksize}; expected {nbytes}")
+        raise FormatError(
+            f"a chunk of {decoded} bytes in blocks of {blocksize}; expected {nbytes}",
+            Cause("other-geometry", None, decoded, nbytes),
+        )
     return blocksize, typesize_of(chunk) or 1
 
 

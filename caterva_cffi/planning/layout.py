@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.decoding import Place
 from caterva_cffi.binding.kernel import Kernel, kernel_of
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import Cause, FormatError
 from caterva_cffi.format.chunk_header import HEADER, cbytes_of, check_size, special_header
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.metalayers import decode_geometry
@@ -106,12 +106,15 @@ class Chunks:
         ):
             raise FormatError(
                 f"the stored frame has shape {self.grid.shape} and dtype {self.dtype}; "
-                f"the array's chunks have shape {shape} and dtype {dtype}"
+                f"the array's chunks have shape {shape} and dtype {dtype}",
+                Cause("other-geometry", None, self.grid.shape, shape),
             )
         if self.sparse:
-            raise FormatError("the stored frame is sparse: its chunks are elsewhere")
+            message = "the stored frame is sparse: its chunks are elsewhere"
+            raise FormatError(message, "other-geometry")
         if checksums and not self.grid.checksums:
-            raise FormatError("the stored frame has no checksums, which the array's codec writes")
+            message = "the stored frame has no checksums, which the array's codec writes"
+            raise FormatError(message, "no-checksums")
 
     def head_of(self, number: int) -> bytes | memoryview:
         """Return the first bytes of a stored chunk, as far as they are known."""
@@ -227,7 +230,10 @@ def first_steps(first: int) -> Steps[bytes | memoryview]:
     first = max(first, HEADER)
     [data] = yield [(0, first)]
     if len(data) > first:
-        raise FormatError(f"{len(data)} bytes where {first} were asked for: ranges are ignored")
+        raise FormatError(
+            f"{len(data)} bytes where {first} were asked for: ranges are ignored",
+            Cause("ranges-ignored", None, len(data), first),
+        )
     return data
 
 
@@ -329,7 +335,8 @@ def layout_steps(first: int, size: int | None = None) -> Steps[Layout]:
     if size is not None and size != header.frame_len:
         raise FormatError(
             f"the frame has {size} bytes; its header says {header.frame_len}: "
-            "it is cut off, or something was appended"
+            "it is cut off, or something was appended",
+            Cause("cut-off", None, size, header.frame_len),
         )
     grid, dtype = geometry_of(header)
     offsets = yield from offsets_steps(header, data)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause
+from caterva_cffi.keywords import unknown_name
 
 __all__ = ["ReadPolicy", "get_read_policy", "set_read_policy"]
 
@@ -41,7 +42,8 @@ class ReadPolicy:
         if self.first < 0 or self.gap < 0 or not 0 <= self.whole <= 1 or self.concurrency < 1:
             raise ArgumentError(
                 f"{self}: expected bytes of at least 0, a share from 0 to 1, and a concurrency of "
-                "at least 1"
+                "at least 1",
+                Cause("wrong-value", "policy"),
             )
 
 
@@ -67,7 +69,7 @@ def get_read_policy(kind: Kind) -> ReadPolicy:
     """
     policy = _policies.get(kind)
     if policy is None:
-        raise ArgumentError(f"the kind of policy is {kind!r}; expected 'local' or 'remote'")
+        raise unknown_name("kind", kind, _policies)
     return policy
 
 
@@ -86,6 +88,9 @@ def set_read_policy(kind: Kind, policy: ReadPolicy) -> ReadPolicy:
     """
     before = get_read_policy(kind)
     if not isinstance(policy, ReadPolicy):
-        raise TypeError(f"the policy is {type(policy).__name__}; expected a ReadPolicy")
+        raise ArgumentTypeError(
+            f"the policy is {type(policy).__name__}; expected a ReadPolicy",
+            Cause("wrong-type", "policy", type(policy).__name__),
+        )
     _policies[kind] = policy
     return before

@@ -94,7 +94,8 @@ class FsspecSource(Source):
     def _directory(self) -> UnsupportedError:
         return UnsupportedError(
             f"{self.name} is a directory; sparse arrays are only read from a local path. "
-            "Store the array with contiguous=True"
+            "Store the array with contiguous=True",
+            "only-local",
         )
 
 
@@ -157,7 +158,8 @@ def check_no_secrets(url: str) -> None:
         raise UnsupportedError(
             f"{name} cannot be pickled: the pickle would show what its URL hides. Either give "
             "others the URL, to call caterva_cffi.open where they use it, or give users and "
-            "passwords as storage_options, which are pickled"
+            "passwords as storage_options, which are pickled",
+            "secret-url",
         )
 
 

@@ -64,7 +64,9 @@ class Http(Versioned):
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding != "identity":
                 encoding = self._shown(encoding)
-                raise StorageError(f"{self.name}: the server encodes it as {encoding!r}")
+                raise StorageError(
+                    f"{self.name}: the server encodes it as {encoding!r}", "wrong-answer"
+                )
 
             async def read(limit: int) -> bytes:
                 if response.content_length is not None and response.content_length <= limit:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import quote
 
-from caterva_cffi.errors import ArgumentError, FormatError, StorageError
+from caterva_cffi.errors import ArgumentError, Cause, FormatError, StorageError
 from caterva_cffi.sources.fsspec_files import check_no_secrets, file_system
 from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.opening import VERSIONED
@@ -109,7 +109,10 @@ class Given(ObjectStore):
         asked = [(key, None if range_ == WHOLE else range_) for key, range_ in requests]
         found = self._store.read_objects(asked)
         if len(found) != len(asked):
-            raise StorageError(f"{self.name}: {len(found)} answers to {len(asked)} requests")
+            raise StorageError(
+                f"{self.name}: {len(found)} answers to {len(asked)} requests",
+                Cause("wrong-answer", None, len(found), len(asked)),
+            )
         return [
             MissingError(key) if data is None else memoryview(data).cast("B")
             for (key, _), data in zip(asked, found, strict=True)
@@ -219,7 +222,7 @@ def _told(found: Any, key: str) -> Any:
     if isinstance(found, FileNotFoundError):
         return MissingError(key)
     if isinstance(found, ReplacedError):
-        return FormatError("the object was replaced meanwhile")
+        return FormatError("the object was replaced meanwhile", "changed-meanwhile")
     return found
 
 
@@ -238,5 +241,8 @@ def object_store(
     if isinstance(where, str):
         return Url(where, storage_options or {})
     if storage_options:
-        raise ArgumentError("storage_options are given beside a store; expected a URL")
+        raise ArgumentError(
+            "storage_options are given beside a store; expected a URL",
+            Cause("contradiction", "storage_options"),
+        )
     return Given(where)

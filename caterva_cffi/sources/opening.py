@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.sources.fsspec_files import Unversioned, file_system
 from caterva_cffi.sources.http import Http
 from caterva_cffi.sources.s3 import S3
@@ -41,7 +41,10 @@ def source_of(where: str | RangeReader, storage_options: Mapping[str, Any] | Non
     """
     if not isinstance(where, str):
         if storage_options:
-            raise ArgumentError("storage_options are given beside a reader; expected a URL")
+            raise ArgumentError(
+                "storage_options are given beside a reader; expected a URL",
+                Cause("contradiction", "storage_options"),
+            )
         return Given(where)
     options = dict(storage_options or {})
     fs, _ = file_system(where, options)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.errors import ArgumentError, Cause, StorageError
 from caterva_cffi.steps import Range
 
 if TYPE_CHECKING:
@@ -118,7 +118,13 @@ class Source(ABC):
                 raise StorageError(
                     f"{self.name}: {len(data)} bytes came where {stop - start} were asked for, "
                     f"from byte {start} to {stop}: "
-                    + ("ranges are ignored" if len(data) > stop - start else "it was cut short")
+                    + ("ranges are ignored" if len(data) > stop - start else "it was cut short"),
+                    Cause(
+                        "ranges-ignored" if len(data) > stop - start else "wrong-answer",
+                        None,
+                        len(data),
+                        stop - start,
+                    ),
                 )
         return got
 
@@ -170,7 +176,8 @@ class Source(ABC):
 
     def _changed(self, what: str = "") -> ReplacedError:
         return ReplacedError(
-            f"{self.name} has changed since it was opened{what and ': '}{what}; open it again"
+            f"{self.name} has changed since it was opened{what and ': '}{what}; open it again",
+            "changed-elsewhere",
         )
 
     @abstractmethod
@@ -195,13 +202,19 @@ class Given(Source):
     def _present_size(self) -> int | None:
         size = getattr(self._reader, "size", None)
         if size is not None and (not isinstance(size, int) or size < 0):
-            raise ArgumentError(f"{self.name}: its size is {size!r}; expected bytes, or None")
+            raise ArgumentError(
+                f"{self.name}: its size is {size!r}; expected bytes, or None",
+                Cause("wrong-value", "size", size),
+            )
         return size
 
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         got = self._reader.read_ranges(list(ranges))
         if len(got) != len(ranges):
-            raise StorageError(f"{self.name}: {len(got)} answers to {len(ranges)} ranges")
+            raise StorageError(
+                f"{self.name}: {len(got)} answers to {len(ranges)} ranges",
+                Cause("wrong-answer", None, len(got), len(ranges)),
+            )
         return got
 
     def verify(self) -> None:

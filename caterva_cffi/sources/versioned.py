@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from caterva_cffi.binding.interrupts import ask_often
-from caterva_cffi.errors import StorageError
+from caterva_cffi.errors import Cause, StorageError
 from caterva_cffi.sources.fsspec_files import FsspecSource
 from caterva_cffi.steps import Range
 
@@ -108,7 +108,8 @@ class Versioned(FsspecSource):
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.content_range)
         if not found:
             raise StorageError(
-                f"{self.name}: the answer's range is {self._shown(answer.content_range)!r}"
+                f"{self.name}: the answer's range is {self._shown(answer.content_range)!r}",
+                "wrong-answer",
             )
         start, stop = int(found[1]), int(found[2]) + 1
         size = self.size if found[3] == "*" else int(found[3])
@@ -116,24 +117,29 @@ class Versioned(FsspecSource):
         end = range_[1] if self.size is None else min(range_[1], self.size)
         if start != range_[0] or stop > end or (stop < end and self.size is not None):
             raise StorageError(
-                f"{self.name}: bytes {range_[0]} to {end} were asked for; {start} to {stop} came"
+                f"{self.name}: bytes {range_[0]} to {end} were asked for; {start} to {stop} came",
+                Cause("wrong-answer", None, (start, stop), (range_[0], end)),
             )
         data = await answer.read(stop - start)
         if len(data) != stop - start:
             raise StorageError(
-                f"{self.name}: {len(data)} of {stop - start} bytes came, from byte {start} on"
+                f"{self.name}: {len(data)} of {stop - start} bytes came, from byte {start} on",
+                Cause("wrong-answer", None, len(data), stop - start),
             )
         return data
 
     async def _accept_whole(self, answer: Answer) -> bytes:
         """Keep all of a short object whose server ignores ranges."""
         if self._opened:
-            raise StorageError(f"{self.name}: the server ignored the range that was asked for")
+            raise StorageError(
+                f"{self.name}: the server ignored the range that was asked for", "ranges-ignored"
+            )
         data = await answer.read(MOST_WHOLE)
         if len(data) > MOST_WHOLE:
             raise StorageError(
                 f"{self.name}: the server ignores ranges, and the object has more than "
-                f"{MOST_WHOLE} bytes. Download it, and open the file"
+                f"{MOST_WHOLE} bytes. Download it, and open the file",
+                Cause("ranges-ignored", None, len(data), MOST_WHOLE),
             )
         self._whole, self.size, self.identified = data, len(data), True
         return b""

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
-from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.errors import ArgumentError, Cause, StorageError
 from caterva_cffi.format.offsets import chunk_file
+from caterva_cffi.keywords import unknown_name
 from caterva_cffi.storage.marks import locked, mark_of, remove_mark
 from caterva_cffi.storage.url_secrets import without_secrets
 
@@ -50,9 +51,14 @@ def fs_path(urlpath: Any) -> str:
     """
     path = os.fsdecode(urlpath)
     if "\0" in path:
-        raise ArgumentError(f"path {path!r} has an embedded NUL")
+        raise ArgumentError(
+            f"path {path!r} has an embedded NUL", Cause("wrong-place", "path", path)
+        )
     if "://" in path:
-        raise ArgumentError(f"{without_secrets(path)!r} is a URL; expected a local path")
+        raise ArgumentError(
+            f"{without_secrets(path)!r} is a URL; expected a local path",
+            Cause("wrong-place", "path", without_secrets(path)),
+        )
     return path
 
 
@@ -70,7 +76,7 @@ def disk_errors(path: str, what: str) -> Iterator[None]:
     except OSError as error:
         if type(error) is not OSError or error.errno is None:
             raise
-        raise StorageError(f"{path!r} cannot be {what}: {error}") from error
+        raise StorageError(f"{path!r} cannot be {what}: {error}", "unwritable") from error
 
 
 def remove(urlpath: str | os.PathLike[str]) -> None:
@@ -109,7 +115,7 @@ def _alone(path: str) -> Iterator[None]:
         return
     with locked(index) as is_idle:
         if not is_idle:
-            raise StorageError(f"{path!r} is being changed or replaced by another handle")
+            raise StorageError(f"{path!r} is being changed or replaced by another handle", "in-use")
         yield
 
 
@@ -181,7 +187,7 @@ def check_free(path: str, mode: str) -> None:
         Whether something that exists is an error or is replaced.
     """
     if mode not in ("x", "w"):
-        raise ArgumentError(f"mode is {mode!r}; expected 'x' (create) or 'w' (overwrite)")
+        raise unknown_name("mode", mode, "xw", "'x' (create) or 'w' (overwrite)")
     if mode == "x" and os.path.lexists(path):
         raise FileExistsError(f"{path!r} exists; remove it, or overwrite it with mode='w'")
     folder = os.path.dirname(os.path.abspath(path))

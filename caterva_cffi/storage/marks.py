@@ -117,7 +117,8 @@ def set_attribute(path: str) -> None:
     except (OSError, AttributeError) as error:
         raise StorageError(
             f"{path!r} has several names (hard links), and a change cannot be marked for all of "
-            f"them here ({error}): change a copy"
+            f"them here ({error}): change a copy",
+            "hard-links",
         ) from error
 
 

@@ -104,7 +104,7 @@ class Stored:
         try:
             status = os.stat(self.index)
         except FileNotFoundError:
-            raise StorageError(f"{self.path!r} is gone") from None
+            raise StorageError(f"{self.path!r} is gone", "gone") from None
         except OSError as error:
             raise self.unreadable(error) from error
         if not stat.S_ISREG(status.st_mode):
@@ -113,7 +113,9 @@ class Stored:
 
     def no_file(self) -> StorageError:
         """Return the error for a path that is no regular file any more."""
-        return StorageError(f"{self.path!r} is no file now: something else changed it")
+        return StorageError(
+            f"{self.path!r} is no file now: something else changed it", "changed-elsewhere"
+        )
 
     def unreadable(self, error: OSError) -> StorageError:
         """Return a `StorageError` that names the array, for an error of the system."""
@@ -145,7 +147,8 @@ class Stored:
     def _being_changed(self, mark: str) -> StorageError:
         return StorageError(
             f"{self.path!r} is being changed, or a change was cut off and its data may be damaged: "
-            f"then write it anew, or remove {mark} to read what there is"
+            f"then write it anew, or remove {mark} to read what there is",
+            "change-cut-off",
         )
 
     def check_unchanged(self, status: os.stat_result, *, is_settled: bool = False) -> None:
@@ -163,7 +166,9 @@ class Stored:
         """
         now = self.status()
         if version_of(now) != version_of(status):
-            raise StorageError(f"{self.path!r} was changed while it was read; read it again")
+            raise StorageError(
+                f"{self.path!r} was changed while it was read; read it again", "changed-meanwhile"
+            )
         if not is_settled:
             self.check_unmarked(now)
 
@@ -205,7 +210,9 @@ class Stored:
             except FileExistsError:
                 raise self._being_changed(repr(mark)) from None
             except OSError as error:
-                raise StorageError(f"{self.path!r} cannot be changed: {error}") from error
+                raise StorageError(
+                    f"{self.path!r} cannot be changed: {error}", "unwritable"
+                ) from error
             self.held, self.broken, self.superseded = True, False, False
             try:
                 if status.st_nlink > 1:
@@ -221,10 +228,12 @@ class Stored:
         try:
             file = open(self.index, "rb+", buffering=0)  # noqa: SIM115, closed below
         except OSError as error:
-            raise StorageError(f"{self.path!r} cannot be changed: {error}") from error
+            raise StorageError(f"{self.path!r} cannot be changed: {error}", "unwritable") from error
         with file:
             if not lock(file.fileno()) or not self.is_of(file):
-                raise StorageError(f"{self.path!r} is being changed or replaced by another handle")
+                raise StorageError(
+                    f"{self.path!r} is being changed or replaced by another handle", "in-use"
+                )
             yield file
 
     def is_of(self, file: FileIO) -> bool:
@@ -245,7 +254,8 @@ class Stored:
     def _marked_for_all_names(self) -> Iterator[None]:
         if self.sparse:
             raise StorageError(
-                f"{self.path!r} shares files with another directory (hard links): change a copy"
+                f"{self.path!r} shares files with another directory (hard links): change a copy",
+                "hard-links",
             )
         try:
             set_attribute(self.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from caterva_cffi.errors import (
     FormatError,
     ReadOnlyError,
     StorageError,
+    named,
 )
 from caterva_cffi.format.seal import LAYER
 from caterva_cffi.storage.stored import Stored, Version, version_of
@@ -103,7 +105,7 @@ class Shared:
         if self._owner is None or self._ended:
             raise ClosedError("the array is closed")
         if self._spoilt is not None:
-            raise type(self._spoilt)(*self._spoilt.args)
+            raise copy(self._spoilt)
         return self._owner
 
     @property
@@ -165,7 +167,9 @@ class Shared:
                 yield ptr
                 return
         if self.lock.is_read_here():
-            raise StorageError(f"{self.path!r} was changed while it was read; read it again")
+            raise StorageError(
+                f"{self.path!r} was changed while it was read; read it again", "changed-meanwhile"
+            )
         with self._alone() as ptr, self.lock.open_to_itself(write=False):
             yield ptr
 
@@ -322,8 +326,8 @@ class Shared:
             except CatervaError as error:
                 # What C-Blosc2 tells of files is seldom more than that it failed.
                 known = type(error) is not CatervaError
-                kind = type(error) if known else StorageError
-                raise kind(f"{self.path!r}: {error}", code) from None
+                shown = error if known else StorageError(str(error), code=code)
+                raise named(shown, repr(self.path)) from None
         return check(code, what)
 
 

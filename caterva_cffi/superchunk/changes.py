@@ -29,7 +29,7 @@ def write_errors(stored: Stored) -> Iterator[None]:
     except CatervaError:
         raise
     except OSError as error:
-        raise StorageError(f"{stored.path!r} cannot be changed: {error}") from error
+        raise StorageError(f"{stored.path!r} cannot be changed: {error}", "unwritable") from error
 
 
 def finish_change(
@@ -63,13 +63,17 @@ def finish_change(
     try:
         with write_errors(stored):
             if not stored.is_of(file):
-                raise StorageError(f"{stored.path!r} was replaced while it was changed")
+                raise StorageError(
+                    f"{stored.path!r} was replaced while it was changed", "changed-elsewhere"
+                )
             written = read_header(frame)
             if (written.frame_len, written.nbytes, written.cbytes, written.metalayers) != (
                 frame.size, ptr.nbytes, ptr.cbytes, contents_of(ptr)
             ):  # fmt: skip
                 # C-Blosc2 does not look whether its header was written.
-                raise StorageError(f"{stored.path!r}: what was changed could not be written")
+                raise StorageError(
+                    f"{stored.path!r}: what was changed could not be written", "unwritable"
+                )
             if sealed:
                 seal(frame)
             return stored.renew_version(before)

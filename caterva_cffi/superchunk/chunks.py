@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from caterva_cffi.binding.library import ffi, lib
-from caterva_cffi.errors import FormatError, StorageError
+from caterva_cffi.errors import Cause, FormatError, StorageError
 from caterva_cffi.format.chunk_header import HEADER, sizes_of
 from caterva_cffi.format.offsets import chunk_file
 from caterva_cffi.storage.atomic import check_descriptors
@@ -63,7 +63,10 @@ def chunk_of_file(directory: str, ptr: Any, number: int, offset: int) -> Compres
     except OSError as error:
         raise StorageError(f"{path!r} cannot be read: {error.strerror or error}") from error
     if len(data) < HEADER:
-        raise FormatError(f"{path!r} has {len(data)} bytes, too few for chunk {number}")
+        raise FormatError(
+            f"{path!r} has {len(data)} bytes, too few for chunk {number}",
+            Cause("cut-off", None, len(data), HEADER),
+        )
     nbytes, _, cbytes = sizes_of(data)
     if nbytes != ptr.chunksize or not HEADER <= cbytes <= len(data):
         raise FormatError(

@@ -9,7 +9,7 @@ from typing import Any
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.library import check, ffi, lib
-from caterva_cffi.errors import ArgumentError, StorageError
+from caterva_cffi.errors import ArgumentError, Cause, StorageError
 from caterva_cffi.storage.atomic import (
     INDEX_FILE,
     beside,
@@ -89,11 +89,15 @@ def checked_metalayers(meta: Mapping[str, bytes]) -> dict[str, bytes]:
     contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
     if len(meta) > lib.BLOSC2_MAX_METALAYERS:
         raise ArgumentError(
-            f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible"
+            f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible",
+            Cause("wrong-value", "meta", len(meta), lib.BLOSC2_MAX_METALAYERS),
         )
     size = sum(map(len, contents.values()))
     if size > MOST:
-        raise ArgumentError(f"metalayers of {size} bytes; at most {MOST} are possible")
+        raise ArgumentError(
+            f"metalayers of {size} bytes; at most {MOST} are possible",
+            Cause("wrong-value", "meta", size, MOST),
+        )
     return contents
 
 
@@ -135,7 +139,7 @@ def new_super_chunk(
         if target is None:
             raise ArgumentError(f"C-Blosc2 refuses {compression} for {itemsize}-byte items")
         discard(target.temporary, 0)
-        raise StorageError(f"{target.path!r} cannot be created")
+        raise StorageError(f"{target.path!r} cannot be created", "unwritable")
     owner = ffi.gc(ptr, lib.blosc2_schunk_free)
     try:
         for name, data in contents.items():

@@ -7,9 +7,15 @@ import stat
 from typing import Any
 
 from caterva_cffi.binding.library import ffi, lib
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import Cause, FormatError, named
 from caterva_cffi.format.frame_checks import check_header_room, check_offsets_chunk
 from caterva_cffi.format.frame_header import HEADER_MIN
+from caterva_cffi.format.frame_start import (
+    START,
+    begins_as_frame,
+    frame_length,
+    length_error,
+)
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.storage.atomic import INDEX_FILE, check_descriptors
 from caterva_cffi.storage.stored import Stored, Version, settled_version_of
@@ -35,7 +41,7 @@ def index_of(path: str) -> str:
     if index != path and not os.path.exists(index):
         raise IsADirectoryError(f"{path!r} is a directory without a sparse frame in it")
     if not stat.S_ISREG(os.stat(index).st_mode):  # to open others may take for ever
-        raise FormatError(f"{path!r} is no Blosc2 frame: it is no regular file")
+        raise FormatError(f"{path!r} is no Blosc2 frame: it is no regular file", "not-a-frame")
     return index
 
 
@@ -55,11 +61,11 @@ def open_stored(stored: Stored) -> tuple[Any, Version | None]:
             check_header_room(frame.read(0, 16), status)
             check_stored(frame.read, frame.size, path)
         except FormatError as error:
-            raise FormatError(f"{stored.path!r} is no Blosc2 frame: {error}") from None
+            raise _refusal(repr(stored.path), frame.read(0, START), frame.size, error) from None
         ptr = lib.blosc2_schunk_open(os.fsencode(path))
         if ptr == ffi.NULL:
             check_descriptors(path, "opened")  # which would explain it
-            raise FormatError(f"{stored.path!r} is no Blosc2 frame")
+            raise _refusal(repr(stored.path), frame.read(0, START), frame.size)
         owner = ffi.gc(ptr, lib.blosc2_schunk_free)
         _unseal(owner, frame)
     return owner, settled_version_of(status)
@@ -84,13 +90,27 @@ def open_frame(data: Any, *, copy: bool) -> Any:
     try:
         check_offsets_chunk(lambda start, stop: view[start:stop], size)
     except FormatError as error:
-        raise FormatError(f"{size} bytes that are no Blosc2 frame: {error}") from None
+        raise _refusal(f"{size} bytes", view[:START], size, error, "that are") from None
     ptr = load_frame(data, size, copy=copy)
     if ptr == ffi.NULL:
-        raise FormatError(f"{size} bytes that are no Blosc2 frame")
+        raise _refusal(f"{size} bytes", view[:START], size, verb="that are")
     owner = ffi.gc(ptr, lib.blosc2_schunk_free)
     _unseal(owner, MemoryFrame(view))
     return owner
+
+
+def _refusal(
+    what: str, start: bytes, size: int, error: FormatError | None = None, verb: str = "is"
+) -> FormatError:
+    """Return the error for what is no whole frame: it is something else, cut off, or damaged."""
+    said, length = f"{what} {verb} no Blosc2 frame", frame_length(start)
+    if length is not None and size < length:
+        return FormatError(
+            f"{said}: {length_error(start, size)}", Cause("cut-off", None, size, length)
+        )
+    if error is not None:
+        return named(error, said)
+    return FormatError(said, "damaged" if begins_as_frame(start) else "not-a-frame")
 
 
 def load_frame(data: Any, size: int, *, copy: bool) -> Any:

@@ -128,7 +128,8 @@ class SChunk(Shared):
         if old.stored.status().st_nlink > 1:
             raise StorageError(
                 f"{old.path!r} has several names (hard links), of which only one would be changed: "
-                "change a copy"
+                "change a copy",
+                "hard-links",
             )
         self._take_place(mine=True)
         old.stored.superseded = True
@@ -277,7 +278,7 @@ class SChunk(Shared):
     def _replace(self, new: Any) -> None:
         """Take another C object for the same array; tell it the parameters that no frame has."""
         if new == ffi.NULL:
-            raise StorageError("the chunks that were written cannot be opened")
+            raise StorageError("the chunks that were written cannot be opened", "unreadable")
         old = self._owner
         new.clevel, new.splitmode, new.use_dict = old.clevel, old.splitmode, old.use_dict
         self._own(ffi.gc(new, lib.blosc2_schunk_free))

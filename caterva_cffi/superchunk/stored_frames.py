@@ -48,7 +48,7 @@ def check_stored(read: Callable[[int, int], bytes], size: int, path: str) -> Non
             with open(name, "rb") as file:
                 start, first, size = file.read(HEADER), 0, os.fstat(file.fileno()).st_size
         except (FileNotFoundError, NotADirectoryError):
-            raise FormatError(f"{name!r}, the first chunk, is missing") from None
+            raise FormatError(f"{name!r}, the first chunk, is missing", "cut-off") from None
         except OSError as error:
             raise StorageError(f"{name!r} cannot be read: {error.strerror or error}") from error
     else:

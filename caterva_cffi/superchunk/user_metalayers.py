@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.library import ffi, lib
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, MissingMetalayerError
 from caterva_cffi.format.byte_chunks import UNQUESTIONED, decode_byte_chunk
+from caterva_cffi.keywords import hints
 
 if TYPE_CHECKING:
     from caterva_cffi.superchunk.schunk import SChunk
@@ -75,16 +76,27 @@ def replace_metalayer(schunk: SChunk, ptr: Any, name: str | bytes, data: Any) ->
     ------
     KeyError, ArgumentError
     """
-    layer = layers_of(ptr).get(_key_of(name))
+    layers = layers_of(ptr)
+    layer = layers.get(_key_of(name))
     if layer is None:
-        raise KeyError(name)
+        raise _missing(name, layers)
     if len(data) != layer.content_len:
         raise ArgumentError(
             f"metalayer {name!r}: {len(data)} bytes instead of {layer.content_len}; "
-            "the length of a metalayer cannot change"
+            "the length of a metalayer cannot change",
+            Cause("wrong-shape", f"metalayer {name!r}", len(data), layer.content_len),
         )
     what, key = f"writing metalayer {name!r}", check_name(name)
     schunk.write(what, lib.blosc2_meta_update, ptr, key, data, len(data))
+
+
+def _missing(name: object, layers: Mapping[str, Any]) -> MissingMetalayerError:
+    known = ", ".join(map(repr, layers)) or "none"
+    hint = hints([name], layers) if isinstance(name, str) else ""
+    return MissingMetalayerError(
+        f"there is no metalayer {name!r}; there are: {known}{hint}",
+        Cause("no-metalayer", "name", name, list(layers)),
+    )
 
 
 def _key_of(name: object) -> str:
@@ -105,15 +117,20 @@ def check_name(name: str | bytes) -> bytes:
     ArgumentError
     """
     if not isinstance(name, (str, bytes)):
-        raise TypeError(f"metalayer name is {name!r}; expected str or bytes")
+        raise ArgumentTypeError(
+            f"metalayer name is {name!r}; expected str or bytes", Cause("wrong-type", "name", name)
+        )
     try:
         encoded = name if isinstance(name, bytes) else name.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise ArgumentError(f"metalayer name {name!r} is no text that has bytes") from None
+        raise ArgumentError(
+            f"metalayer name {name!r} is no text that has bytes", Cause("wrong-value", "name", name)
+        ) from None
     if not 0 < len(encoded) <= lib.BLOSC2_METALAYER_NAME_MAXLEN or b"\0" in encoded:
         raise ArgumentError(
             f"metalayer name {name!r}; expected 1 to {lib.BLOSC2_METALAYER_NAME_MAXLEN} bytes "
-            "without NUL"
+            "without NUL",
+            Cause("wrong-value", "name", name, lib.BLOSC2_METALAYER_NAME_MAXLEN),
         )
     return encoded
 
@@ -138,9 +155,10 @@ class _Layers(Mapping[str, bytes]):
 
     def __getitem__(self, name: str | bytes) -> bytes:
         with self._schunk.reading() as ptr:
-            layer = self._all(ptr).get(_key_of(name))
+            layers = self._all(ptr)
+            layer = layers.get(_key_of(name))
             if layer is None:
-                raise KeyError(name)
+                raise _missing(name, layers)
             return self._content(layer, f"metalayer {name!r}")
 
     def __repr__(self) -> str:
@@ -199,7 +217,10 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
         data = as_bytes(content, f"metalayer {name!r}")
         key = check_name(name)
         if len(data) > MOST:
-            raise ArgumentError(f"metalayer {name!r}: {len(data)} bytes; at most {MOST} fit")
+            raise ArgumentError(
+                f"metalayer {name!r}: {len(data)} bytes; at most {MOST} fit",
+                Cause("wrong-value", f"metalayer {name!r}", len(data), MOST),
+            )
         # Readers refuse many bytes that are stored in few.
         large = len(data) > UNQUESTIONED
         compression = Compression(clevel=0) if large else Compression()
@@ -210,13 +231,17 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
             # C-Blosc2 accepts thousands, but writes at most this many to a frame.
             most = lib.BLOSC2_MAX_METALAYERS
             if not is_there and ptr.nvlmetalayers >= most:
-                raise ArgumentError(f"{most} variable-length metalayers are all a frame can hold")
+                raise ArgumentError(
+                    f"{most} variable-length metalayers are all a frame can hold",
+                    Cause("wrong-value", "vlmeta", most + 1, most),
+                )
             what = f"writing metalayer {name!r}"
             self._schunk.write(what, write, ptr, key, data, len(data), cparams)
 
     def __delitem__(self, name: str | bytes) -> None:
         with self._schunk.lock.writing(), self._schunk.change() as ptr:
-            if _key_of(name) not in self._all(ptr):
-                raise KeyError(name)
+            layers = self._all(ptr)
+            if _key_of(name) not in layers:
+                raise _missing(name, layers)
             what, key = f"deleting metalayer {name!r}", check_name(name)
             self._schunk.write(what, lib.blosc2_vlmeta_delete, ptr, key)

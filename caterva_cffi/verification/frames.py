@@ -185,7 +185,7 @@ def refuse_others(start: bytes, what: str) -> None:
     """Raise for bytes that do not even begin as a frame does."""
     if not begins_as_frame(start):
         seen = f"it begins with {start[:SHOWN]!r}" if start else "it is empty"
-        raise FormatError(f"{what} is no Blosc2 frame: {seen}")
+        raise FormatError(f"{what} is no Blosc2 frame: {seen}", "not-a-frame")
 
 
 def header_of(start: bytes, read: Callable[[int], bytes]) -> FrameHeader | None:
@@ -204,7 +204,9 @@ def header_of(start: bytes, read: Callable[[int], bytes]) -> FrameHeader | None:
 def refuse_lists(header: FrameHeader | None, what: str) -> None:
     """Raise for a frame that is only a list of chunks, and no N-d array."""
     if header is not None and not {B2ND, CATERVA} & header.metalayers.keys():
-        raise ArgumentError(f"{what} is a Blosc2 frame without a metalayer {B2ND!r}: no N-d array")
+        raise ArgumentError(
+            f"{what} is a Blosc2 frame without a metalayer {B2ND!r}: no N-d array", "wrong-place"
+        )
 
 
 def note_seal(found: Verification, header: FrameHeader | None, what: str) -> None:

@@ -15,11 +15,7 @@ from caterva_cffi.arrays.readable import ReadableArray
 from caterva_cffi.arrays.zarr_array import ZarrArray
 from caterva_cffi.binding.buffers import as_bytes
 from caterva_cffi.binding.library import ffi
-from caterva_cffi.errors import (
-    ArgumentError,
-    CatervaError,
-    FormatError,
-)
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, CatervaError, Cause, FormatError
 from caterva_cffi.format.chunk_header import cbytes_of
 from caterva_cffi.format.frame_start import START, length_error
 from caterva_cffi.format.offsets import chunk_file
@@ -112,7 +108,7 @@ def _check_zarr_array(found: Verification, array: ZarrArray) -> None:
     """Let zarr read an array that it wrote, since it knows other codecs too."""
     if not os.path.isdir(array.urlpath):
         raise ArgumentError(
-            f"{array!r} is no local directory; open it by zarr, and give zarr's array"
+            f"{array!r} is no local directory; open it by zarr, and give zarr's array", "only-local"
         )
     found.source = array.urlpath
     _check_path(found, array.urlpath)
@@ -125,7 +121,8 @@ def _check_path(found: Verification, path: str) -> None:
     if "://" in path:
         raise ArgumentError(
             f"{without_secrets(path)!r} is a URL; expected a path, or what was opened: the array "
-            "that `open` returns, or an array or group of zarr"
+            "that `open` returns, or an array or group of zarr",
+            Cause("wrong-place", "source"),
         )
     if os.path.isdir(path):
         names = os.listdir(path)
@@ -137,10 +134,15 @@ def _check_path(found: Verification, path: str) -> None:
         elif any(name in names for name in _ZARR_FILES):
             _zarr_arrays().check_directory(found, path)
         else:
-            raise ArgumentError(f"{path!r} is a directory without a sparse frame or a Zarr array")
+            raise ArgumentError(
+                f"{path!r} is a directory without a sparse frame or a Zarr array",
+                Cause("wrong-place", "source", path),
+            )
         return
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ArgumentError(f"{path!r} is neither a file nor a directory")
+        raise ArgumentError(
+            f"{path!r} is neither a file nor a directory", Cause("wrong-place", "source", path)
+        )
     with open(path, "rb") as file:
         start = file.read(START)
     if start.startswith(_ZIP_FILE):
@@ -180,9 +182,10 @@ def _check_buffer(found: Verification, buffer: Any) -> None:
     try:
         view = ffi.buffer(as_bytes(buffer, "source"))
     except TypeError:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"source is {type(buffer).__name__}; expected a path, a buffer, an array, or a group "
-            "or store of zarr"
+            "or store of zarr",
+            Cause("wrong-type", "source", type(buffer).__name__),
         ) from None
     refuse_others(view[:START], "the buffer")
     refuse_lists(header_of(view[:START], lambda length: view[:length]), "the buffer")

@@ -48,7 +48,7 @@ def check_zip(found: Verification, path: str) -> None:
     except Exception as error:  # of zipfile, or of the library that decompresses
         if isinstance(error, OSError):
             raise
-        raise FormatError(f"{path!r} begins as a zip file: {error}") from error
+        raise FormatError(f"{path!r} begins as a zip file: {error}", "not-a-frame") from error
     try:
         check_node(found, StorePath(store))
     finally:
@@ -91,7 +91,8 @@ def check_node(found: Verification, node: Any) -> None:
         others = "; ".join(f"{each.where}: {each.reason}" for each in found.passed_over)
         raise ArgumentError(
             f"{name_of(place)} has no array that a codec of this package encoded "
-            f"({others or 'no array'})"
+            f"({others or 'no array'})",
+            "other-codecs",
         )
 
 

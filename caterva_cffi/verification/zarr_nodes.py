@@ -85,14 +85,17 @@ def nodes_at(place: StorePath, is_root: bool = True) -> Iterator[Node]:
         return
     if not place.store.supports_listing:
         raise ArgumentError(
-            f"{name_of(place)} is in a store that cannot list a group; verify its arrays"
+            f"{name_of(place)} is in a store that cannot list a group; verify its arrays",
+            "only-local",
         )
     names = sorted(sync(_listed(place)) - {*_METADATA})
     if document is not None:
         for name in names:
             yield from nodes_at(place / name, is_root=False)
     elif is_root:
-        raise ArgumentError(f"{name_of(place)} is neither a Zarr array nor a group")
+        raise ArgumentError(
+            f"{name_of(place)} is neither a Zarr array nor a group", "no-such-array"
+        )
     elif names:
         yield Node(place, wrong=None)
 

@@ -15,7 +15,7 @@ from virtualizarr.manifests import ChunkManifest, ManifestArray, ManifestGroup, 
 from virtualizarr.manifests.manifest import INLINED_CHUNK_PATH
 from virtualizarr.manifests.utils import create_v3_array_metadata
 
-from caterva_cffi.errors import ArgumentError
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.planning.policy import get_read_policy
@@ -81,7 +81,10 @@ class B2ndParser:
         if names is None:
             names = [f"dim_{d}" for d in range(grid.ndim)]
         if len(names) != grid.ndim:
-            raise ArgumentError(f"{len(names)} dimension names; the array has {grid.ndim}")
+            raise ArgumentError(
+                f"{len(names)} dimension names; the array has {grid.ndim}",
+                Cause("wrong-ndim", "dimension_names", len(names), grid.ndim),
+            )
         endian = endian_of(dtype)
         specials = {
             number: special_of_offset(int(layout.offsets[number]))

@@ -14,7 +14,8 @@ from zarr.abc.codec import BytesBytesCodec
 
 from caterva_cffi.codecs.any_blosc2 import decode_any
 from caterva_cffi.dtypes import check_items
-from caterva_cffi.errors import ArgumentError, ReadOnlyError
+from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, ReadOnlyError
+from caterva_cffi.keywords import CheckedFields, unknown_name
 from caterva_cffi.planning.foreign_chunks import Bare, HDF5Chunk
 from caterva_cffi.zarr_chunks.foreign import ForeignChunk
 from caterva_cffi.zarr_chunks.part_reads import PartReads, configuration_of
@@ -31,7 +32,7 @@ _ORDERS = "little", "big"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ReadOnlyCodec(PartReads):
+class _ReadOnlyCodec(CheckedFields, PartReads):
     """A codec of chunks that others stored.
 
     Parameters
@@ -46,7 +47,7 @@ class _ReadOnlyCodec(PartReads):
 
     def __post_init__(self) -> None:
         if self.endian not in _ORDERS:
-            raise ArgumentError(f"endian is {self.endian!r}; expected 'little' or 'big'")
+            raise unknown_name("endian", self.endian, _ORDERS)
 
     @abstractmethod
     def _chunk(self, spec: ArraySpec) -> ForeignChunk: ...
@@ -77,8 +78,9 @@ class _ReadOnlyCodec(PartReads):
         try:
             check_items(array_spec.dtype.to_native_dtype())
         except TypeError as error:
-            raise TypeError(
-                f"codec {self.name!r} cannot read {array_spec.dtype}: {error}"
+            raise ArgumentTypeError(
+                f"codec {self.name!r} cannot read {array_spec.dtype}: {error}",
+                Cause("wrong-dtype", "dtype", str(array_spec.dtype)),
             ) from None
         return self
 
@@ -167,7 +169,10 @@ class Blosc2BytesCodec(BytesBytesCodec):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Return the codec; what else is configured says how somebody else writes."""
         if data.get("name") != cls.name:
-            raise ValueError(f"the codec's name is {data.get('name')!r}; expected {cls.name!r}")
+            raise ArgumentError(
+                f"the codec's name is {data.get('name')!r}; expected {cls.name!r}",
+                Cause("wrong-value", "name", data.get("name"), cls.name),
+            )
         return cls()
 
     def to_dict(self) -> dict[str, Any]:

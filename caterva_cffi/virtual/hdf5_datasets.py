@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.dtypes import check_items
-from caterva_cffi.errors import ArgumentError, UnsupportedError
+from caterva_cffi.errors import ArgumentError, Cause, UnsupportedError
 from caterva_cffi.planning.foreign_chunks import CHECKSUM
 
 __all__ = ["BLOSC2", "Dataset", "check_filters", "checksum_sizes", "filters_of", "read_dataset"]
@@ -69,7 +69,8 @@ def check_filters(dataset: h5py.Dataset) -> None:
         named = ", ".join(f"{name.split(':')[0]} ({code})" for code, name in filters.items())
         raise UnsupportedError(
             f"dataset {dataset.name!r} has the filters {named or 'none'}; expected Blosc2 "
-            f"({BLOSC2}), with nothing before it and at most fletcher32 ({_FLETCHER32}) behind it"
+            f"({BLOSC2}), with nothing before it and at most fletcher32 ({_FLETCHER32}) behind it",
+            "other-codecs",
         )
 
 
@@ -92,12 +93,15 @@ def read_dataset(file: h5py.File, path: str) -> Dataset:
     dataset = file.get(path)
     if not isinstance(dataset, h5py.Dataset):
         known = ", ".join(map(repr, _compressed(file))) or "none"
-        raise ArgumentError(f"there is no dataset {path!r}; Blosc2 compressed: {known}")
+        raise ArgumentError(
+            f"there is no dataset {path!r}; Blosc2 compressed: {known}",
+            Cause("no-such-array", "path", path),
+        )
     check_filters(dataset)
     try:
         dtype = check_items(dataset.dtype)
     except TypeError as error:
-        raise UnsupportedError(f"dataset {dataset.name!r}: {error}") from None
+        raise UnsupportedError(f"dataset {dataset.name!r}: {error}", "wrong-dtype") from None
     fill = np.zeros((), dtype)
     fill[...] = dataset.fillvalue
     starts, sizes, checksums = _places(dataset)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from caterva_cffi.codecs.imagecodecs import IMAGECODECS, configuration_of_imagecodecs
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.zarr import CatervaCodec
 
 __all__ = ["ImagecodecsB2nd"]
@@ -30,5 +31,8 @@ class ImagecodecsB2nd(CatervaCodec):
             For a configuration that is unknown.
         """
         if data.get("name") != IMAGECODECS:
-            raise ValueError(f"the codec's name is {data.get('name')!r}; expected {IMAGECODECS!r}")
+            raise ArgumentError(
+                f"the codec's name is {data.get('name')!r}; expected {IMAGECODECS!r}",
+                Cause("wrong-value", "name", data.get("name"), IMAGECODECS),
+            )
         return CatervaCodec(**configuration_of_imagecodecs(data.get("configuration", {})))

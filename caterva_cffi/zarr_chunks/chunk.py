@@ -28,7 +28,7 @@ from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.dtypes import as_dtype, frame_dtype, with_dtype
 from caterva_cffi.engine.object_files import read_open
 from caterva_cffi.engine.objects import ObjectRead, Selected
-from caterva_cffi.errors import ArgumentError, CatervaError
+from caterva_cffi.errors import ArgumentError, CatervaError, Cause
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Basic, Fancy, normalize
@@ -108,13 +108,20 @@ class ZarrChunk:
             raise ArgumentError(
                 f"codec 'caterva' got items of dtype {array.dtype} and shape {array.shape} from a "
                 f"codec in front of it; expected {self.dtype} and {self.spec.shape}, since it is "
-                "configured to lose precision of such items"
+                "configured to lose precision of such items",
+                Cause(
+                    "wrong-dtype",
+                    None,
+                    (*array.shape, str(array.dtype)),
+                    (*self.spec.shape, str(self.dtype)),
+                ),
             )
         if array.nbytes != self.nbytes:
             raise ArgumentError(
                 f"codec 'caterva' got {array.nbytes} bytes, of shape {array.shape} and dtype "
                 f"{array.dtype}; expected {self.nbytes}, a chunk of shape {self.spec.shape} and "
-                f"dtype {self.dtype}"
+                f"dtype {self.dtype}",
+                Cause("wrong-shape", None, array.nbytes, self.nbytes),
             )
         little = np.ascontiguousarray(as_dtype(array, array.dtype.newbyteorder("<")))
         return little.reshape(-1).view(frame_dtype(dtype)).reshape(self.spec.shape)

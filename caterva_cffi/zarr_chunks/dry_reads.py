@@ -17,6 +17,7 @@ from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.errors import ArgumentError, UnsupportedError
 from caterva_cffi.geometry.grid import ObjectGrid
 from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.keywords import checked_keywords
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Work, run
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 
+@checked_keywords
 def explain(array: zarr.Array[Any], selection: Any = ...) -> Explanation:
     """Tell what it would cost now to read items of a Zarr array, without reading them.
 
@@ -60,13 +62,17 @@ def explain(array: zarr.Array[Any], selection: Any = ...) -> Explanation:
     """
     metadata: Any = array.metadata
     if metadata.zarr_format != 3:
-        raise UnsupportedError("of format 2, Zarr reads whole chunks; open the array by `open`")
+        raise UnsupportedError(
+            "of format 2, Zarr reads whole chunks; open the array by `open`", "cost-unknown"
+        )
     codecs = list(metadata.codecs)
     if [type(each).__name__ for each in codecs] == ["ShardingCodec"]:
-        raise UnsupportedError("an array in shards; expected one without")
+        raise UnsupportedError("an array in shards; expected one without", "cost-unknown")
     if len(codecs) != 1 or not isinstance(codecs[0], Parameters):
         names = ", ".join(type(each).__name__ for each in codecs)
-        raise ArgumentError(f"the array's codecs are {names}; expected CatervaCodec alone")
+        raise ArgumentError(
+            f"the array's codecs are {names}; expected CatervaCodec alone", "other-codecs"
+        )
     dry = DryCodec(codecs[0])
     stored = zarr.AsyncArray(replace(metadata, codecs=(dry,)), array.store_path)
     zarr.Array(stored)[selection]
@@ -135,7 +141,9 @@ class _DryChunk:
     def read_steps(self, byte_getter: Any, selection: Any) -> Generator[Asked, Any, None]:
         """Count what reading a selection costs; Zarr is told that the chunk is not stored."""
         if not isinstance(byte_getter, StorePath):
-            raise UnsupportedError("a chunk in a shard; expected an object of its own")
+            raise UnsupportedError(
+                "a chunk in a shard; expected an object of its own", "cost-unknown"
+            )
         path, key = stores.local_path(byte_getter), stores.identity(byte_getter)
         if path is not None:
             tally = yield Work(

@@ -11,6 +11,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import concurrent_map
 from zarr.core.config import config as zarr_config
 
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.keywords import hints
 from caterva_cffi.steps import Asked, Work, run, run_async
 from caterva_cffi.zarr_chunks import stores
@@ -55,14 +56,18 @@ def configuration_of(codec: type, name: str, data: dict[str, Any]) -> dict[str, 
         For another codec's name, or members that are unknown.
     """
     if data.get("name") != name:
-        raise ValueError(f"the codec's name is {data.get('name')!r}; expected {name!r}")
+        raise ArgumentError(
+            f"the codec's name is {data.get('name')!r}; expected {name!r}",
+            Cause("wrong-value", "name", data.get("name"), name),
+        )
     configuration: dict[str, Any] = data.get("configuration", {})
     known = [each.name for each in fields(codec)]
     unknown = sorted(configuration.keys() - known)
     if unknown:
-        raise ValueError(
+        raise ArgumentError(
             f"codec {name!r} is configured with {', '.join(map(repr, unknown))}; expected "
-            f"some of {', '.join(map(repr, known))}{hints(unknown, known)}"
+            f"some of {', '.join(map(repr, known))}{hints(unknown, known)}",
+            Cause("unknown-argument", unknown[0], unknown, known),
         )
     return configuration
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
-from caterva_cffi.errors import CatervaError, FormatError
+from caterva_cffi.errors import CatervaError, FormatError, named
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.sources.source import merged
 from caterva_cffi.steps import WHOLE, MissingError, Range
@@ -57,7 +57,7 @@ def naming(byte_getter: Any) -> Iterator[None]:
     try:
         yield
     except CatervaError as error:
-        raise type(error)(f"{key_of(byte_getter)!r}: {error}", error.code) from error
+        raise named(error, repr(key_of(byte_getter))) from error
     except MissingError:
         raise
     except Exception as error:
@@ -188,7 +188,7 @@ class _Tagged:
                 tag = answer.meta.get("e_tag"), answer.meta.get("version")
                 self._tag = self._tag or tag
                 if tag != self._tag:
-                    raise FormatError("the object was replaced meanwhile")
+                    raise FormatError("the object was replaced meanwhile", "changed-meanwhile")
             return memoryview(await answer.bytes_async()).cast("B")
 
 

@@ -94,7 +94,7 @@ def dtype_of_format2(dtype: Any) -> np.dtype[Any]:
     try:
         return check_items(np.dtype(_as_descr(dtype)))
     except (TypeError, ValueError, SyntaxError) as error:
-        raise UnsupportedError(f"dtype {dtype!r}: {error}") from None
+        raise UnsupportedError(f"dtype {dtype!r}: {error}", "wrong-dtype") from None
 
 
 def _as_descr(dtype: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from caterva_cffi.codecs.imagecodecs import IMAGECODECS, configuration_of_imagecodecs
 from caterva_cffi.codecs.parameters import Parameters
-from caterva_cffi.errors import CatervaError, FormatError, UnsupportedError
+from caterva_cffi.errors import CatervaError, Cause, FormatError, UnsupportedError, named
 from caterva_cffi.geometry.grid import MAX_DIM
 from caterva_cffi.zarr_format.items import (
     dtype_of,
@@ -87,9 +87,11 @@ def _loaded(documents: Mapping[str, bytes], name: str) -> dict[str, Any]:
     try:
         found = json.loads(documents[name])
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{name} is no JSON: {error}") from None
+        raise FormatError(f"{name} is no JSON: {error}", "wrong-metadata") from None
     if not isinstance(found, dict):
-        raise FormatError(f"{name} has a {type(found).__name__}; expected an object")
+        raise FormatError(
+            f"{name} has a {type(found).__name__}; expected an object", "wrong-metadata"
+        )
     return found
 
 
@@ -103,7 +105,9 @@ def is_array(documents: Mapping[str, bytes]) -> bool | None:
     if "zarr.json" in documents:
         kind = _loaded(documents, "zarr.json").get("node_type")
         if kind not in ("array", "group"):
-            raise FormatError(f"zarr.json: node_type is {kind!r}; expected 'array' or 'group'")
+            raise FormatError(
+                f"zarr.json: node_type is {kind!r}; expected 'array' or 'group'", "wrong-metadata"
+            )
         return bool(kind == "array")
     if ".zarray" in documents:
         return True
@@ -129,7 +133,7 @@ def parse_array(documents: Mapping[str, bytes]) -> ArrayMetadata:
     try:
         return parse(document, attributes)
     except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise named(error, name) from None
 
 
 def consolidated_arrays(documents: Mapping[str, bytes]) -> Iterator[str]:
@@ -158,7 +162,7 @@ def consolidated_arrays(documents: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _use_zarr(what: str) -> UnsupportedError:
-    return UnsupportedError(f"{what}; only Zarr reads such an array: zarr.open_array")
+    return UnsupportedError(f"{what}; only Zarr reads such an array: zarr.open_array", "only-zarr")
 
 
 def _lengths(document: Mapping[str, Any], name: str) -> tuple[int, ...]:
@@ -166,7 +170,7 @@ def _lengths(document: Mapping[str, Any], name: str) -> tuple[int, ...]:
     if not isinstance(found, list) or not all(
         type(each) is int and 0 <= each < 2**63 for each in found
     ):
-        raise FormatError(f"{name} is {found!r}; expected a list of lengths")
+        raise FormatError(f"{name} is {found!r}; expected a list of lengths", "wrong-metadata")
     return tuple(found)
 
 
@@ -174,11 +178,14 @@ def _shapes(
     shape: tuple[int, ...], chunks: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if len(shape) != len(chunks):
-        raise FormatError(f"shape {shape} and chunks {chunks} differ in length")
+        raise FormatError(f"shape {shape} and chunks {chunks} differ in length", "wrong-metadata")
     if any(length and not chunk for length, chunk in zip(shape, chunks, strict=True)):
-        raise FormatError(f"chunks {chunks} have a length of zero")
+        raise FormatError(f"chunks {chunks} have a length of zero", "wrong-metadata")
     if len(shape) > MAX_DIM:
-        raise FormatError(f"{len(shape)} dimensions; codec {_NAME!r} stores at most {MAX_DIM}")
+        raise FormatError(
+            f"{len(shape)} dimensions; codec {_NAME!r} stores at most {MAX_DIM}",
+            Cause("wrong-metadata", None, len(shape), MAX_DIM),
+        )
     return shape, chunks
 
 
@@ -187,7 +194,7 @@ def _part(document: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any]]:
     found = document.get(name)
     kind, configuration = _extension(found)
     if kind is None:
-        raise FormatError(f"{name} is {found!r}; expected an object with a name")
+        raise FormatError(f"{name} is {found!r}; expected an object with a name", "wrong-metadata")
     return kind, configuration
 
 
@@ -208,19 +215,21 @@ def _parameters(configuration: Mapping[str, Any]) -> Parameters:
     try:
         return Parameters(**configuration)
     except (TypeError, CatervaError) as error:
-        raise FormatError(f"codec {_NAME!r}: {error}") from None
+        raise FormatError(f"codec {_NAME!r}: {error}", "wrong-metadata") from None
 
 
 def _imagecodecs_parameters(configuration: Mapping[str, Any]) -> Parameters:
     try:
         return Parameters(**configuration_of_imagecodecs(configuration))
     except (TypeError, CatervaError) as error:
-        raise FormatError(f"codec {IMAGECODECS!r}: {error}") from None
+        raise FormatError(f"codec {IMAGECODECS!r}: {error}", "wrong-metadata") from None
 
 
 def _separator(found: Any) -> str:
     if found not in (".", "/"):
-        raise FormatError(f"the separator of chunk keys is {found!r}; expected '.' or '/'")
+        raise FormatError(
+            f"the separator of chunk keys is {found!r}; expected '.' or '/'", "wrong-metadata"
+        )
     return str(found)
 
 
@@ -229,7 +238,9 @@ def _separator(found: Any) -> str:
 
 def _format3(document: dict[str, Any], _: dict[str, Any]) -> ArrayMetadata:
     if document.get("zarr_format") != 3:
-        raise FormatError(f"zarr_format is {document.get('zarr_format')!r}; expected 3")
+        raise FormatError(
+            f"zarr_format is {document.get('zarr_format')!r}; expected 3", "unknown-version"
+        )
     for name in sorted(document.keys() - _KNOWN):
         value = document[name]
         if not isinstance(value, dict) or value.get("must_understand", True) is not False:
@@ -246,11 +257,11 @@ def _format3(document: dict[str, Any], _: dict[str, Any]) -> ArrayMetadata:
         raise _use_zarr(f"chunk key encoding {encoding!r}")
     separator = configuration.get("separator", "/" if encoding == "default" else ".")
     if "fill_value" not in document:
-        raise FormatError("there is no fill_value")
+        raise FormatError("there is no fill_value", "wrong-metadata")
     dtype = dtype_of(document.get("data_type"))
     attributes = document.get("attributes", {})
     if not isinstance(attributes, dict):
-        raise FormatError(f"attributes are {attributes!r}; expected an object")
+        raise FormatError(f"attributes are {attributes!r}; expected an object", "wrong-metadata")
     return ArrayMetadata(
         3,
         shape,
@@ -267,10 +278,10 @@ def _format3(document: dict[str, Any], _: dict[str, Any]) -> ArrayMetadata:
 
 def _only_codec(codecs: Any) -> Parameters:
     if not isinstance(codecs, list):
-        raise FormatError(f"codecs are {codecs!r}; expected a list")
+        raise FormatError(f"codecs are {codecs!r}; expected a list", "wrong-metadata")
     found = [_extension(codec) for codec in codecs]
     if any(name is None for name, _ in found):
-        raise FormatError(f"codecs are {codecs!r}; expected objects with names")
+        raise FormatError(f"codecs are {codecs!r}; expected objects with names", "wrong-metadata")
     if [name for name, _ in found] == [IMAGECODECS]:
         return _imagecodecs_parameters(found[0][1])
     if [name for name, _ in found] != [_NAME]:
@@ -287,16 +298,18 @@ def _names(found: Any, ndim: int) -> tuple[str | None, ...] | None:
         or len(found) != ndim
         or not all(name is None or isinstance(name, str) for name in found)
     ):
-        raise FormatError(f"dimension_names are {found!r}; expected {ndim} names")
+        raise FormatError(f"dimension_names are {found!r}; expected {ndim} names", "wrong-metadata")
     return tuple(found)
 
 
 def _format2(document: dict[str, Any], attributes: dict[str, Any]) -> ArrayMetadata:
     if document.get("zarr_format") != 2:
-        raise FormatError(f"zarr_format is {document.get('zarr_format')!r}; expected 2")
+        raise FormatError(
+            f"zarr_format is {document.get('zarr_format')!r}; expected 2", "unknown-version"
+        )
     compressor, filters = document.get("compressor"), document.get("filters")
     if compressor is not None and not isinstance(compressor, dict):
-        raise FormatError(f"the compressor is {compressor!r}; expected an object")
+        raise FormatError(f"the compressor is {compressor!r}; expected an object", "wrong-metadata")
     if filters:
         raise _use_zarr(f"there are filters, {_ids(filters)}, beside the compressor")
     if compressor is None or compressor.get("id") != _NAME:

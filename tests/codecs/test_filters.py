@@ -22,8 +22,8 @@ def test_filters_come_back_as_they_were_given():
 @pytest.mark.parametrize(
     ("filters", "match"),
     [
-        (["shufle"], "a filter is 'shufle'; expected one of .* Did you mean 'shuffle'"),
-        ([{"name": "lz4"}], "a filter is 'lz4'"),
+        (["shufle"], "filter is 'shufle'; expected one of .* Did you mean 'shuffle'"),
+        ([{"name": "lz4"}], "filter is 'lz4'"),
         (["trunc_prec"], "has bits None; expected 1 to 52 bits to keep, .* such as 8"),
         ([{"name": "trunc_prec", "bits": 53}], "has bits 53; .* such as 52"),
         ([{"name": "trunc_prec", "bits": 0}], "has bits 0; .* such as -1"),

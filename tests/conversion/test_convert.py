@@ -336,7 +336,7 @@ def test_what_exists_is_kept_unless_told(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "hdf5"}, "format is 'hdf5'; expected one of zarr, plain-zarr, b2nd"),
+        ({"format": "hdf5"}, "format is 'hdf5'; expected one of 'zarr', 'plain-zarr', 'b2nd'"),
         ({"memory": 0}, "memory 0; expected at least 1"),
         ({"memory": 5000}, r"memory is 5000 bytes; a chunk \(20, 16, 9\) of the target has 11520"),
         ({"chunks": (0, 1, 1)}, r"chunks are \(0, 1, 1\); expected lengths of at least 1"),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from importlib import import_module
+from typing import get_args
 
 import pytest
 from checkout import ROOT
 
 import caterva_cffi as cat
+from caterva_cffi import errors
+from caterva_cffi.binding import library
 
 DOCS = ROOT / "docs"
+MODULES = sorted((ROOT / "caterva_cffi").rglob("*.py"))
 OBJECT_STORES = DOCS / "howto" / "object-stores.md"
-PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
+PAGES = [DOCS / "tutorial.md", DOCS / "errors.md", *sorted((DOCS / "howto").glob("*.md"))]
 PAGES = [page for page in PAGES if page.stem != "index" and page != OBJECT_STORES]
 WARNINGS = "PartialReadsOffWarning", "PartitionWarning", "DeprecationWarning"
 FACES = "caterva_cffi", "caterva_cffi.numcodecs", "caterva_cffi.zarr"
@@ -47,19 +52,47 @@ def test_the_page_of_commands_names_all():
     assert [name for name in commands if f"`caterva {name}" not in page] == []
 
 
-def test_the_page_of_errors_names_what_can_be_raised():
-    """All exceptions and warnings; and messages as the package has them."""
+def raised_kinds():
+    """Yield class and kind of each error that the package's source makes."""
+    classes = {name: getattr(errors, name) for name in errors.__all__ if name.endswith("Error")}
+    makers = {"wrong_value": errors.ArgumentError, "wrong_type": errors.ArgumentTypeError}
+    trees = (ast.parse(path.read_text("utf-8")) for path in MODULES if path.name != "errors.py")
+    for call in (node for tree in trees for node in ast.walk(tree)):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            continue
+        if call.func.id == "ReplacedError":
+            cls = errors.StorageError
+        else:
+            cls = classes.get(call.func.id) or makers.get(call.func.id)
+        if cls is not None:
+            cause = call.args[3:4] if call.func.id in makers else call.args[1:2]
+            cause = [each.args[0] if isinstance(each, ast.Call) else each for each in cause]
+            nodes = [node for each in cause for node in ast.walk(each)]
+            texts = [node.value for node in nodes if isinstance(node, ast.Constant)]
+            kinds = [text for text in texts if isinstance(text, str)] or [cls.kind]
+            yield from ((cls.__name__, kind) for kind in kinds)
+    yield "ArgumentError", "unknown-name"
+    for code, cls in library._CLASS_OF.items():
+        yield cls.__name__, library._KINDS.get(code, cls.kind)
+    yield "CatervaError", errors.CatervaError.kind
+
+
+def test_the_page_of_errors_lists_all_kinds():
+    """With the exceptions that have them, and messages as the package has them."""
     page = (DOCS / "errors.md").read_text("utf-8")
-    kinds = [name for name in cat.__all__ if name.endswith("Error")]
-    assert [name for name in (*kinds, *WARNINGS) if f"`{name}`" not in page] == []
-    modules = sorted((ROOT / "caterva_cffi").rglob("*.py"))
-    source = "".join(path.read_text("utf-8") for path in modules)
+    names = [name for name in cat.__all__ if name.endswith("Error")]
+    assert [name for name in (*names, *WARNINGS) if f"`{name}`" not in page] == []
+    rows = re.findall(r"^\| `([a-z-]+)` \| ((?:`\w+Error`(?:, )?)+) \| (.+) \| .+ \|$", page, re.M)
+    listed = [(name.strip("`"), kind) for kind, cls, _ in rows for name in cls.split(", ")]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(raised_kinds())
+    assert {kind for _, kind in listed} == set(get_args(errors.Kind))
+    source = "".join(path.read_text("utf-8") for path in MODULES)
     source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message in several lines
-    table = page.partition("## Errors")[2].partition("## Warnings")[0]
-    shown = re.findall(r"^\| `([^|`]+)` \|", table, re.MULTILINE)
-    parts = [part for message in shown for part in message.split("...") if len(part) > 8]
-    assert len(parts) > 15
-    assert [part for part in parts if part.strip(" '") not in source] == []
+    shown = [part for *_, cause in rows for part in re.findall("`([^`]+)`", cause)]
+    shown = [part for part in shown if " " in part]
+    assert len(shown) > 12
+    assert [part for part in shown if part not in source] == []
 
 
 def run_code(page, directory, replaced=("", ""), more="", **variables):

@@ -109,7 +109,10 @@ def test_writing_is_refused(codec):
     [
         ({"name": "caterva"}, "expected 'caterva.hdf5_chunk'"),
         ({"name": "caterva.hdf5_chunk", "configuration": {"order": 1}}, "configured with 'order'"),
-        ({"name": "caterva.hdf5_chunk", "configuration": {"endian": "<"}}, "'little' or 'big'"),
+        (
+            {"name": "caterva.hdf5_chunk", "configuration": {"endian": "<"}},
+            "'little', 'big'",
+        ),
     ],
 )
 def test_wrong_metadata_are_refused(data, message):
