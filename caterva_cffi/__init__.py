@@ -8,7 +8,6 @@ C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `cat
 from caterva_cffi._version import __version__
 from caterva_cffi.advice.accesses import Access
 from caterva_cffi.advice.advise import Advice, Predicted, advise
-from caterva_cffi.advice.model import StoreCosts
 from caterva_cffi.arrays.constructors import (
     asarray,
     copy,
@@ -51,6 +50,7 @@ from caterva_cffi.planning.cache import get_cache_size, set_cache_size
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.sources.object_stores import RangeStore
 from caterva_cffi.sources.source import RangeReader
+from caterva_cffi.sources.store_costs import StoreCosts
 from caterva_cffi.storage.atomic import remove
 from caterva_cffi.verification.report import Counts, Damage, Unchecked, Verification
 from caterva_cffi.verification.verify import verify

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import servers
 from checkout import ROOT
 from hypothesis import settings
+
+import caterva_cffi as cat
 
 # The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones, long for many.
 settings.register_profile("repeatable", derandomize=True)
@@ -69,6 +72,18 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 # --- folders and tools ----------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def fixed_policy():
+    """Let nothing depend on how fast this machine is: the policy learns only where a test says so.
+
+    Gives the one that learns.
+    """
+    learning = cat.get_read_policy("remote")
+    cat.set_read_policy("remote", replace(learning, learn=False))
+    yield learning
+    cat.set_read_policy("remote", learning)
+
+
 @pytest.fixture
 def in_empty_folder(tmp_path, monkeypatch):
     """Let a test begin in a folder of its own."""

@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from caterva_cffi.advice.accesses import AccessSelections, selections_of
 from caterva_cffi.advice.candidates import candidates
-from caterva_cffi.advice.model import LOCAL, REMOTE, Costs, StoreCosts, mean_seconds
+from caterva_cffi.advice.model import LOCAL, Costs, mean_seconds
 from caterva_cffi.arrays.constructors import asarray
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.dtypes import check_dtype
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Basic
 from caterva_cffi.keywords import check_keywords, unknown_name
+from caterva_cffi.sources.store_costs import REMOTE, StoreCosts
 
 __all__ = ["Advice", "Predicted", "advise"]
 

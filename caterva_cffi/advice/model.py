@@ -9,17 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caterva_cffi.binding.threads import get_nthreads
-from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Axis, Basic, Fancy
-from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.planning.policy import chosen, get_read_policy
+from caterva_cffi.sources.store_costs import StoreCosts
 
 __all__ = [
     "LOCAL",
-    "REMOTE",
     "Costs",
-    "StoreCosts",
     "Work",
     "mean_seconds",
     "seconds_of",
@@ -33,37 +31,8 @@ _CLUSTERED = 0.4
 """Runs of neighbouring blocks for each block that is touched: blocks lie along a Hilbert curve."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreCosts:
-    """What a store costs.
-
-    Parameters
-    ----------
-    latency : float
-        Seconds from a request to its answer.
-    bandwidth : float
-        Bytes in a second, of all requests together.
-    request : float
-        Seconds of the processor for each request.
-    """
-
-    latency: float
-    bandwidth: float
-    request: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.latency < 0 or self.request < 0 or not self.bandwidth > 0:
-            raise ArgumentError(
-                f"{self}: expected times of at least 0, and a bandwidth above 0",
-                Cause("wrong-value", "store"),
-            )
-
-
 LOCAL = StoreCosts(latency=4e-6, bandwidth=10e9)
 """Files in the page cache."""
-
-REMOTE = StoreCosts(latency=0.02, bandwidth=100e6, request=0.0005)
-"""An object store in the same region."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +153,16 @@ def _reading(work: Work, grid: Grid, store: StoreCosts, ratio: float) -> float:
     if not work.nchunks:
         return 0.0
     policy = get_read_policy("local" if store is LOCAL else "remote")
+    if policy.learn:
+        policy = chosen(store)
     stored = grid.blocksize / ratio
     touched, every = work.nblocks / work.nchunks, grid.nblocks
     left_out = every - touched
     runs = 1 + _CLUSTERED * (touched - 1) * left_out / every
     nbytes = touched * stored
+    if 0 <= left_out * stored * work.nchunks <= policy.round != 0:
+        whole = work.nchunks * every * stored / store.bandwidth
+        return store.latency + work.nchunks * store.request + whole
     if touched > policy.whole * every or left_out * stored / runs <= policy.gap:
         runs, nbytes = 1.0, min(every * stored, nbytes + policy.gap * runs)
     requests = work.nchunks * (1 + runs)

@@ -27,7 +27,7 @@ from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import layout_steps
-from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.planning.policy import remote_policy
 from caterva_cffi.sources.source import Source, merged
 from caterva_cffi.steps import Range, Steps, exactly, run
 
@@ -64,7 +64,8 @@ class RemoteItems(ReadOnlyItems):
     def __init__(self, source: Source) -> None:
         self.source = source
         with self._naming():
-            layout = run(layout_steps(get_read_policy("remote").first, source.size), self._fetch)
+            first = remote_policy(source.meter).first
+            layout = run(layout_steps(first, source.size), self._fetch)
             header = layout.header
             if header.sparse:
                 raise UnsupportedError(
@@ -89,7 +90,7 @@ class RemoteItems(ReadOnlyItems):
 
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits."""
-        policy = get_read_policy("remote")
+        policy = remote_policy(self.source.meter)
         frame = Frame(self.layout, self._kernel, policy, self._heads)
         asked = False
 
@@ -111,13 +112,13 @@ class RemoteItems(ReadOnlyItems):
 
     def tally(self, tally: Tally, begin: Begin) -> None:
         """Count what reading batches costs."""
-        policy = get_read_policy("remote")
+        policy = remote_policy(self.source.meter)
         frame = Frame(self.layout, self._kernel, policy, self._heads.copy())
 
         def requests(ranges: Sequence[Range]) -> list[Range]:
             return merged(ranges, policy.gap, _MERGED_BYTES)[0]
 
-        with self._naming():
+        with self._naming(), self.source.meter.paused():
             tally_frame(tally, frame, begin, self._fetch, requests)
             self.source.verify()
 
@@ -159,5 +160,5 @@ class RemoteItems(ReadOnlyItems):
             raise named(error, self.source.name) from error
 
     def _fetch(self, ranges: list[Range]) -> list[memoryview]:
-        policy = get_read_policy("remote")
+        policy = remote_policy(self.source.meter)
         return self.source.read_merged(ranges, policy.gap, _MERGED_BYTES, policy.concurrency)

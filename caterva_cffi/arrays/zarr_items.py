@@ -37,7 +37,7 @@ from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
 from caterva_cffi.geometry.selection import Box
-from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, remote_policy
 from caterva_cffi.sources.object_stores import ObjectStore
 from caterva_cffi.zarr_format.metadata import ArrayMetadata
 
@@ -186,23 +186,28 @@ class StoreItems(ZarrItems):
         return WantedChunk(path, (self._store.identity, path), self._objects)
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
-        return partial(self._read, self._store.begin(get_read_policy("remote").concurrency))
+        policy = remote_policy(self._store.meter)
+        return partial(self._read, self._store.begin(policy.concurrency), policy)
 
     def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
-        answer = self._store.begin(get_read_policy("remote").concurrency)
-        return partial(self._tally, tally, answer)
+        policy = remote_policy(self._store.meter)
+        return partial(self._tally, tally, self._store.begin(policy.concurrency), policy)
 
-    def _tally(self, tally: Tally, answer: Answer, chunks: list[WantedChunk]) -> None:
-        policy = get_read_policy("remote")
+    def _tally(
+        self, tally: Tally, answer: Answer, policy: ReadPolicy, chunks: list[WantedChunk]
+    ) -> None:
         reads = {
-            chunk.path: object_steps(ObjectRead(chunk, self.usual, policy, chunk.check), chunk.key)
+            chunk.path: object_steps(
+                ObjectRead(chunk, self.usual, policy, chunk.check, beside=len(chunks)), chunk.key
+            )
             for chunk in chunks
         }
-        found = run_objects(answer, reads)
+        with self._store.meter.paused():
+            found = run_objects(answer, reads)
         tally.add(found.values())
 
-    def _read(self, answer: Answer, chunks: list[WantedChunk]) -> None:
-        for chunk in read_objects(answer, chunks, self.usual):
+    def _read(self, answer: Answer, policy: ReadPolicy, chunks: list[WantedChunk]) -> None:
+        for chunk in read_objects(answer, chunks, self.usual, policy):
             chunk.fill(self.metadata.fill)
 
     @property

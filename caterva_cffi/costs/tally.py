@@ -228,6 +228,10 @@ def object_steps(
     frame = Frame(layout, kernel_of(layout.grid), read.policy)
     tally = Tally()
     heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])
+    again = _evidence(key) - seen.keys()  # another policy may have read more of the beginning
+    if again:
+        ranges = sorted(again)
+        seen.update(zip(ranges, map(bytes, (yield ranges)), strict=True))
     hollow = Hollow(layout.header.frame_len, {**seen, **heads})
 
     def answer(asked: Asked) -> list[memoryview] | None:
@@ -239,6 +243,12 @@ def object_steps(
     run(replace(read, cache=_copied(key)).steps(key, None), answer)
     tally.chunks, tally.held = {key}, tally.nbytes
     return tally
+
+
+def _evidence(key: Hashable) -> set[Range]:
+    """Return what a read compares with what the cache knows of an object."""
+    known = cache.shared.get(key, None)
+    return set() if known is None else set(known.evidence)
 
 
 def _copied(key: Hashable) -> Cache:

@@ -13,7 +13,7 @@ from caterva_cffi.engine.wanted_chunks import WantedChunk
 from caterva_cffi.errors import CatervaError, named
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.planning.layout import layout_steps
-from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.planning.policy import ReadPolicy
 from caterva_cffi.steps import Asked, MissingError, Range, Work, run, together
 
 __all__ = ["Answer", "Request", "read_objects", "run_objects"]
@@ -28,7 +28,11 @@ Answer: TypeAlias = Callable[[Sequence[Request]], Sequence[Any]]
 
 
 def read_objects(
-    answer: Answer, chunks: Sequence[WantedChunk], usual: Grid, find: Find = layout_steps
+    answer: Answer,
+    chunks: Sequence[WantedChunk],
+    usual: Grid,
+    policy: ReadPolicy,
+    find: Find = layout_steps,
 ) -> list[WantedChunk]:
     """Read what is wanted of some objects.
 
@@ -39,6 +43,7 @@ def read_objects(
         Their paths are the keys of the objects.
     usual : Grid
         The partition that the frames probably have.
+    policy : ReadPolicy
     find : callable
         See `ObjectRead`.
 
@@ -52,9 +57,10 @@ def read_objects(
     FormatError, UnsupportedError
         They name the object.
     """
-    policy = get_read_policy("remote")
     reads = {
-        chunk.path: ObjectRead(chunk, usual, policy, chunk.check, find).steps(chunk.key, None)
+        chunk.path: ObjectRead(chunk, usual, policy, chunk.check, find, beside=len(chunks)).steps(
+            chunk.key, None
+        )
         for chunk in chunks
     }
     found = run_objects(answer, reads)

@@ -98,6 +98,8 @@ class ObjectRead(Generic[_T]):
     find : callable
         Returns the steps that find the object's chunks; see `layout_steps`.
     cache : Cache
+    beside : int
+        How many objects are read at the same time, this one too.
     """
 
     wanted: WantedItems[_T]
@@ -106,6 +108,7 @@ class ObjectRead(Generic[_T]):
     check: Callable[[Chunks], None]
     find: Find = layout_steps
     cache: Cache = cache.shared
+    beside: int = 1
 
     def steps(
         self, key: Hashable, version: Hashable | None, size: int | None = None
@@ -131,7 +134,8 @@ class ObjectRead(Generic[_T]):
         ------
         FormatError, UnsupportedError
         """
-        if self._share <= self.policy.whole:
+        at_once = self._saves_a_round(key, version)
+        if self._share <= self.policy.whole and not at_once:
             try:
                 return (yield from self._steps_of_ranges(key, version, size))
             except Exception as error:
@@ -140,7 +144,24 @@ class ObjectRead(Generic[_T]):
                     raise
         [stored] = yield [WHOLE if size is None else (0, size)]
         nbytes = len(stored) + self.wanted.nitems * self.usual.itemsize
-        return (yield Work(nbytes, partial(self.decode, stored)))  # type: ignore[no-any-return]
+        items: _T = yield Work(nbytes, partial(self.decode, stored))
+        if at_once:
+            self._keep(key, version, memoryview(stored))
+        return items
+
+    def _saves_a_round(self, key: Hashable, version: Hashable | None) -> bool:
+        """Whether all of an object is read because its beginning would have to be read first."""
+        if not self.policy.round:
+            return False
+        unwanted = (1 - self._share) * self.usual.chunk_nbytes  # less, if it is compressed
+        return unwanted * self.beside <= self.policy.round and self.cache.get(key, version) is None
+
+    def _keep(self, key: Hashable, version: Hashable | None, stored: memoryview) -> None:
+        """Keep what the beginning of an object says, so that the next read needs less."""
+        seen: dict[Range, bytes] = {}
+        steps = cache.recording(self.find(self.first, None), seen)
+        layout = run(steps, partial(slices, stored))
+        self.cache.put(key, version, Known(layout, seen, Heads(_HEADS_BYTES)))
 
     @property
     def _share(self) -> float:

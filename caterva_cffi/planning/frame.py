@@ -116,10 +116,14 @@ class Frame:
         ------
         FormatError
         """
-        steps = {number: self._chunk_steps(number, boxes) for number, boxes in wanted.items()}
-        return together(steps)
+        beside = len(wanted)
+        return together(
+            {number: self._chunk_steps(number, boxes, beside) for number, boxes in wanted.items()}
+        )
 
-    def _chunk_steps(self, number: int, boxes: Sequence[Box]) -> Steps[list[ChunkBytes]]:
+    def _chunk_steps(
+        self, number: int, boxes: Sequence[Box], beside: int
+    ) -> Steps[list[ChunkBytes]]:
         layout, policy = self.layout, self.policy
         offset = int(layout.offsets[number])
         if offset < 0:
@@ -134,7 +138,7 @@ class Frame:
             if self.unsure is not None:
                 self.unsure[start, start + len(known)] = known
         before = len(head)
-        if not head and self._is_read_whole(number, boxes):
+        if not head and self._is_read_whole(number, boxes, beside):
             range_ = (start, start + layout.room(number))
             [data] = yield [range_]
             head = memoryview(exactly(data, range_, f"chunk {number}"))
@@ -164,11 +168,18 @@ class Frame:
         [(_, head)] = yield from chunk_steps(self.kernel, number, where, known, [], self.policy)
         return head
 
-    def _is_read_whole(self, number: int, boxes: Sequence[Box]) -> bool:
-        """Whether all of a chunk is read at once, if nothing is known of it."""
-        if self.layout.room(number) <= self.policy.gap:
+    def _is_read_whole(self, number: int, boxes: Sequence[Box], beside: int) -> bool:
+        """Whether all of a chunk is read at once, if nothing is known of it.
+
+        One round of requests is saved if all chunks that are read beside each other are read so.
+        """
+        room, policy = self.layout.room(number), self.policy
+        if room <= policy.gap:
             return True
-        return sum(map(self._blocks_in, boxes)) > self.policy.whole * self.layout.grid.nblocks
+        share = sum(map(self._blocks_in, boxes)) / self.layout.grid.nblocks
+        if share > policy.whole:
+            return True
+        return policy.round > 0 and (1 - share) * room * beside <= policy.round
 
     def _blocks_in(self, box: Box) -> int:
         """Return in how many blocks of a chunk a box has items, or a few more."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from caterva_cffi.errors import ArgumentError, CatervaError, StorageError, UnsupportedError
+from caterva_cffi.sources.meters import meter_of_url
 from caterva_cffi.sources.source import Source
 from caterva_cffi.steps import Range
 from caterva_cffi.storage.url_secrets import hide, without_secrets
@@ -29,6 +30,7 @@ class FsspecSource(Source):
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self._url, self._options = url, dict(options)
         self.name = without_secrets(url)
+        self.meter = meter_of_url(url, options)
         self._opened = False
         self._connect()
 
@@ -118,10 +120,12 @@ class Unversioned(FsspecSource):
 
     def _fetch(self, ranges: Sequence[Range]) -> Sequence[Buffer]:
         starts, stops = map(list, zip(*ranges, strict=True))
-        got = self.fs.cat_ranges([self._path] * len(ranges), starts, stops, on_error="return")
-        for data in got:
-            if isinstance(data, BaseException):
-                raise data
+        with self.meter.request(len(ranges)) as timed:
+            got = self.fs.cat_ranges([self._path] * len(ranges), starts, stops, on_error="return")
+            for data in got:
+                if isinstance(data, BaseException):
+                    raise data
+            timed.nbytes = sum(map(len, got))
         return got  # type: ignore[no-any-return]
 
     def verify(self) -> None:

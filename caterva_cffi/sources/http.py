@@ -42,12 +42,12 @@ class Http(Versioned):
 
         for wait in WAITS:
             try:
-                return await self._ask(fs, range_)
+                return await self._measured(fs, range_)
             except Exception as error:
                 if not _may_pass(error):
                     raise
             await asyncio.sleep(wait)
-        return await self._ask(fs, range_)
+        return await self._measured(fs, range_)
 
     async def _ask(self, fs: Any, range_: Range) -> bytes:
         async with self._get(fs, range_) as response:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from caterva_cffi.sources.meters import meter_of_url
 from caterva_cffi.sources.source import Source
 from caterva_cffi.steps import Range
 from caterva_cffi.storage.atomic import disk_errors
@@ -37,12 +38,15 @@ class LocalFile(Source):
         with disk_errors(self.name, "read"):
             status = os.stat(self.name)
         self.size, self._version = status.st_size, version_of(status)
+        self.meter = meter_of_url("file://")
 
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
         with disk_errors(self.name, "read"):
             descriptor = os.open(self.name, READ_FLAGS)
             try:
-                found = read_ranges(descriptor, list(ranges))
+                with self.meter.request(len(ranges)) as timed:
+                    found = read_ranges(descriptor, list(ranges))
+                    timed.nbytes = sum(map(len, found))
                 version = version_of(os.fstat(descriptor))
             finally:
                 os.close(descriptor)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from caterva_cffi.errors import ArgumentError, Cause, FormatError, StorageError
 from caterva_cffi.sources.fsspec_files import check_no_secrets, file_system
 from caterva_cffi.sources.http import Http
+from caterva_cffi.sources.meters import Meter, meter_of_object, meter_of_url
 from caterva_cffi.sources.opening import VERSIONED
 from caterva_cffi.sources.source import ReplacedError
 from caterva_cffi.sources.versioned import Versioned, read_versioned
@@ -64,10 +65,13 @@ class ObjectStore(ABC):
         What it is called, for people: without passwords and signatures.
     identity : hashable
         A name of it for this process; a later store may get the same one.
+    meter : Meter
+        Measures what requests cost.
     """
 
     name: str
     identity: Hashable
+    meter: Meter
 
     @abstractmethod
     def begin(self, concurrency: int) -> Callable[[_Requests], _Found]:
@@ -98,7 +102,7 @@ class Given(ObjectStore):
     """A user's store."""
 
     def __init__(self, store: RangeStore) -> None:
-        self._store, self.identity = store, id(store)
+        self._store, self.identity, self.meter = store, id(store), meter_of_object(store)
         self.name = f"<{type(store).__name__}>"
 
     def begin(self, concurrency: int) -> Callable[[_Requests], _Found]:
@@ -107,7 +111,9 @@ class Given(ObjectStore):
 
     def _read(self, requests: _Requests) -> _Found:
         asked = [(key, None if range_ == WHOLE else range_) for key, range_ in requests]
-        found = self._store.read_objects(asked)
+        with self.meter.request(len(asked)) as timed:
+            found = self._store.read_objects(asked)
+            timed.nbytes = sum(memoryview(data).nbytes for data in found if data is not None)
         if len(found) != len(asked):
             raise StorageError(
                 f"{self.name}: {len(found)} answers to {len(asked)} requests",
@@ -136,6 +142,7 @@ class Url(ObjectStore):
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self._url, self._options = url, dict(options)
         self.name = self.identity = without_secrets(url)
+        self.meter = meter_of_url(url, options)
         fs, _ = file_system(url, self._options)
         self._kind = next(
             (kind for module, name, kind in VERSIONED if _is_a(fs, module, name)), None
@@ -172,7 +179,9 @@ class Url(ObjectStore):
         ends = [None if range_ == WHOLE else range_[1] for _, range_ in requests]
         starts = [range_[0] for _, range_ in requests]
         try:
-            found = fs.cat_ranges(paths, starts, ends, on_error="return")
+            with self.meter.request(len(paths)) as timed:
+                found = fs.cat_ranges(paths, starts, ends, on_error="return")
+                timed.nbytes = sum(len(each) for each in found if not isinstance(each, Exception))
         except Exception as error:  # each file system has exceptions of its own
             raise self._failed(error) from None
         return [

@@ -28,7 +28,7 @@ class S3(Versioned):
         failures = 0
         while True:
             try:
-                return await self._ask(fs, range_)
+                return await self._measured(fs, range_)
             except Exception as error:
                 failures += 1
                 if failures >= fs.retries or not _may_pass(error):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from caterva_cffi.errors import ArgumentError, Cause, StorageError
+from caterva_cffi.sources.meters import Meter, meter_of_object
 from caterva_cffi.steps import Range
 
 if TYPE_CHECKING:
@@ -85,11 +86,14 @@ class Source(ABC):
         Its bytes, if known.
     identified : bool
         Whether another version of the object would be noticed even if it has the same size.
+    meter : Meter
+        Measures what requests to its store cost.
     """
 
     name: str
     size: int | None = None
     identified = False
+    meter: Meter
 
     def read(self, ranges: Sequence[Range], concurrency: int) -> list[memoryview]:
         """Read ranges; a range that goes beyond the object's end lacks bytes.
@@ -195,7 +199,7 @@ class Given(Source):
     identified = True
 
     def __init__(self, reader: RangeReader) -> None:
-        self._reader = reader
+        self._reader, self.meter = reader, meter_of_object(reader)
         self.name = f"<{type(reader).__name__}>"
         self.size = self._present_size()
 
@@ -209,7 +213,9 @@ class Given(Source):
         return size
 
     def _read(self, ranges: Sequence[Range], concurrency: int) -> Sequence[Buffer]:
-        got = self._reader.read_ranges(list(ranges))
+        with self.meter.request(len(ranges)) as timed:
+            got = self._reader.read_ranges(list(ranges))
+            timed.nbytes = sum(len(_view(data)) for data in got)
         if len(got) != len(ranges):
             raise StorageError(
                 f"{self.name}: {len(got)} answers to {len(ranges)} ranges",

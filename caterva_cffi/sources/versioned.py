@@ -97,6 +97,17 @@ class Versioned(FsspecSource):
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
+    async def _measured(self, fs: Any, range_: Range) -> bytes:
+        """Ask once, and measure how long it takes."""
+        with self.meter.request() as timed:
+            data = await self._ask(fs, range_)
+            timed.nbytes = len(data)
+        return data
+
+    @abstractmethod
+    async def _ask(self, fs: Any, range_: Range) -> bytes:
+        """Ask for a range once."""
+
     @abstractmethod
     async def _fetch_one(self, fs: Any, range_: Range) -> bytes:
         """Ask for a range, and have the answer checked by `_accept`."""

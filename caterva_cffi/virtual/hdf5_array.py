@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import h5py
@@ -15,7 +16,7 @@ from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.geometry.grid import Grid, ObjectGrid, default_blocks
 from caterva_cffi.planning.foreign_chunks import HDF5Chunk
 from caterva_cffi.planning.layout import Chunks
-from caterva_cffi.planning.policy import get_read_policy
+from caterva_cffi.planning.policy import ReadPolicy, remote_policy
 from caterva_cffi.sources.fsspec_files import file_system
 from caterva_cffi.sources.local_files import LocalFile
 from caterva_cffi.sources.opening import source_of
@@ -186,9 +187,9 @@ class _HDF5Items(ObjectItems):
         return WantedChunk(str(number), key, self._objects)
 
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
-        return self._read
+        return partial(self._read, remote_policy(self.source.meter))
 
-    def _read(self, chunks: list[WantedChunk]) -> None:
+    def _read(self, policy: ReadPolicy, chunks: list[WantedChunk]) -> None:
         stored = []
         for chunk in chunks:
             if self.dataset.starts.flat[int(chunk.path)] < 0:
@@ -196,11 +197,11 @@ class _HDF5Items(ObjectItems):
             else:
                 stored.append(chunk)
         if stored:
-            read_objects(self._answer, stored, self.usual, self._chunk.steps)
+            answer = partial(self._answer, policy)
+            read_objects(answer, stored, self.usual, policy, self._chunk.steps)
             self.source.verify()
 
-    def _answer(self, requests: Sequence[Request]) -> list[memoryview]:
-        policy = get_read_policy("remote")
+    def _answer(self, policy: ReadPolicy, requests: Sequence[Request]) -> list[memoryview]:
         ranges = [self._range(int(key), part) for key, part in requests]
         concurrency = policy.concurrency * len({key for key, _ in requests})
         return self.source.read_merged(ranges, policy.gap, _MERGED_BYTES, concurrency)

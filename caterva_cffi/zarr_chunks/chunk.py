@@ -206,7 +206,8 @@ class ZarrChunk:
         ------
         FormatError, UnsupportedError
         """
-        read = self.read(selection, stores.policy_of(byte_getter))
+        policy, beside = stores.policy_of(byte_getter), stores.beside(byte_getter)
+        read = self.read(selection, policy, beside)
         try:
             with stores.naming(byte_getter):
                 items = yield from read.steps(stores.identity(byte_getter), None, size)
@@ -216,11 +217,14 @@ class ZarrChunk:
 
     # --- what all of them share ---------------------------------------------------------------
 
-    def read(self, selection: Any, policy: ReadPolicy) -> ObjectRead[npt.NDArray[Any]]:
-        """Return what reads a selection of the frame."""
+    def read(
+        self, selection: Any, policy: ReadPolicy, beside: int = 1
+    ) -> ObjectRead[npt.NDArray[Any]]:
+        """Return what reads a selection of the frame; see `ObjectRead`."""
         shape = self.spec.shape
         usual = grid_of(self.parameters, shape, self.dtype.itemsize)
-        return ObjectRead(Selected(normalize(selection, shape)), usual, policy, self.check)
+        wanted = Selected(normalize(selection, shape))
+        return ObjectRead(wanted, usual, policy, self.check, beside=beside)
 
     def check(self, layout: Chunks) -> None:
         """Compare a stored frame with the array's metadata.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,7 +76,9 @@ def explain(array: zarr.Array[Any], selection: Any = ...) -> Explanation:
         )
     dry = DryCodec(codecs[0])
     stored = zarr.AsyncArray(replace(metadata, codecs=(dry,)), array.store_path)
-    zarr.Array(stored)[selection]
+    meter = stores.meter_of_store(array.store_path)
+    with nullcontext() if meter is None else meter.paused():
+        zarr.Array(stored)[selection]
     shape, chunks, itemsize = array.shape, array.chunks, array.dtype.itemsize
     usual = grid_of(codecs[0], chunks, itemsize)
     grid = ObjectGrid(shape, chunks, usual.blocks, itemsize, usual.checksums)
@@ -150,7 +153,8 @@ class _DryChunk:
                 self.chunk.nbytes, partial(self._tally_file, path, key, byte_getter, selection)
             )
         else:
-            read = self.chunk.read(selection, stores.policy_of(byte_getter))
+            policy, beside = stores.policy_of(byte_getter), stores.beside(byte_getter)
+            read = self.chunk.read(selection, policy, beside)
             with stores.naming(byte_getter):
                 merge = partial(stores.requests_of, byte_getter) if self.in_loop else list
                 tally = yield from object_steps(read, key, merge)

@@ -80,7 +80,8 @@ class ForeignChunk:
         ------
         FormatError, UnsupportedError
         """
-        read, kind = self._read(selection, stores.policy_of(byte_getter))
+        policy, beside = stores.policy_of(byte_getter), stores.beside(byte_getter)
+        read, kind = self._read(selection, policy, beside)
         try:
             with stores.naming(byte_getter):
                 # Another array may be at the same place later.
@@ -90,15 +91,14 @@ class ForeignChunk:
         return self._as_ndbuffer(items)
 
     def _read(
-        self, selection: Any, policy: ReadPolicy
+        self, selection: Any, policy: ReadPolicy, beside: int = 1
     ) -> tuple[ObjectRead[npt.NDArray[Any]], Kind]:
         shape = self.spec.shape
         dtype = self.spec.dtype.to_native_dtype().newbyteorder(self.endian)
         grid = Grid(shape, shape, default_blocks(shape, dtype.itemsize), dtype.itemsize)
         kind = self.kind(grid, dtype)
-        return ObjectRead(
-            Selected(normalize(selection, shape)), grid, policy, _accept, kind.steps
-        ), kind
+        wanted = Selected(normalize(selection, shape))
+        return ObjectRead(wanted, grid, policy, _accept, kind.steps, beside=beside), kind
 
     def _as_ndbuffer(self, items: npt.NDArray[Any]) -> NDBuffer:
         native = as_dtype(items, self.spec.dtype.to_native_dtype())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import fields
@@ -105,7 +106,13 @@ class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec
     ) -> NDBuffer | None:
         steps = self._chunk(chunk_spec).read_steps(byte_getter, selection)
-        return await run_async(steps, _answers_async(byte_getter, chunk_spec))
+        answer = _answers_async(byte_getter, chunk_spec)
+        meter = stores.meter_of_store(byte_getter)
+        if meter is None:
+            return await run_async(steps, answer)
+        with meter.reading():
+            await asyncio.sleep(0)  # others begin, too: how much to read depends on how many
+            return await run_async(steps, answer)
 
 
 def answers(byte_getter: Any, spec: ArraySpec) -> Callable[[Asked], Any]:

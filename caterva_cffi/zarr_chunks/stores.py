@@ -13,7 +13,8 @@ from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
 from caterva_cffi.errors import CatervaError, FormatError, named
-from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, remote_policy
+from caterva_cffi.sources.meters import Meter, Timed, meter_of
 from caterva_cffi.sources.source import merged
 from caterva_cffi.steps import WHOLE, MissingError, Range
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_bytes",
+    "beside",
     "identity",
     "is_in_memory",
     "is_remote",
     "key_of",
     "local_path",
+    "meter_of_store",
     "naming",
     "policy_of",
     "read",
@@ -86,7 +89,19 @@ def is_remote(byte_getter: Any) -> bool:
 
 def policy_of(byte_getter: Any) -> ReadPolicy:
     """Return how much to read at a time of an object: the policy of its store."""
-    return get_read_policy("remote" if is_remote(byte_getter) else "local")
+    meter = meter_of_store(byte_getter)
+    return get_read_policy("local") if meter is None else remote_policy(meter)
+
+
+def beside(byte_getter: Any) -> int:
+    """Return how many objects of a store are read at a time, as far as is known."""
+    meter = meter_of_store(byte_getter)
+    return 1 if meter is None else meter.beside
+
+
+def meter_of_store(byte_getter: Any) -> Meter | None:
+    """Return what measures requests to an object's store; None if it is not behind a network."""
+    return meter_of(byte_getter.store) if is_remote(byte_getter) else None
 
 
 def local_path(byte_getter: Any) -> str | None:
@@ -161,6 +176,7 @@ class _Tagged:
     def __init__(self, byte_getter: StorePath, concurrency: int) -> None:
         self._objects = cast("ObjectStore[Any]", byte_getter.store).store
         self._path = byte_getter.path
+        self._meter = meter_of(byte_getter.store)
         self._limit = asyncio.Semaphore(concurrency)
         self._tag: Any = None
 
@@ -178,18 +194,21 @@ class _Tagged:
     async def _get(self, range_: Range) -> memoryview:
         options = {} if range_ == WHOLE else {"options": {"range": range_}}
         async with self._limit:
-            try:
-                answer = await sys.modules["obstore"].get_async(
-                    self._objects, self._path, **options
-                )
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                raise MissingError(self._path) from None
-            if range_ != WHOLE:
-                tag = answer.meta.get("e_tag"), answer.meta.get("version")
-                self._tag = self._tag or tag
-                if tag != self._tag:
-                    raise FormatError("the object was replaced meanwhile", "changed-meanwhile")
-            return memoryview(await answer.bytes_async()).cast("B")
+            with self._meter.request() as timed:
+                try:
+                    answer = await sys.modules["obstore"].get_async(
+                        self._objects, self._path, **options
+                    )
+                except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                    raise MissingError(self._path) from None
+                if range_ != WHOLE:
+                    tag = answer.meta.get("e_tag"), answer.meta.get("version")
+                    self._tag = self._tag or tag
+                    if tag != self._tag:
+                        raise FormatError("the object was replaced meanwhile", "changed-meanwhile")
+                data = memoryview(await answer.bytes_async()).cast("B")
+                timed.nbytes = len(data)
+            return data
 
 
 def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) -> list[memoryview]:
@@ -199,10 +218,16 @@ def read(byte_getter: Any, prototype: BufferPrototype, ranges: Sequence[Range]) 
     ------
     MissingError
     """
-    return [
-        _found(byte_getter.get_sync(prototype=prototype, byte_range=request), byte_getter)
-        for request in _requests(ranges)
-    ]
+    meter = meter_of_store(byte_getter)
+
+    def get(request: RangeByteRequest | None) -> memoryview:
+        with Timed(meter) as timed:
+            found = byte_getter.get_sync(prototype=prototype, byte_range=request)
+            data = _found(found, byte_getter)
+            timed.nbytes = len(data)
+        return data
+
+    return list(map(get, _requests(ranges)))
 
 
 async def read_async(
@@ -216,12 +241,16 @@ async def read_async(
     """
     requests = _requests(ranges)
     if len(requests) > 1 and hasattr(getattr(byte_getter, "store", None), "get_ranges"):
-        return await _read_by_store(byte_getter, prototype, requests, concurrency)
-    limit = asyncio.Semaphore(concurrency)
+        count = len(requests_of(byte_getter, ranges))
+        return await _read_by_store(byte_getter, prototype, requests, count, concurrency)
+    limit, meter = asyncio.Semaphore(concurrency), meter_of_store(byte_getter)
 
     async def get(request: RangeByteRequest | None) -> memoryview:
         async with limit:
-            return _found(await byte_getter.get(prototype, request), byte_getter)
+            with Timed(meter) as timed:
+                data = _found(await byte_getter.get(prototype, request), byte_getter)
+                timed.nbytes = len(data)
+            return data
 
     return list(await asyncio.gather(*map(get, requests)))
 
@@ -238,6 +267,7 @@ async def _read_by_store(
     byte_getter: StorePath,
     prototype: BufferPrototype,
     requests: list[RangeByteRequest | None],
+    count: int,
     concurrency: int,
 ) -> list[memoryview]:
     """Read ranges by the store's own function, which may be better than one by one."""
@@ -250,9 +280,11 @@ async def _read_by_store(
         max_gap_bytes=0,  # the plan has already merged ranges
     )
     try:
-        async for group in groups:
-            for number, buffer in group:
-                found[number] = _found(buffer, byte_getter)
+        with Timed(meter_of_store(byte_getter), count, -(-count // concurrency)) as timed:
+            async for group in groups:
+                for number, buffer in group:
+                    found[number] = data = _found(buffer, byte_getter)
+                    timed.nbytes += len(data)
     except BaseExceptionGroup as group:
         missing, rest = group.split(FileNotFoundError)
         error = (rest or group).exceptions[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import caterva_cffi as cat
 
 SHAPE, CHUNKS, BLOCKS = (70, 60, 90), (40, 32, 64), (8, 12, 16)
 POLICIES = {
-    "default": cat.get_read_policy("remote"),
+    "default": replace(cat.get_read_policy("remote"), learn=False),
     "exact": cat.ReadPolicy(first=64, gap=0, whole=1),
     "near": cat.ReadPolicy(first=1 << 16, gap=3000, whole=0.4),
 }
