@@ -1,0 +1,1 @@
+"""The demo: parts of one array, read from Zarr copies that are compressed in several ways."""
