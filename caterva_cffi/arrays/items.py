@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
 from caterva_cffi.costs.explanation import Explanation, explanation_of
 from caterva_cffi.costs.recording import recorders
@@ -96,7 +95,8 @@ class Items(ABC):
         """Tell what it costs to read items; the caller holds off writers."""
         self.check_open()
         # Nothing is written to it: all its items are at one place.
-        out = as_strided(allocate((1,), self.dtype), selection.shape, (0,) * len(selection.shape))
+        shape, memory = selection.shape, bytearray(self.dtype.itemsize)
+        out = np.ndarray(shape, self.dtype, memory, 0, (0,) * len(shape))
         tally = Tally()
 
         def begin() -> Iterator[Batch]:

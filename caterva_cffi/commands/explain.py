@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from dataclasses import fields
 from typing import Any
 
-from caterva_cffi.arrays.opening import open as open_array
-from caterva_cffi.commands.output import print_json, print_text
-from caterva_cffi.datasets.opening import split_path
+from caterva_cffi.commands.output import add_source, print_json, print_text
+from caterva_cffi.datasets.opening import open_readable
 from caterva_cffi.errors import ArgumentError, Cause
 
 __all__ = ["add", "parse_selection", "run"]
@@ -45,11 +45,11 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "explain",
         help="tell which blocks a read decodes, and what it reads",
-        description="Tell what it costs to read a selection of an array of this package or of "
-        "Zarr: the blocks that are decoded, and how many bytes are read by how many requests. Only "
-        "the heads of chunks are read.",
+        description="Tell what it costs to read a selection of an array of this package, of Zarr "
+        "with its codec, or of HDF5 with the Blosc2 filter: the blocks that are decoded, and how "
+        "many bytes are read by how many requests. Only the heads of chunks are read.",
     )
-    parser.add_argument("source", metavar="SRC[:PATH]", help="a path or URL, and what inside it")
+    add_source(parser)
     parser.add_argument("selection", help="as between brackets: '5,:,10:20'")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(run=run)
@@ -57,8 +57,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain a read."""
-    where, path = split_path(options.source)
-    with open_array(where, mode="r", path=path or None) as array:
+    with closing(open_readable(options.source, options.source_options)) as array:
         told = array.explain(parse_selection(options.selection))
     if options.json:
         names = [each.name for each in fields(told) if not each.name.startswith("_")]

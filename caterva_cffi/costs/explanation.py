@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 from caterva_cffi.binding.threads import get_nthreads
@@ -28,7 +28,8 @@ class Explanation:
     Attributes
     ----------
     shape, chunks, blocks : tuple of int
-        Of the array.
+        Of the array. One number instead of a block shape counts items in a row, in C order: some
+        chunks in HDF5 files are cut so.
     itemsize : int
     selected : tuple of int
         Shape of what is read.
@@ -44,8 +45,8 @@ class Explanation:
         Requests for ranges of bytes, or reads of local files; 0 for an array in memory. Files are
         read so by one thread; each further one that takes part reads the head of a chunk again.
     rounds : int
-        Requests of one round do not wait for each other. 0 for local files, which are read block by
-        block while they are decoded.
+        Requests of one round do not wait for each other. 0 for local frames, which are read block
+        by block while they are decoded.
     nbytes : int
         Bytes that these requests give.
     memory : int
@@ -116,12 +117,17 @@ def explanation_of(grid: Grid, selection: Basic | Fancy, tally: Tally) -> Explan
     tally : Tally
     """
     nitems = math.prod(selection.shape)
+    if tally.blocks is not None and len(tally.blocks) == grid.ndim:
+        grid = replace(grid, blocks=tally.blocks)
+    in_rows = tally.blocks is not None and len(tally.blocks) != grid.ndim
+    blocks = tally.blocks or grid.blocks
     copies = 2 if isinstance(selection, Fancy) else 1
-    scratch = min(get_nthreads(), tally.nblocks) * _SCRATCHES * grid.blocksize
+    blocksize = math.prod(blocks) * grid.itemsize
+    scratch = min(get_nthreads(), tally.nblocks) * _SCRATCHES * blocksize
     return Explanation(
         shape=grid.shape,
         chunks=grid.chunks,
-        blocks=grid.blocks,
+        blocks=blocks,
         itemsize=grid.itemsize,
         selected=selection.shape,
         nchunks=len(tally.chunks),
@@ -134,7 +140,7 @@ def explanation_of(grid: Grid, selection: Basic | Fancy, tally: Tally) -> Explan
         nbytes=tally.nbytes,
         memory=copies * nitems * grid.itemsize + tally.boxes + tally.held + scratch,
         _grid=grid,
-        _picture=picture_of(grid, selection),
+        _picture=None if in_rows else picture_of(grid, selection),
     )
 
 

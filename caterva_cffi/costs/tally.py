@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -20,17 +21,28 @@ from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.format.chunk_header import filters_of, is_plain, sizes_of, special_of
-from caterva_cffi.geometry.cutting import blocks_in
+from caterva_cffi.geometry.cutting import blocks_in, distinct_blocks
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known
+from caterva_cffi.planning.foreign import Foreign
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.planning.layout import Layout
 from caterva_cffi.steps import Asked, MissingError, Range, Steps, Work, run
 
-__all__ = ["Begin", "Hollow", "Merge", "Tally", "frame_steps", "object_steps", "tally_frame"]
+__all__ = [
+    "Begin",
+    "Hollow",
+    "Merge",
+    "Tally",
+    "dry_steps",
+    "frame_steps",
+    "hollow_steps",
+    "object_steps",
+    "tally_frame",
+]
 
 Begin: TypeAlias = Callable[[], Iterable[Batch]]
 """Cuts a selection into batches, as often as it is called."""
@@ -57,6 +69,8 @@ class Tally:
         The most compressed bytes that are in memory at a time.
     boxes : int
         The most bytes of items that wait beside the result, to be put into it.
+    blocks : tuple of int or None
+        Shape of the blocks, where chunks of others have their own.
     """
 
     chunks: set[Hashable] = field(default_factory=set)
@@ -67,6 +81,7 @@ class Tally:
     rounds: int = 0
     held: int = 0
     boxes: int = 0
+    blocks: tuple[int, ...] | None = None
 
     def decode(self, grid: Grid, boxes: Iterable[Box], head: bytes | memoryview | None) -> None:
         """Count the blocks that are decoded for boxes of a chunk, whose head may be known."""
@@ -81,6 +96,23 @@ class Tally:
         self.nblocks += count
         self.ndecoded += count * (grid.blocksize // grid.itemsize)
 
+    def decode_foreign(
+        self, layout: Foreign, boxes: Iterable[Box], head: bytes | memoryview
+    ) -> None:
+        """Count the blocks that are decoded for boxes of a chunk of others, each of them once."""
+        self.blocks = self.blocks or layout.seen_blocks
+        if special_of(head):
+            return
+        grid = layout.grid
+        numbers = distinct_blocks(grid, boxes)
+        if lib.BLOSC_DELTA in filters_of(head) and not is_plain(head):
+            numbers = np.arange(grid.nblocks)
+        self.nblocks += len(numbers)
+        nbytes = len(numbers) * grid.blocksize
+        if grid.cut and grid.nblocks - 1 in numbers:
+            nbytes -= -grid.chunksize % grid.blocksize
+        self.ndecoded += nbytes // layout.items.itemsize
+
     def ask(self, sizes: Sequence[int]) -> None:
         """Count the requests of a round, by the bytes that they give."""
         self.rounds += bool(sizes)
@@ -94,6 +126,7 @@ class Tally:
             self.chunks |= other.chunks
             self.nblocks += other.nblocks
             self.ndecoded += other.ndecoded
+            self.blocks = self.blocks or other.blocks
             self.requests += other.requests
             self.nbytes += other.nbytes
         self.rounds += max((other.rounds for other in some), default=0)
@@ -152,7 +185,10 @@ def frame_steps(
             continue
         heads = yield from frame.head_steps(wanted)
         for number, head in heads.items():
-            tally.decode(layout.grid, wanted[number], head)
+            if isinstance(layout, Foreign):
+                tally.decode_foreign(layout, wanted[number], head)
+            else:
+                tally.decode(layout.grid, wanted[number], head)
             if layout.offsets[number] >= 0:
                 start, _ = layout.range_of(number)
                 found[start, start + len(head)] = bytes(head)
@@ -203,6 +239,47 @@ def tally_frame(
         tally.held, before = max(tally.held, before + tally.nbytes - first), tally.nbytes - first
 
 
+def hollow_steps(
+    read: ObjectRead[Any], key: Hashable, size: int | None = None
+) -> Generator[Asked, Any, tuple[Tally, Hollow]]:
+    """Read the layout and the heads of an object, count chunks and blocks; see `object_steps`.
+
+    Parameters
+    ----------
+    read : ObjectRead
+    key : hashable
+    size : int, optional
+        Bytes of the object; by default those of its frame.
+    """
+    seen: dict[Range, bytes] = {}
+    layout = yield from cache.recording(read.find(read.first, None), seen)
+    read.check(layout)
+    if size is None:
+        if not isinstance(layout, Layout):
+            raise UnsupportedError(
+                "chunks that are no frames of this package cannot be explained", "cost-unknown"
+            )
+        size = layout.header.frame_len
+    frame = Frame(layout, kernel_of(layout.grid), read.policy)
+    tally = Tally()
+    heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])
+    again = _evidence(key) - seen.keys()  # another policy may have read more of the beginning
+    if again:
+        ranges = sorted(again)
+        seen.update(zip(ranges, map(bytes, (yield ranges)), strict=True))
+    return tally, Hollow(size, {**seen, **heads})
+
+
+def dry_steps(read: ObjectRead[Any], key: Hashable) -> Generator[list[Range], Any, None]:
+    """Ask for what a read of an object asks for, and decode nothing; see `object_steps`."""
+    steps = replace(read, cache=_copied(key)).steps(key, None)
+    answer = None
+    with suppress(StopIteration):
+        while True:
+            asked = steps.send(answer)
+            answer = None if isinstance(asked, Work) else (yield asked)
+
+
 def object_steps(
     read: ObjectRead[Any], key: Hashable, merge: Merge = list
 ) -> Generator[Asked, Any, Tally]:
@@ -215,32 +292,16 @@ def object_steps(
         The object's name in the cache of layouts.
     merge : Merge
     """
-    seen: dict[Range, bytes] = {}
     try:
-        layout = yield from cache.recording(read.find(read.first, None), seen)
+        tally, hollow = yield from hollow_steps(read, key)
     except MissingError:
         return Tally({key}, requests=1, rounds=1)
-    read.check(layout)
-    if not isinstance(layout, Layout):
-        raise UnsupportedError(
-            "chunks that are no frames of this package cannot be explained", "cost-unknown"
-        )
-    frame = Frame(layout, kernel_of(layout.grid), read.policy)
-    tally = Tally()
-    heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])
-    again = _evidence(key) - seen.keys()  # another policy may have read more of the beginning
-    if again:
-        ranges = sorted(again)
-        seen.update(zip(ranges, map(bytes, (yield ranges)), strict=True))
-    hollow = Hollow(layout.header.frame_len, {**seen, **heads})
 
-    def answer(asked: Asked) -> list[memoryview] | None:
-        if isinstance(asked, Work):
-            return None
+    def answer(asked: list[Range]) -> list[memoryview]:
         tally.ask([len(hollow.read(range_)) for range_ in merge(asked)])
         return list(map(hollow.read, asked))
 
-    run(replace(read, cache=_copied(key)).steps(key, None), answer)
+    run(dry_steps(read, key), answer)
     tally.chunks, tally.held = {key}, tally.nbytes
     return tally
 

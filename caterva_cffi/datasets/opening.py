@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from caterva_cffi.arrays.ndarray import NDArray
+from caterva_cffi.arrays.opening import open as open_array
+from caterva_cffi.arrays.read_only import ReadOnlyArray
 from caterva_cffi.arrays.readable import ReadableArray
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.datasets.frames import array_tree, frame_tree
@@ -24,7 +26,7 @@ from caterva_cffi.storage.atomic import INDEX_FILE
 from caterva_cffi.storage.url_secrets import without_secrets
 from caterva_cffi.superchunk.schunk import SChunk
 
-__all__ = ["open_tree", "split_path", "zarr_module"]
+__all__ = ["open_readable", "open_tree", "split_path", "zarr_module"]
 
 _NPY, _HDF5, _ZIP, _NETCDF3 = b"\x93NUMPY", b"\x89HDF\r\n\x1a\n", b"PK\3\4", b"CDF"
 _HDF5_AT = (0, 512, 1024, 2048)
@@ -70,6 +72,48 @@ def split_path(text: str) -> tuple[str, str]:
         place, _, before = place.rpartition(":")
         path = f"{before}:{path}"
     return (text[:start] + place, path.strip("/")) if colon else (text, "")
+
+
+def open_readable(
+    source: str, storage_options: Mapping[str, Any] | None = None
+) -> NDArray | ReadOnlyArray:
+    """Open an array that says what reads of it cost: of this package, of Zarr, of HDF5.
+
+    Parameters
+    ----------
+    source : str
+        A path or URL, which may have a path inside behind a colon.
+    storage_options : mapping, optional
+        For fsspec.
+
+    Raises
+    ------
+    FileNotFoundError, StorageError, FormatError, UnsupportedError
+    ArgumentError, ImportError
+    """
+    place, inside = split_path(source)
+    if _is_hdf5(_start_of(place, storage_options)):
+        _hdf5_module()  # says what to install
+        from caterva_cffi.virtual.hdf5_array import open_hdf5
+
+        found: ReadOnlyArray = open_hdf5(place, inside, storage_options)
+        return found
+    if inside:
+        return open_array(place, "r", storage_options, path=inside)
+    return open_array(place, "r", storage_options)
+
+
+def _start_of(place: str, options: Mapping[str, Any] | None) -> bytes:
+    """Return the first bytes of an object; none of a directory, or of what is not there."""
+    try:
+        if "://" in place:
+            fs, path = file_system(place, dict(options or {}))
+            start: bytes = fs.cat_file(path, start=0, end=_START)
+            return start
+        with open(place, "rb") as file:
+            return file.read(_START)
+    except (OSError, ValueError):  # a directory, or an object shorter than what is asked for
+        return b""
 
 
 def open_tree(
@@ -155,14 +199,11 @@ def _open_url(
     exclude: Callable[[str], bool],
 ) -> Tree:
     name = without_secrets(url)
-    fs, path = file_system(url, dict(options or {}))
-    try:
-        start = fs.cat_file(path, start=0, end=_START)
-    except (OSError, ValueError):  # a directory, or an object shorter than what is asked for
-        start = None
-    if start is None or not start:
+    start = _start_of(url, options)
+    if not start:
         tree: Tree = zarr_module().zarr_tree(url, name, inside, options)
     elif _is_hdf5(start):
+        fs, path = file_system(url, dict(options or {}))
         tree = _hdf5_module().hdf5_tree(fs.open(path, "rb"), name, inside, exclude)
     elif start.startswith((_NPY, _ZIP)):
         raise StorageError(f"{name} is read from a local path only; fetch it first", "only-local")

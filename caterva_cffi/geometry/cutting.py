@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Box, spans
 
@@ -16,6 +19,7 @@ __all__ = [
     "blocks_in",
     "boxes_of",
     "cut",
+    "distinct_blocks",
     "has_many_chunks",
 ]
 
@@ -62,6 +66,19 @@ def _count_touched(start: int, count: int, step: int, chunk: int) -> int:
 def blocks_in(box: Box, blocks: Sequence[int]) -> int:
     """Return in how many blocks a box of a chunk has items."""
     return math.prod(map(_count_touched, *box, blocks))
+
+
+def distinct_blocks(grid: Grid, boxes: Iterable[Box]) -> npt.NDArray[np.int64]:
+    """Return the numbers of the blocks of a chunk in which any of some boxes has items."""
+    counts = [-(-chunk // block) for chunk, block in zip(grid.chunks, grid.blocks, strict=True)]
+    found = [np.zeros(0, np.int64)]
+    for box in boxes:
+        numbers = np.zeros(1, np.int64)
+        for start, count, step, block, n in zip(*box, grid.blocks, counts, strict=True):
+            along = np.unique((start + step * np.arange(count)) // block)
+            numbers = (numbers[:, None] * n + along).ravel()
+        found.append(numbers)
+    return np.unique(np.concatenate(found))
 
 
 def has_many_chunks(grid: Grid, box: Box) -> bool:

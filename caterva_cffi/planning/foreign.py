@@ -14,7 +14,7 @@ from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.layout import Chunks
 
-__all__ = ["Raw", "Row", "Squeezed", "dimensions_in", "row_grid"]
+__all__ = ["Foreign", "Raw", "Row", "Squeezed", "dimensions_in", "row_grid"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Foreign(Chunks):
     def seen(self) -> Grid:
         """The grid of the array chunk."""
         return self.items
+
+    @property
+    def seen_blocks(self) -> tuple[int, ...]:
+        """The shape of blocks, in items of the array chunk."""
+        raise NotImplementedError
 
     def translated(self, batch: Batch) -> Batch:
         """Return boxes of the grid for boxes of the array chunk."""
@@ -63,6 +68,12 @@ class Squeezed(Foreign):
 
     kept: tuple[int, ...]
 
+    @property
+    def seen_blocks(self) -> tuple[int, ...]:
+        """The shape of blocks."""
+        sides = dict(zip(self.kept, self.grid.blocks, strict=True))
+        return tuple(sides.get(d, 1) for d in range(self.items.ndim))
+
     def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         if not dest.size:
             return Batch([])
@@ -74,6 +85,11 @@ class Squeezed(Foreign):
 @dataclass(frozen=True)
 class Row(Foreign):
     """A chunk that holds the array chunk's bytes in a row."""
+
+    @property
+    def seen_blocks(self) -> tuple[int, ...]:
+        """The length of blocks in a row."""
+        return (max(self.grid.blocksize // self.items.itemsize, 1),)
 
     def _cut(self, box: Box, dest: npt.NDArray[Any]) -> Batch:
         return flattened(self.items.shape, self.grid.itemsize, box, dest)

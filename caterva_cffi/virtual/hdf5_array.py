@@ -11,7 +11,10 @@ import h5py
 
 from caterva_cffi.arrays.object_items import ObjectItems
 from caterva_cffi.arrays.read_only import ReadOnlyArray
+from caterva_cffi.costs.merged_reads import Stored, tally_together
+from caterva_cffi.costs.tally import Tally
 from caterva_cffi.engine.object_stores import Request, read_objects
+from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.geometry.grid import Grid, ObjectGrid, default_blocks
 from caterva_cffi.planning.foreign_chunks import HDF5Chunk
@@ -20,7 +23,7 @@ from caterva_cffi.planning.policy import ReadPolicy, remote_policy
 from caterva_cffi.sources.fsspec_files import file_system
 from caterva_cffi.sources.local_files import LocalFile
 from caterva_cffi.sources.opening import source_of
-from caterva_cffi.sources.source import Source
+from caterva_cffi.sources.source import Source, merged
 from caterva_cffi.steps import Range
 from caterva_cffi.storage.atomic import fs_path
 from caterva_cffi.virtual.hdf5_datasets import Dataset, read_dataset
@@ -200,6 +203,30 @@ class _HDF5Items(ObjectItems):
             answer = partial(self._answer, policy)
             read_objects(answer, stored, self.usual, policy, self._chunk.steps)
             self.source.verify()
+
+    def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
+        return partial(self._tally, tally, remote_policy(self.source.meter))
+
+    def _tally(self, tally: Tally, policy: ReadPolicy, chunks: list[WantedChunk]) -> None:
+        sizes = self.dataset.sizes
+        tally.chunks.update(chunk.path for chunk in chunks)
+        reads = {
+            chunk.path: Stored(
+                ObjectRead(chunk, self.usual, policy, chunk.check, self._chunk.steps),
+                chunk.key,
+                int(sizes.flat[int(chunk.path)]),
+            )
+            for chunk in chunks
+            if self.dataset.starts.flat[int(chunk.path)] >= 0
+        }
+
+        def merge(requests: Sequence[Request]) -> list[int]:
+            ranges = [self._range(int(key), part) for key, part in requests]
+            together, _ = merged(ranges, policy.gap, _MERGED_BYTES)
+            return [stop - start for start, stop in together if stop > start]
+
+        tally_together(tally, reads, partial(self._answer, policy), merge)
+        self.source.verify()
 
     def _answer(self, policy: ReadPolicy, requests: Sequence[Request]) -> list[memoryview]:
         ranges = [self._range(int(key), part) for key, part in requests]

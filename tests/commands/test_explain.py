@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from checkout import TESTS
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
@@ -43,3 +44,13 @@ def test_the_command(tmp_path, capsys):
     assert (told["nblocks"], told["nitems"], told["shape"]) == (10, 50, [40, 50])
     assert main(["explain", path, "99"]) == 2
     assert "out of bounds" in capsys.readouterr().err
+
+
+def test_datasets_of_hdf5(capsys):
+    path = f"{TESTS}/golden/hdf5/hdf5plugin-7.1.0.h5"
+    for place in (path, f"file://{path}"):
+        assert main(["explain", f"{place}:grid", "5,:,3", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["nitems"], told["nchunks"], told["shape"]) == (15, 1, [10, 15, 12])
+    assert main(["explain", f"{path}:none", "5"]) == 2
+    assert "there is no dataset 'none'" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 from checkout import TESTS
+from zarr_stores import empty_cache, reading
 
 import caterva_cffi as cat
 from caterva_cffi.virtual import open_hdf5
@@ -84,6 +85,58 @@ def test_a_chunk_that_was_cut_is_refused():
 def test_an_unknown_name_is_answered_with_known_ones():
     with pytest.raises(cat.ArgumentError, match="no dataset 'u'; Blosc2 compressed: 'grid'"):
         open_hdf5(FILES / "h5netcdf-1.8.2.nc", "u")
+
+
+READS = [(*each, "default") for each in DATASETS]
+READS += [(*each, "exact") for each in DATASETS if each[0] == "hdf5plugin-7.1.0.h5"]
+
+
+@pytest.mark.parametrize(("file", "name", "policy"), READS, ids=str)
+def test_reads_are_those_that_are_told(file, name, policy):
+    array = open_hdf5(FILES / file, name)
+    source, asked = array._items.source, []
+    read = source._read
+
+    def recorded(ranges, concurrency):
+        asked.append([stop - start for start, stop in ranges])
+        return read(ranges, concurrency)
+
+    source._read = recorded
+    policies = {
+        "default": cat.get_read_policy("remote"),
+        "exact": cat.ReadPolicy(first=64, gap=0, whole=1),
+    }
+    with reading(policies[policy], "remote"):
+        empty_cache()
+        for selection in (*selections(array.ndim), np.s_[:1], np.s_[-1]):  # ever more is known
+            told = array.explain(selection)
+            asked.clear()
+            found = array[selection]
+            requests = [size for sizes in asked for size in sizes]
+            assert (told.rounds, told.requests, told.nbytes) == (
+                len(asked), len(requests), sum(requests)
+            )  # fmt: skip
+            assert (told.selected, told.nitems) == (np.shape(found), np.size(found))
+            assert told.ndecoded >= told.nblocks
+
+
+def test_blocks_are_those_in_the_file(tmp_path):
+    data = np.random.default_rng(0).integers(0, 2**31, (6, 20, 8), "i4")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"chunks": (1, 20, 8), "dtype": "i4", "fillvalue": 1, **hdf5plugin.Blosc2()}
+        dataset = file.create_dataset("a", (7, 20, 8), **options)
+        for k, plane in enumerate(data):
+            frame = cat.asarray(plane, chunks=(20, 8), blocks=(6, 4), contiguous=True)
+            dataset.id.write_direct_chunk((k, 0, 0), frame.to_cframe())
+    array = open_hdf5(tmp_path / "a.h5", "a")
+    told = array.explain(np.s_[2:, 5:7, 3])
+    assert (told.blocks, told.nchunks, told.nblocks) == ((1, 6, 4), 5, 4 * 2)
+    assert (told.nitems, told.ndecoded) == (10, 4 * 2 * 24)
+    assert "8 of (1, 6, 4) are decoded" in str(told) and "<svg" in told._repr_html_()
+    row = open_hdf5(FILES / "pytables-3.8.0.h5", "grid").explain(np.s_[0, :, 2:4])
+    assert len(row.blocks) == 1 and "<svg" not in row._repr_html_()
+    told = array.explain(np.s_[6])  # nothing is stored
+    assert (told.nblocks, told.requests, told.nbytes) == (0, 0, 0)
 
 
 @pytest.fixture
