@@ -22,6 +22,7 @@ __all__ = [
     "check_items",
     "dtype_of_text",
     "frame_dtype",
+    "is_little",
     "text_of_dtype",
     "void_dtype",
     "with_dtype",
@@ -70,6 +71,11 @@ def check_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         with such fields.
     """
     return _named(check_items(dtype))[1]
+
+
+def is_little(dtype: np.dtype[Any]) -> bool:
+    """Whether no number in an item is big-endian."""
+    return dtype.newbyteorder("<") == dtype
 
 
 def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

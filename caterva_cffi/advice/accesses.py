@@ -13,7 +13,7 @@ from caterva_cffi.errors import ArgumentError, Cause, wrong_value
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.selection import Axis, Basic, Fancy, normalize
 
-__all__ = ["Access", "AccessSelections", "selections_of"]
+__all__ = ["Access", "AccessSelections", "accesses_of", "selections_of"]
 
 _PLACES = 8
 """Places of an access that may be anywhere."""
@@ -59,6 +59,13 @@ class AccessSelections:
     selections: list[Basic | Fancy]
 
 
+def accesses_of(given: Any) -> tuple[Any, ...]:
+    """Return one access, or several, as a tuple; of None none."""
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, (str, Access)) else tuple(given)
+
+
 def selections_of(accesses: Any, shape: Sequence[int]) -> list[AccessSelections]:
     """Return accesses as selections of an array.
 
@@ -74,9 +81,8 @@ def selections_of(accesses: Any, shape: Sequence[int]) -> list[AccessSelections]
     IndexError
         For a selection that is out of bounds.
     """
-    given = [accesses] if isinstance(accesses, (str, Access)) else accesses
     found, recorded = [], []
-    for each in given:
+    for each in accesses_of(accesses):
         if isinstance(each, (Basic, Fancy, Crops)):
             recorded += [one for one in _single(each) if _is_of(one, shape)]
             continue

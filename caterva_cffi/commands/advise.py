@@ -12,7 +12,7 @@ from caterva_cffi.commands.explain import parse_selection
 from caterva_cffi.commands.output import print_json, print_text
 from caterva_cffi.errors import ArgumentError, Cause
 
-__all__ = ["add", "run"]
+__all__ = ["add", "parse_access", "run"]
 
 
 def _lengths(text: str) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ def _lengths(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is no shape; expected such as 1,512") from None
 
 
-def _access(text: str) -> Access:
+def parse_access(text: str) -> Access:
     """Return the access that a text means: words or a selection, and a weight behind an `@`."""
     what, at, weight = text.rpartition("@")
     what = what.strip() if at else text
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Advise."""
-    accesses = list(map(_access, options.accesses))
+    accesses = list(map(parse_access, options.accesses))
     found = advise(options.shape, options.dtype, accesses, options.chunks, store=options.store)
     if options.json:
         print_json(asdict(found))

@@ -11,6 +11,7 @@ from typing import Any
 
 from caterva_cffi.codecs.coding import SHUFFLES
 from caterva_cffi.codecs.compressors import CNAMES
+from caterva_cffi.commands.advise import parse_access
 from caterva_cffi.commands.output import (
     DIFFERENT,
     add_source,
@@ -34,6 +35,7 @@ examples:
   caterva convert model.nc model.zarr --cname zstd     a whole NetCDF 4 file
   caterva convert data.h5:group/field field.b2nd       one dataset
   caterva convert big.zarr s3://bucket/big.zarr --chunks time=1,y=512,x=512
+  caterva convert big.zarr out.zarr --advise 'planes along 0' --advise items@50
   caterva convert field.b2nd field.zarr --dry-run      what would be done
 
 exit codes: 0 it is done; 1 --verify found other items than the source's; 2 it could not be done;
@@ -77,7 +79,7 @@ def add(commands: Any) -> None:
         "convert",
         help="write an array or a group with other codecs, chunks or formats",
         description="Convert an array, or a group with all that is in it, from Zarr 2 and 3, HDF5, "
-        "NetCDF 4, .b2nd and .npy to Zarr 3 with the codec 'caterva', to plain Zarr 3, or to a "
+        "NetCDF 4, .b2nd and .npy to Zarr with the codec 'caterva', to plain Zarr, or to a "
         ".b2nd file. Compressed chunks are copied as they are where their shape allows.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -95,9 +97,16 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--format", choices=FORMATS, help="by default b2nd if DST ends with .b2nd, else zarr"
     )
+    how.add_argument("--zarr-format", type=int, choices=(2, 3), help="default 3")
     shape: dict[str, Any] = {"type": _shape, "metavar": "N,N,..."}
     how.add_argument("--chunks", **shape, help="or NAME=N,...; by default as in the source")
+    how.add_argument("--shards", **shape, help="of Zarr: shards of whole chunks")
     how.add_argument("--blocks", **shape, help="by default chosen for each chunk shape")
+    how.add_argument(
+        "--advise", action="append", default=[], metavar="ACCESS",
+        help="choose chunks and blocks for what is read, such as 'planes along 0' or 'items@100'; "
+        "see `caterva advise`; may be repeated",
+    )  # fmt: skip
     how.add_argument("--cname", choices=list(CNAMES), help="codec of the blocks; default lz4")
     how.add_argument("--clevel", type=int, choices=range(10), metavar="0-9", help="default 5")
     how.add_argument("--shuffle", choices=list(SHUFFLES), help="default shuffle")
@@ -138,22 +147,21 @@ class _Line:
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next, self._shown = now + _EVERY, True
-            print(
-                f"\r\033[K{progress}  /{progress.array}"[:100], end="", file=sys.stderr, flush=True
-            )
+            text = f"{progress}  /{progress.array}"[:100]
+            print_text(f"\r\033[K{text}", sys.stderr, end="")
 
     def end(self) -> None:
         """Make room for what is printed next."""
         if self._shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print_text("\r\033[K", sys.stderr, end="")
 
 
 def run(options: argparse.Namespace) -> int:
     """Convert."""
     line = _Line() if sys.stderr.isatty() and not options.quiet else None
     names = (
-        "format", "chunks", "blocks", "cname", "clevel", "shuffle", "checksum", "exclude",
-        "memory", "overwrite", "resume", "verify", "dry_run",
+        "format", "zarr_format", "chunks", "shards", "blocks", "cname", "clevel", "shuffle",
+        "checksum", "exclude", "memory", "overwrite", "resume", "verify", "dry_run",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names}
     try:
@@ -163,6 +171,7 @@ def run(options: argparse.Namespace) -> int:
             nthreads=options.threads,
             progress=line,
             codec=dict(options.codec),
+            advise=list(map(parse_access, options.advise)),
             storage_options=options.source_options,
             destination_options=options.destination_options,
             **given,

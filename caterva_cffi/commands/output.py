@@ -27,11 +27,13 @@ FAILED = 2
 """Something could not be done: it is not there, cannot be read, makes no sense, ..."""
 
 
-def print_text(text: str, stream: TextIO | None = None) -> None:
+def print_text(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Print a text, even if the stream cannot encode some letters of a file's name."""
     out = sys.stdout if stream is None else stream
     encoding = out.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=out)
+    print(
+        text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=out, flush=not end
+    )
 
 
 def print_json(document: Any) -> None:

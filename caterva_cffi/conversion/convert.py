@@ -27,13 +27,16 @@ def convert(
     *,
     path: str | None = None,
     format: str | None = None,
+    zarr_format: int | None = None,
     chunks: Shapes = None,
+    shards: Shapes = None,
     blocks: Shapes = None,
     cname: str | None = None,
     clevel: int | None = None,
     shuffle: str | None = None,
     checksum: bool | None = None,
     codec: Mapping[str, Any] | None = None,
+    advise: Any = None,
     exclude: Sequence[str] = (),
     memory: int = _MEMORY,
     nthreads: int | None = None,
@@ -61,17 +64,24 @@ def convert(
     path : str, optional
         Inside the source, instead of a colon.
     format : {"zarr", "plain-zarr", "b2nd"}, optional
-        Zarr format 3 with the codec `caterva`, the same with Zarr's own codecs, or a frame. By
-        default a frame if the destination's name ends with `.b2nd`, `.b2frame` or `.caterva`, else
-        `zarr`. Arrays whose items have no fixed size always get Zarr's own codecs.
-    chunks, blocks : sequence of int, or mapping of str to int, optional
+        Zarr with the codec `caterva`, Zarr with its own codecs, or a frame. By default a frame if
+        the destination's name ends with `.b2nd`, `.b2frame` or `.caterva`, else `zarr`. Arrays
+        whose items have no fixed size always get Zarr's own codecs.
+    zarr_format : {3, 2}, optional
+        Of Zarr. In format 2 the codec is that of numcodecs, and dimension names are the attribute
+        that xarray keeps them in.
+    chunks, shards, blocks : sequence of int, or mapping of str to int, optional
         For arrays of as many dimensions, or by names of dimensions; -1 is the whole length. By
-        default the source's chunks, and its blocks where chunks are copied.
+        default the source's chunks, its shards if the format is `plain-zarr`, and its blocks where
+        chunks are copied. Shards hold whole chunks.
     cname, clevel, shuffle, checksum
         As for `caterva_cffi.zarr.CatervaCodec`. What is not given is the source's where chunks are
         copied.
     codec : mapping, optional
         Its other parameters: filters, use_dict, precision, ...
+    advise : str, Access, or iterable of these and of selections, optional
+        What will be read, as for `caterva_cffi.advise`: chunks and blocks that are not given are
+        chosen for it, of each array that can be read so.
     exclude : sequence of str
         Patterns of paths, such as `quality/*`, of arrays and groups to leave out.
     memory : int
@@ -86,7 +96,7 @@ def convert(
         Compare all that was written, bit by bit, with the source before the destination is made
         complete. Not with a lossy codec.
     dry_run : bool
-        Write nothing; return what would be done.
+        Write nothing; return what would be done, or raise what would be raised at once.
     progress : callable, optional
         Called with a `Progress` after each region, by the thread that called `convert`.
     scheduler : distributed.Client, optional
@@ -103,6 +113,8 @@ def convert(
     ------
     FileExistsError
         For a destination that exists or is incomplete, unless told to overwrite or resume.
+    BusyError
+        If another conversion writes to the same directory or file.
     FileNotFoundError, StorageError, FormatError, UnsupportedError, CapacityError
     DifferenceError
         If what was written is not what the source has.
@@ -112,6 +124,7 @@ def convert(
         For a format whose package is not installed.
     """
     # Imported by this call alone: together they take as long as the rest of the package.
+    from caterva_cffi.advice.accesses import accesses_of
     from caterva_cffi.conversion.options import options_of
     from caterva_cffi.conversion.whole import run
 
@@ -126,7 +139,10 @@ def convert(
     if not isinstance(codec, (Mapping, NoneType)):
         raise wrong_type("codec", codec, "a mapping; the name of the codec is `cname`")
     asked |= codec or {}
-    options = options_of(place, format, chunks, blocks, asked, exclude, memory, nthreads)
+    options = options_of(
+        place, format, asked, zarr_format, nthreads, chunks=chunks, shards=shards, blocks=blocks,
+        accesses=accesses_of(advise), exclude=tuple(exclude), memory=memory,
+    )  # fmt: skip
     return run(
         source, path, storage_options, place, destination_options, options,
         overwrite=overwrite, resume=resume, verify=verify, dry_run=dry_run, progress=progress,

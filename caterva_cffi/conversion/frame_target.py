@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy.typing as npt
 
@@ -24,11 +24,11 @@ from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.conversion.journal import check_request
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.regions import chunks_in
-from caterva_cffi.conversion.target import EXISTS, INCOMPLETE, Target
-from caterva_cffi.datasets.frames import DESCRIPTION
+from caterva_cffi.conversion.target import BUSY, EXISTS, INCOMPLETE, Target
+from caterva_cffi.datasets.metalayers import Description
 from caterva_cffi.datasets.model import Dataset, Region
 from caterva_cffi.dtypes import as_dtype, check_dtype
-from caterva_cffi.errors import FormatError
+from caterva_cffi.errors import BusyError, CapacityError, FormatError
 from caterva_cffi.format.chunk_header import SPECIALS, special_of
 from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
@@ -36,6 +36,8 @@ from caterva_cffi.format.offsets import encode_offsets, offset_of_special
 from caterva_cffi.format.trailer import empty_trailer
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.storage.atomic import fs_path, move
+from caterva_cffi.storage.marks import lock
+from caterva_cffi.superchunk.user_metalayers import MOST_LAYERS
 
 __all__ = ["FrameTarget"]
 
@@ -67,37 +69,76 @@ class FrameTarget(Target):
             if plan.copied is None
             else plan.copied.compression
         )
-        layers = encode_geometry(self._grid, self._dtype)
+        self._variable = Description.of(array).variable(array.metalayers)
+        layers = self._layers()
+        for what, count in (("variable", len(self._variable)), ("fixed", len(layers))):
+            if count > MOST_LAYERS:
+                raise CapacityError(
+                    f"{count} metalayers of {what} length; a frame holds {MOST_LAYERS}"
+                )
         self._header = pack_header(
             self._compression, self._grid.itemsize, self._grid.blocksize, layers
         )
         self._places: dict[int, tuple[int, int]] = {}  # by chunk: offset, and bytes
-        self._end, self._mode = 0, "x"
+        self._end, self._mode, self._goes_on = 0, "x", False
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
+        self._notes: TextIO | None = None
 
-    def begin(self, *, overwrite: bool, resume: bool) -> None:
-        """Take over what an earlier run has written, or begin anew.
+    def _layers(self) -> dict[str, bytes]:
+        """Return all metalayers of fixed length; Caterva's own only if there is room for it."""
+        fixed = self._array.metalayers.fixed
+        layers = encode_geometry(self._grid, self._dtype)
+        if len(layers) + len(fixed) > MOST_LAYERS:
+            layers = encode_geometry(self._grid, self._dtype, for_caterva=False)
+        return {**layers, **fixed}
+
+    def check(self, *, overwrite: bool, resume: bool) -> None:
+        """Find what is there.
 
         Raises
         ------
-        FileExistsError, FileNotFoundError
+        FileExistsError
         ArgumentError, FormatError
         """
         self._mode = "w" if overwrite else "x"
-        begun = os.path.lexists(self._log)
-        if begun and not (resume or overwrite):
+        is_begun = os.path.lexists(self._log)
+        if is_begun and not (resume or overwrite):
             raise FileExistsError(INCOMPLETE.format(self._path))
+        if os.path.lexists(self._partial) and not (is_begun or overwrite):
+            raise FileExistsError(f"{self._partial!r} exists, and is no incomplete conversion")
         self._check_place(overwrite)
-        if begun and resume and os.path.exists(self._partial):
-            self._take_over()
+        self._goes_on = is_begun and resume and os.path.exists(self._partial)
+        if self._goes_on:
+            with open(self._log, encoding="utf-8") as log:
+                self._read_request(log)
+
+    def begin(self, *, overwrite: bool, resume: bool) -> None:
+        """Take over what an earlier run has written, or begin anew; see `check`.
+
+        Raises
+        ------
+        FileExistsError, FileNotFoundError, BusyError
+        ArgumentError, FormatError
+        """
+        self.check(overwrite=overwrite, resume=resume)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self._partial, flags, 0o666)
+        self._file = os.fdopen(descriptor, "rb+", buffering=0)
+        if not lock(descriptor):
+            self._file.close()
+            self._file = None
+            raise BusyError(BUSY.format(self._path))
+        if self._goes_on:
+            lines = self._take_over()
         else:
-            with open(self._partial, "wb") as file:
-                file.write(bytes(len(self._header)))
-            with open(self._log, "w", encoding="utf-8") as log:
-                log.write(json.dumps(self._request) + "\n")
-        self._file = open(self._partial, "rb+", buffering=0)  # noqa: SIM115, closed by finish
-        self._notes = open(self._log, "a", encoding="utf-8")  # noqa: SIM115
+            self._file.truncate(0)
+            self._write(0, bytes(len(self._header)))
+            lines = [json.dumps(self._request)]
+        with open(f"{self._log}.new", "w", encoding="utf-8") as log:
+            log.write("\n".join(lines) + "\n")
+        os.replace(f"{self._log}.new", self._log)
+        self._notes = open(self._log, "a", encoding="utf-8")  # noqa: SIM115, closed by `close`
 
     def _check_place(self, overwrite: bool) -> None:
         """Refuse to replace what exists."""
@@ -106,17 +147,18 @@ class FrameTarget(Target):
         if os.path.isdir(self._path):
             raise FileExistsError(f"{self._path!r} is a directory; expected a file for a frame")
 
-    def _take_over(self) -> None:
-        """Find the chunks that are there, as they were written."""
+    def _read_request(self, log: TextIO) -> str:
+        try:
+            request = json.loads(log.readline())
+        except ValueError as error:
+            raise FormatError(f"{self._log!r} makes no sense: {error}", "wrong-journal") from None
+        check_request(request, self._request, self._path)
+        return json.dumps(request)
+
+    def _take_over(self) -> list[str]:
+        """Find the chunks that are there, as they were written; return the lines that say so."""
         with open(self._log, encoding="utf-8") as log, open(self._partial, "rb") as file:
-            try:
-                request = json.loads(log.readline())
-            except ValueError as error:
-                raise FormatError(
-                    f"{self._log!r} makes no sense: {error}", "wrong-journal"
-                ) from None
-            check_request(request, self._request, self._path)
-            good = [json.dumps(request)]
+            good = [self._read_request(log)]
             for line in log:
                 if not line.endswith("\n"):
                     break  # it was cut off
@@ -127,8 +169,7 @@ class FrameTarget(Target):
                 good.append(line.strip())
                 self._places[number] = (offset, size)
                 self._end = max(self._end, offset + size)
-        with open(self._log, "w", encoding="utf-8") as log:
-            log.write("\n".join(good) + "\n")
+        return good
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -155,6 +196,7 @@ class FrameTarget(Target):
                 self._write(len(self._header) + offset, chunk)
                 self._end += size
             self._places[number] = (offset, size)
+            assert self._notes is not None
             self._notes.write(f"{number} {offset} {size} {checksum}\n")
         return size
 
@@ -174,20 +216,23 @@ class FrameTarget(Target):
 
     def note(self, plan: ArrayPlan, number: int) -> None:
         """Hand what was noted to the system: it is kept if this process is killed."""
-        with self._lock:
-            self._notes.flush()
+        self.save()
 
     def save(self) -> None:
         """Hand what was noted to the system."""
-        if self._file is not None:
-            self._notes.flush()
+        with self._lock:
+            if self._notes is not None:
+                self._notes.flush()
 
     def close(self) -> None:
         """Close the files."""
-        if self._file is not None:
-            self._notes.close()
-            self._file.close()
-            self._file = None
+        notes, file, self._notes, self._file = self._notes, self._file, None, None
+        try:
+            if notes is not None:
+                notes.close()
+        finally:
+            if file is not None:
+                file.close()
 
     # --- completing ---------------------------------------------------------------------------
 
@@ -205,6 +250,7 @@ class FrameTarget(Target):
                 blocks=self._grid.blocks,
                 urlpath=self._partial,
                 contiguous=True,
+                meta=dict(self._array.metalayers.fixed),
             )
         else:
             self._complete_frame()
@@ -228,13 +274,12 @@ class FrameTarget(Target):
         self.close()
 
     def _describe(self) -> None:
-        """Keep what a frame has no place for."""
-        array = self._array
-        if not array.attributes and not array.dimension_names:
+        """Add metalayers of variable length."""
+        if not self._variable:
             return
-        document = {"attributes": dict(array.attributes), "dimension_names": array.dimension_names}
         with open_array(self._partial, mode="a") as frame:
-            frame.vlmeta[DESCRIPTION] = json.dumps(document).encode()
+            for name, content in self._variable.items():
+                frame.vlmeta[name] = content
 
     def read(self, plan: ArrayPlan, region: Region) -> npt.NDArray[Any]:
         """Return what was written."""

@@ -49,7 +49,7 @@ class Job:
         request = {
             "source": [tree.name, *tree.identity],
             "options": [
-                [self.options.format, sorted(self.options.exclude)],
+                [self.options.format, self.options.zarr_format, sorted(self.options.exclude)],
                 *([*plan.to_dict().items(), str(plan.parameters)] for plan in self.plans.values()),
             ],
         }
@@ -60,10 +60,10 @@ class Job:
                 return UploadedFrame(self.destination, options, tree.arrays[""], plan, request)
             return FrameTarget(self.destination, tree.arrays[""], plan, request)
         zarr_module()  # says what to install
-        from caterva_cffi.conversion import zarr_target
+        from caterva_cffi.conversion import zarr_documents, zarr_target
 
         zarr_target.refuse(self.destination)
-        documents = zarr_target.documents_of(tree, self.plans)
+        documents = zarr_documents.documents_of(tree, self.plans, self.options)
         return zarr_target.ZarrTarget(
             self.destination, self.destination_options, documents, self.plans, request
         )

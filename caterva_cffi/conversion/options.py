@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from caterva_cffi.advice.accesses import Access
 from caterva_cffi.binding.threads import usable_processors
-from caterva_cffi.datasets.model import Dataset
 from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.keywords import unknown_name
 
-__all__ = ["FORMATS", "Options", "Shapes", "options_of", "shape_for"]
+__all__ = ["FORMATS", "Options", "Shapes", "options_of"]
 
 FORMATS = ("zarr", "plain-zarr", "b2nd")
 """Zarr with this package's codec, Zarr with Zarr's own codecs, and a frame in a file."""
@@ -31,21 +31,31 @@ class Options:
     Attributes
     ----------
     format : str
-    chunks, blocks : Shapes
+    zarr_format : int
+        2 or 3.
+    chunks, shards, blocks : Shapes
+    accesses : sequence of Access
+        What chunks and blocks are chosen for.
     parameters : mapping
         Of the codec, those that were given: cname, clevel, shuffle, checksum.
     exclude : sequence of str
         Patterns of paths.
     memory, workers : int
+    is_remote : bool
+        Whether the destination is behind a URL.
     """
 
     format: str
+    zarr_format: int = 3
     chunks: Shapes = None
+    shards: Shapes = None
     blocks: Shapes = None
+    accesses: Sequence[Access] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     memory: int = 1 << 30
     workers: int = 1
+    is_remote: bool = False
 
     def excludes(self, path: str) -> bool:
         """Whether an array or a group is left out; a pattern names it, or a group above it."""
@@ -73,68 +83,61 @@ def format_of(destination: str, asked: str | None) -> str:
 def options_of(
     destination: str,
     format: str | None,
-    chunks: Shapes,
-    blocks: Shapes,
     parameters: Mapping[str, Any],
-    exclude: Sequence[str],
-    memory: int,
+    zarr_format: int | None,
     nthreads: int | None,
+    **given: Any,
 ) -> Options:
     """Return what a user asks for; parameters that are None are not given.
 
-    Raises
-    ------
-    ArgumentError
-    """
-    workers = usable_processors() if nthreads is None else nthreads
-    if workers < 1 or memory < 1:
-        raise ArgumentError(
-            f"nthreads is {workers}, memory {memory}; expected at least 1",
-            Cause("wrong-value", "nthreads" if workers < 1 else "memory", min(workers, memory), 1),
-        )
-    given = {name: value for name, value in parameters.items() if value is not None}
-    form = format_of(destination, format)
-    ours = [*given, *(["blocks"] if blocks is not None else [])]
-    if form == "plain-zarr" and ours:
-        raise ArgumentError(
-            f"format is 'plain-zarr', which has Zarr's own codecs, and {', '.join(ours)} given; "
-            "expected one of these",
-            Cause("contradiction", ours[0], ours),
-        )
-    return Options(form, chunks, blocks, given, tuple(exclude), memory, workers)
-
-
-def shape_for(name: str, asked: Shapes, array: Dataset) -> tuple[int, ...] | None:
-    """Return the lengths that were asked for an array; None if that does not concern it.
-
     Parameters
     ----------
-    name : str
-        "chunks" or "blocks".
-    asked : Shapes
-    array : Dataset
+    destination, format, parameters, zarr_format, nthreads
+        As for `convert`.
+    **given
+        Fields of `Options`.
 
     Raises
     ------
     ArgumentError
-        For lengths below 1, or names of dimensions that the array does not have.
     """
-    if asked is None or not array.shape:
-        return None
-    usual = (array.chunks if name == "chunks" else array.blocks) or array.shape
-    if isinstance(asked, Mapping):
-        names = array.dimension_names or ()
-        if not set(asked) & set(names):
-            return None
-        lengths = [asked.get(each or "", n) for each, n in zip(names, usual, strict=True)]
-    elif len(asked) != len(array.shape):
-        return None
-    else:
-        lengths = list(asked)
-    if any(not isinstance(n, int) or (n < 1 and n != -1) for n in lengths):
+    found = Options(
+        format_of(destination, format),
+        3 if zarr_format is None else zarr_format,
+        parameters={name: value for name, value in parameters.items() if value is not None},
+        workers=usable_processors() if nthreads is None else nthreads,
+        is_remote="://" in destination,
+        **given,
+    )
+    if found.workers < 1 or found.memory < 1:
         raise ArgumentError(
-            f"{name} are {tuple(lengths)}; expected lengths of at least 1, or -1",
-            Cause("wrong-value", name, lengths),
+            f"nthreads is {found.workers}, memory {found.memory}; expected at least 1",
+            Cause(
+                "wrong-value", "nthreads" if found.workers < 1 else "memory",
+                min(found.workers, found.memory), 1,
+            ),
+        )  # fmt: skip
+    if found.zarr_format not in (2, 3):
+        raise ArgumentError(
+            f"zarr_format is {zarr_format!r}; expected 2 or 3",
+            Cause("wrong-value", "zarr_format", zarr_format, [2, 3]),
         )
-    whole = [n if length == -1 else length for length, n in zip(lengths, array.shape, strict=True)]
-    return tuple(max(min(k, n), 1) for k, n in zip(whole, array.shape, strict=True))
+    ours = {**found.parameters, "blocks": found.blocks, "advise": found.accesses or None}
+    _refuse(found, "plain-zarr", "which has Zarr's own codecs", ours)
+    _refuse(found, "b2nd", "a frame", {"shards": found.shards, "zarr_format": zarr_format})
+    if found.zarr_format == 2 and found.shards is not None:
+        raise ArgumentError(
+            "shards are given, which Zarr has from format 3 on; expected none",
+            Cause("contradiction", "shards", found.shards),
+        )
+    return found
+
+
+def _refuse(options: Options, format: str, what: str, others: Mapping[str, Any]) -> None:
+    """Refuse options that a format has no use for."""
+    given = [name for name, value in others.items() if value is not None]
+    if options.format == format and given:
+        raise ArgumentError(
+            f"format is {format!r}, {what}, and {', '.join(given)} given; expected one of these",
+            Cause("contradiction", given[0], given),
+        )

@@ -8,12 +8,12 @@ from typing import Any
 
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.conversion.codings import coding_of
-from caterva_cffi.conversion.options import Options, shape_for
+from caterva_cffi.conversion.options import Options
 from caterva_cffi.conversion.regions import Cut, Share, shared_out
+from caterva_cffi.conversion.shapes import Partition, check_accesses, fits
 from caterva_cffi.datasets.model import Dataset, StoredAs, Tree
-from caterva_cffi.dtypes import check_dtype, check_items
-from caterva_cffi.errors import ArgumentError, CapacityError, Cause, UnsupportedError, named
-from caterva_cffi.geometry.grid import MAX_DIM, Grid, default_partition
+from caterva_cffi.errors import ArgumentError, CapacityError, Cause, named
+from caterva_cffi.geometry.grid import Grid
 
 __all__ = ["ArrayPlan", "plan_array", "plan_tree"]
 
@@ -27,6 +27,8 @@ class ArrayPlan:
     path : str
     shape, chunks, blocks : tuple of int
         Of the target; no blocks with codecs of Zarr.
+    shards : tuple of int or None
+        Of Zarr.
     dtype : str
     nbytes : int
         Of the items.
@@ -40,12 +42,18 @@ class ArrayPlan:
     path: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
     blocks: tuple[int, ...] | None
     dtype: str
     nbytes: int
     parameters: Parameters | None
     copied: StoredAs | None
     share: Share
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """The shape of what is written at once: a chunk, or a shard."""
+        return self.chunks if self.shards is None else self.shards
 
     @property
     def cut(self) -> Cut:
@@ -59,6 +67,7 @@ class ArrayPlan:
             "shape": list(self.shape),
             "dtype": self.dtype,
             "chunks": list(self.chunks),
+            "shards": None if self.shards is None else list(self.shards),
             "blocks": None if self.blocks is None else list(self.blocks),
             "nbytes": self.nbytes,
             "how": "copied" if self.copied else "encoded",
@@ -68,7 +77,8 @@ class ArrayPlan:
         }
 
     def __str__(self) -> str:
-        inside = "" if self.blocks is None else f", blocks {self.blocks}"
+        inside = "" if self.shards is None else f" in shards {self.shards}"
+        inside += "" if self.blocks is None else f", blocks {self.blocks}"
         how = "chunks are copied" if self.copied else "encoded anew"
         if not self.copied and self.cut.decoded > 1:
             how += f", chunks are decoded {self.cut.decoded:.1f} times: more memory would save it"
@@ -76,19 +86,6 @@ class ArrayPlan:
             f"/{self.path}: {self.shape} {self.dtype}, {self.nbytes / 1e6:,.1f} MB, "
             f"chunks {self.chunks}{inside}, {how}"
         )
-
-
-def _fits(array: Dataset, options: Options) -> bool:
-    """Whether this package's codec can store an array."""
-    try:
-        check_items(array.dtype)
-        if options.format == "b2nd":
-            check_dtype(array.dtype)
-    except TypeError as error:
-        if options.format == "b2nd":
-            raise UnsupportedError(f"/{array.path}: {error}", "wrong-dtype") from None
-        return False
-    return options.format != "plain-zarr" and len(array.shape) <= MAX_DIM
 
 
 def _parameters(
@@ -109,17 +106,12 @@ def _parameters(
     return parameters
 
 
-def _copied(
-    array: Dataset,
-    options: Options,
-    chunks: tuple[int, ...],
-    blocks: tuple[int, ...] | None,
-) -> StoredAs | None:
+def _copied(array: Dataset, options: Options, shapes: Partition) -> StoredAs | None:
     """Return how chunks are stored if they can be taken as they are: nothing else is asked for."""
     stored = array.stored
-    if stored is None or options.format == "plain-zarr" or chunks != array.chunks:
+    if stored is None or shapes.shards is not None or shapes.chunks != array.chunks:
         return None
-    if blocks not in (None, stored.grid.blocks):
+    if shapes.blocks not in (None, stored.grid.blocks):
         return None
     there, asked = _parameters(array, options, None, stored), Parameters(**options.parameters)
     if any(getattr(there, name) != getattr(asked, name) for name in options.parameters):
@@ -134,16 +126,11 @@ def plan_array(array: Dataset, options: Options) -> ArrayPlan:
     ------
     ArgumentError, CapacityError, UnsupportedError
     """
-    ours = _fits(array, options)
+    ours = fits(array, options)
     itemsize = array.dtype.itemsize
-    blocks = shape_for("blocks", options.blocks, array)
-    chunks = shape_for("chunks", options.chunks, array) or array.chunks
-    if chunks is None:
-        chunks = default_partition(array.shape, itemsize, None, blocks)[0]
-    chunks = tuple(max(n, 1) for n in chunks)
-    if blocks is not None:
-        blocks = tuple(map(min, blocks, chunks))
-    copied = _copied(array, options, chunks, blocks) if ours else None
+    shapes = Partition.of(array, options)
+    chunks, blocks = shapes.chunks, shapes.blocks
+    copied = _copied(array, options, shapes) if ours else None
     parameters = _parameters(array, options, blocks, copied) if ours else None
     if parameters is not None:
         inner, blocks = parameters.partition(chunks, itemsize)
@@ -154,18 +141,34 @@ def plan_array(array: Dataset, options: Options) -> ArrayPlan:
                 f"/{array.path}: chunks {chunks} are too large for a frame",
                 Cause("chunk-too-large", "chunks", chunks),
             )
-    share = shared_out(array.shape, array.chunks, chunks, itemsize, options.memory, options.workers)
-    if share is None:
-        needed = math.prod(chunks) * itemsize
-        raise ArgumentError(
-            f"/{array.path}: memory is {options.memory} bytes; a chunk {chunks} of the target has "
-            f"{needed}, and converting it takes four times that",
-            Cause("memory-too-small", "memory", options.memory, 4 * needed),
-        )
     return ArrayPlan(
-        array.path, array.shape, chunks, blocks, str(array.dtype), array.nbytes, parameters,
-        copied, share,
+        array.path, array.shape, chunks, shapes.shards, blocks, str(array.dtype), array.nbytes,
+        parameters, copied, _share(array, shapes.shards or chunks, options),
     )  # fmt: skip
+
+
+def _share(array: Dataset, unit: tuple[int, ...], options: Options) -> Share:
+    """Return the regions.
+
+    Raises
+    ------
+    ArgumentError
+        If not even one chunk or shard of the target fits the memory.
+    """
+    itemsize, memory = array.dtype.itemsize, options.memory
+    # Zarr reads parts of shards, too.
+    for source in (array.chunks, array.inner_chunks):
+        share = shared_out(array.shape, source, unit, itemsize, memory, options.workers)
+        if share is not None:
+            return share
+        if array.inner_chunks is None:
+            break
+    needed = math.prod(unit) * itemsize
+    raise ArgumentError(
+        f"/{array.path}: memory is {memory} bytes; a chunk {unit} of the target has "
+        f"{needed}, and converting it takes four times that",
+        Cause("memory-too-small", "memory", memory, 4 * needed),
+    )
 
 
 def plan_tree(tree: Tree, options: Options) -> dict[str, ArrayPlan]:
@@ -184,4 +187,5 @@ def plan_tree(tree: Tree, options: Options) -> dict[str, ArrayPlan]:
             f"(there are: {inside})",
             Cause("is-a-group", "source", None, list(tree.arrays)),
         )
+    check_accesses(tree, options)
     return {path: plan_array(array, options) for path, array in tree.arrays.items()}

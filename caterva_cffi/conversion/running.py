@@ -65,7 +65,7 @@ def convert_region(
         Does what `map` does, perhaps in several threads.
     """
     region = plan.cut[number]
-    chunks = chunks_in(region, plan.chunks)
+    chunks = chunks_in(region, plan.unit)
     if plan.copied is not None:
         return sum(run(lambda each: _copy(array, target, plan, *each), chunks), Counts())
     items = _read(array, region, run)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.datasets.model import Region
 
-__all__ = ["EXISTS", "INCOMPLETE", "Target"]
+__all__ = ["BUSY", "EXISTS", "INCOMPLETE", "Target"]
 
 EXISTS = "{} exists; overwrite it, or name another destination"
+BUSY = "another conversion to {} goes on"
 INCOMPLETE = "{} is an incomplete conversion; resume it, or overwrite it"
 
 
@@ -21,13 +22,25 @@ class Target(ABC):
     """Where arrays are written; several threads may do so at once."""
 
     @abstractmethod
-    def begin(self, *, overwrite: bool, resume: bool) -> None:
-        """Take over what an earlier run has written, or begin anew.
+    def check(self, *, overwrite: bool, resume: bool) -> None:
+        """Find what is there, and change nothing.
 
         Raises
         ------
         FileExistsError
             For a destination that exists, or is incomplete, unless told to go on.
+        ArgumentError, FormatError
+            For one that was begun otherwise.
+        """
+
+    @abstractmethod
+    def begin(self, *, overwrite: bool, resume: bool) -> None:
+        """Take over what an earlier run has written, or begin anew; see `check`.
+
+        Raises
+        ------
+        BusyError
+            If another process writes to it.
         """
 
     @abstractmethod

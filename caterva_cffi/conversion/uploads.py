@@ -41,11 +41,11 @@ class UploadedFrame(FrameTarget):
         self._url = without_secrets(url)
         super().__init__(os.path.abspath(os.path.basename(self._key)), array, plan, request)
 
-    def begin(self, *, overwrite: bool, resume: bool) -> None:
-        """Take over what an earlier run has written here, or begin anew."""
+    def check(self, *, overwrite: bool, resume: bool) -> None:
+        """Find what is there, and what an earlier run has written here."""
         if not overwrite and self._fs.exists(self._key):
             raise FileExistsError(EXISTS.format(self._url))
-        super().begin(overwrite=overwrite, resume=resume)
+        super().check(overwrite=overwrite, resume=resume)
 
     def _check_place(self, overwrite: bool) -> None:
         """Accept a file of the same name: it is not replaced."""

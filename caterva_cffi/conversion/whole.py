@@ -67,11 +67,9 @@ def run(
         tree = open_tree(source, path, storage_options, options.excludes)
         if isinstance(source, str):
             stack.callback(tree.close)
-        _refuse_itself(tree, place)
+        _refuse_itself(tree, place, options)
         plans = plan_tree(tree, options)
         done = Conversion(tree.name, without_secrets(place), list(plans.values()), dry_run=dry_run)
-        if dry_run:
-            return done
         lossy = [each for each in plans.values() if each.parameters and each.parameters.is_lossy]
         if verify and any(each.copied is None for each in lossy):
             raise ArgumentError(
@@ -82,6 +80,9 @@ def run(
         if scheduler is not None:
             check_scheduler(job)
         target = job.target(tree)
+        if dry_run:
+            target.check(overwrite=overwrite, resume=resume)
+            return done
         stack.callback(target.close)
         target.begin(overwrite=overwrite, resume=resume)
         meter = Meter(tree.nbytes, progress)
@@ -104,12 +105,48 @@ def _located(source: str, path: str | None) -> tuple[str, str]:
     return place if "://" in place else os.path.abspath(place), inside
 
 
-def _refuse_itself(tree: Tree, place: str) -> None:
-    if os.path.exists(place) and os.path.realpath(tree.name) == os.path.realpath(place):
+def _refuse_itself(tree: Tree, place: str, options: Options) -> None:
+    """Refuse a destination that would change the source, or be changed with it.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    source, there = (_local(without_secrets(each)) for each in (tree.name, place))
+    if "://" in source or "://" in there:
+        if source.rstrip("/") == there.rstrip("/"):
+            raise ArgumentError(
+                f"{there!r} is the source, and cannot be the destination",
+                Cause("wrong-place", "destination", there),
+            )
+        return
+    if not os.path.exists(source):
+        return
+    source, there = os.path.realpath(source), os.path.realpath(there)
+    if source == there or (options.format == "b2nd" and source == f"{there}.partial"):
         raise ArgumentError(
             f"{place!r} is the source, and cannot be the destination",
             Cause("wrong-place", "destination", place),
         )
+    if _is_inside(source, there):
+        raise ArgumentError(
+            f"the source {tree.name!r} is inside of the destination {place!r}",
+            Cause("wrong-place", "destination", place),
+        )
+    if _is_inside(there, os.path.join(source, tree.path)):
+        raise ArgumentError(
+            f"the destination {place!r} is inside of the source {tree.name!r}",
+            Cause("wrong-place", "destination", place),
+        )
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    return path.startswith(os.path.join(directory, ""))
+
+
+def _local(name: str) -> str:
+    """Return the path that a URL of a local file has."""
+    return name.removeprefix("file://")
 
 
 def _convert_array(
@@ -168,7 +205,7 @@ def _verify(tree: Tree, target: Target, plans: Mapping[str, ArrayPlan], options:
         array = tree.arrays[path]
         # Both are in memory at the same time.
         half = shared_out(
-            array.shape, array.chunks, plan.chunks, array.dtype.itemsize, options.memory // 2,
+            array.shape, array.chunks, plan.unit, array.dtype.itemsize, options.memory // 2,
             options.workers,
         )  # fmt: skip
         share = half or replace(plan.share, at_once=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["encoded"]
+__all__ = ["decoded", "encoded"]
 
 
 def _bits(value: float) -> str:
@@ -35,3 +35,33 @@ def encoded(value: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "S":
         return base64.standard_b64encode(bytes(value)).decode()
     return str(value)
+
+
+def decoded(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return the fill value that `encoded` made an attribute; None for what it did not make.
+
+    Parameters
+    ----------
+    value : object
+        The attribute.
+    dtype : dtype
+        Of the array.
+    """
+    if value is None:
+        return None
+    try:
+        if dtype.kind == "f":
+            return dtype.type(_number(value))
+        if dtype.kind == "c":
+            real, imaginary = map(_number, value)
+            return dtype.type(complex(real, imaginary))
+        if dtype.kind == "S":
+            return base64.standard_b64decode(value)
+        return value if dtype.kind in "TO" else np.asarray(value).astype(dtype)[()]
+    except (TypeError, ValueError, struct.error):
+        return None
+
+
+def _number(bits: Any) -> float:
+    found: float = struct.unpack("<d", base64.standard_b64decode(bits))[0]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from typing import Any
 
@@ -13,17 +12,16 @@ from caterva_cffi.arrays.readable import ReadableArray, items_of
 from caterva_cffi.arrays.remote import RemoteArray
 from caterva_cffi.arrays.remote_items import RemoteItems
 from caterva_cffi.binding.compression import Codec, Compression, Filter, member_of
-from caterva_cffi.datasets.model import Chunked, Region, StoredAs, Tree
-from caterva_cffi.errors import FormatError
+from caterva_cffi.datasets.metalayers import Description
+from caterva_cffi.datasets.model import Chunked, Metalayers, Region, StoredAs, Tree
+from caterva_cffi.dtypes import is_little
 from caterva_cffi.format.chunk_header import check_size
 from caterva_cffi.format.frame_header import compression_in
+from caterva_cffi.format.metalayers import OWN
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid
 
-__all__ = ["DESCRIPTION", "array_tree", "frame_tree"]
-
-DESCRIPTION = "zarr"
-"""The metalayer in which attributes, dimension names and the fill value are kept as JSON."""
+__all__ = ["array_tree", "frame_tree"]
 
 
 class _Frame(Chunked):
@@ -38,23 +36,17 @@ class _Frame(Chunked):
         self.codecs = [_codec_text(compression)]
         self.details = {"metalayers": [*array.meta], "variable metalayers": [*array.vlmeta]}  # type: ignore[attr-defined]
         self._describe()
-        little = array.dtype.newbyteorder("<") == array.dtype
-        if array.nchunks and little and array.ndim:
+        if array.nchunks and is_little(array.dtype) and array.ndim:
             grid = Grid(self.chunks, self.chunks, self.blocks, array.itemsize, self.checksums)
             self.stored = StoredAs(grid, compression)
 
     def _describe(self) -> None:
-        """Take what `convert` has noted of the array that the frame was made of."""
-        noted = self._array.vlmeta.get(DESCRIPTION)  # type: ignore[attr-defined]
-        if noted is None:
-            return
-        try:
-            document = json.loads(noted)
-            self.attributes = dict(document["attributes"])
-            names = document["dimension_names"]
-            self.dimension_names = None if names is None else tuple(names)
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"metalayer {DESCRIPTION!r}: {error}") from None
+        """Take the user's metalayers, and what `convert` has noted."""
+        array: Any = self._array
+        fixed = {name: array.meta[name] for name in array.meta if name not in OWN}
+        noted, self.metalayers = Description.split(Metalayers(fixed, dict(array.vlmeta)))
+        self.attributes, self.dimension_names = noted.attributes, noted.dimension_names
+        self.fill_value = noted.item(self.dtype)
 
     def read(self, region: Region) -> npt.NDArray[Any]:
         return self._array.read(region)
@@ -120,4 +112,5 @@ def array_tree(array: ReadableArray) -> Tree:
     """Return an open array of this package, of any kind."""
     if isinstance(array, (NDArray, RemoteArray)):
         return frame_tree(array)
-    return Tree(str(array), type(array).__name__, {"": _Array(array)})
+    name = getattr(array, "urlpath", None) or str(array)
+    return Tree(name, type(array).__name__, {"": _Array(array)})

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from caterva_cffi.binding.buffers import byte_view
 from caterva_cffi.datasets.fletcher32 import checked
 from caterva_cffi.datasets.model import NotCopyable, StoredAs
+from caterva_cffi.dtypes import is_little
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.errors import Cause, FormatError
 from caterva_cffi.format.frame_header import FrameHeader, compression_in
@@ -132,7 +133,7 @@ class ChunkDecoder:
 
     def stored_as(self, stored: bytes, mask: int) -> StoredAs | None:
         """Return how chunks are stored, if one like the given can be taken as it is."""
-        if self._filters != [BLOSC2] or self._dtype.newbyteorder("<") != self._dtype:
+        if self._filters != [BLOSC2] or not is_little(self._dtype):
             return None
         try:
             stored = self._without_checksum(stored, mask)

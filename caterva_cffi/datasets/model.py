@@ -14,7 +14,7 @@ import numpy.typing as npt
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.geometry.grid import Grid
 
-__all__ = ["Chunked", "Dataset", "NotCopyable", "Region", "StoredAs", "Tree"]
+__all__ = ["Chunked", "Dataset", "Metalayers", "NotCopyable", "Region", "StoredAs", "Tree"]
 
 Region = tuple[slice, ...]
 """A box of an array: a slice without a step for each dimension."""
@@ -40,6 +40,23 @@ class StoredAs:
     compression: Compression
 
 
+@dataclass(frozen=True)
+class Metalayers:
+    """The metalayers of a frame that are the user's.
+
+    Attributes
+    ----------
+    fixed, variable : mapping of str to bytes
+        Of fixed length, and of variable length.
+    """
+
+    fixed: Mapping[str, bytes] = field(default_factory=dict)
+    variable: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.fixed or self.variable)
+
+
 class Dataset(ABC):
     """An array in some format.
 
@@ -54,10 +71,13 @@ class Dataset(ABC):
         What Zarr is told; the dtype, or a data type of zarr.
     chunks : tuple of int or None
         None for items in a row.
+    inner_chunks : tuple of int or None
+        The chunks inside, where `chunks` are shards of Zarr.
     fill_value : object
         Of items that were never written; None if there is none.
     attributes : dict
     dimension_names : tuple of str or None
+    metalayers : Metalayers
     codecs : list of str
         What chunks are encoded with, for people.
     details : dict
@@ -73,10 +93,12 @@ class Dataset(ABC):
     dtype: np.dtype[Any]
     data_type: Any
     chunks: tuple[int, ...] | None = None
+    inner_chunks: tuple[int, ...] | None = None
     blocks: tuple[int, ...] | None = None
     fill_value: Any = None
     attributes: Mapping[str, Any]
     dimension_names: tuple[str | None, ...] | None = None
+    metalayers: Metalayers = Metalayers()
     codecs: list[str]
     details: Mapping[str, Any]
     stored: StoredAs | None = None
@@ -123,6 +145,8 @@ class Tree:
     ----------
     name : str
         Where it is, without secrets.
+    path : str
+        What of it this is: the path of a group or an array inside.
     format : str
         For people.
     arrays : dict of str to Dataset
@@ -143,6 +167,7 @@ class Tree:
     consolidated: bool = False
     identity: list[Any] = field(default_factory=list)
     close: Callable[[], None] = lambda: None
+    path: str = ""
 
     @property
     def is_array(self) -> bool:

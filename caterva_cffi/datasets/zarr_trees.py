@@ -17,7 +17,10 @@ from zarr.storage import ZipStore
 from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.datasets.fill_values import encoded
+from caterva_cffi.datasets.metalayers import split_attributes
 from caterva_cffi.datasets.model import Chunked, NotCopyable, Region, StoredAs, Tree
+from caterva_cffi.dtypes import is_little
+from caterva_cffi.engine.wanted_chunks import ORDER
 from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, FormatError
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid
@@ -25,9 +28,9 @@ from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.planning.layout import whole_layout
 from caterva_cffi.zarr import CatervaCodec
 
-__all__ = ["node_tree", "zarr_tree", "zip_tree"]
+__all__ = ["DIMENSIONS", "node_tree", "zarr_tree", "zip_tree"]
 
-_DIMENSIONS = "_ARRAY_DIMENSIONS"
+DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which xarray keeps dimension names in format 2."""
 
 
@@ -35,11 +38,11 @@ class _ZarrArray(Chunked):
     def __init__(self, path: str, array: zarr.Array[Any]) -> None:
         metadata: Any = array.metadata
         format_2 = metadata.zarr_format == 2
-        self.data_type = metadata.dtype if format_2 else metadata.data_type
-        super().__init__(path, array.shape, np.dtype(self.data_type.to_native_dtype()))
-        self.data_type = metadata.dtype if format_2 else metadata.data_type
+        data_type = metadata.dtype if format_2 else metadata.data_type
+        super().__init__(path, array.shape, np.dtype(data_type.to_native_dtype()))
+        self.data_type = data_type
         self._array = array
-        self.attributes = dict(array.attrs)
+        self.attributes, self.metalayers = split_attributes(dict(array.attrs))
         self.fill_value = metadata.fill_value
         self.details = {"zarr format": metadata.zarr_format}
         chunks = array.shards or array.chunks
@@ -50,12 +53,13 @@ class _ZarrArray(Chunked):
             self.dimension_names = metadata.dimension_names
             self.codecs = [_text(codec.to_dict()) for codec in metadata.codecs]
             if array.shards:
+                self.inner_chunks = array.chunks
                 self.details = {**self.details, "chunks in shards": array.chunks}
         self._take_ours(metadata, format_2)
 
     def _take_format_2(self, metadata: Any) -> None:
         attributes = dict(self.attributes)
-        names = attributes.pop(_DIMENSIONS, None)
+        names = attributes.pop(DIMENSIONS, None)
         if names is not None:
             # xarray masks the fill value of format 2 only.
             if self.fill_value is not None:
@@ -74,7 +78,11 @@ class _ZarrArray(Chunked):
         itemsize = self.dtype.itemsize
         inner, self.blocks = parameters.partition(self.chunks, itemsize)
         self.checksums = parameters.checksum
-        if format_2 or len(codecs) > 1 or inner != self.chunks:
+        # Of format 2, chunks may have any byte order, and items in Fortran order.
+        other = format_2 and (
+            metadata.filters or metadata.order != "C" or not is_little(self.dtype)
+        )
+        if other or len(codecs) > 1 or inner != self.chunks:
             return
         grid = Grid(self.chunks, self.chunks, self.blocks, itemsize, self.checksums)
         self.stored = StoredAs(grid, compression_of(parameters, itemsize))
@@ -93,7 +101,11 @@ class _ZarrArray(Chunked):
         frame = memoryview(found.as_numpy_array()).cast("B")
         layout = whole_layout(frame)
         wanted = self.stored.grid
-        if layout.grid != wanted or layout.dtype.newbyteorder("<") != layout.dtype:
+        if (
+            layout.grid != wanted
+            or not is_little(layout.dtype)
+            or ORDER in layout.header.metalayers
+        ):
             raise NotCopyable
         offset = int(layout.offsets[0])
         if offset < 0:
@@ -144,7 +156,7 @@ def zarr_tree(
                 Cause("no-such-array", "path", path),
             )
         node = node[path]
-    tree = Tree(name, "Zarr")
+    tree = Tree(name, "Zarr", path=path)
     if isinstance(node, zarr.Array):
         tree.arrays[""] = _ZarrArray("", node)
     else:
@@ -175,7 +187,8 @@ def node_tree(node: Any, path: str) -> Tree:
             "store of zarr",
             Cause("wrong-type", "source", type(node).__name__),
         )
-    return zarr_tree(node, str(node), path)
+    name = str(node if isinstance(node, Store) else node.store_path)
+    return zarr_tree(node, name, path)
 
 
 def zip_tree(place: str, path: str) -> Tree:

@@ -19,9 +19,9 @@ from caterva_cffi.geometry.index_arrays import Batch
 from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.layout import Chunks, Layout
 
-__all__ = ["Objects", "WantedChunk"]
+__all__ = ["ORDER", "Objects", "WantedChunk"]
 
-_ORDER = "memory_order"
+ORDER = "memory_order"
 """The metalayer of frames whose items numcodecs was given in Fortran order."""
 
 
@@ -50,7 +50,7 @@ class Objects:
         FormatError, UnsupportedError
         """
         layout.check(self.grid.chunks, self.dtype, self.grid.checksums)
-        if isinstance(layout, Layout) and layout.header.metalayers.get(_ORDER) == b"F":
+        if isinstance(layout, Layout) and layout.header.metalayers.get(ORDER) == b"F":
             raise UnsupportedError("the stored frame has its items in Fortran order")
 
     def is_direct(self, layout: Chunks) -> bool:

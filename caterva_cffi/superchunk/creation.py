@@ -20,7 +20,7 @@ from caterva_cffi.storage.atomic import (
     move,
 )
 from caterva_cffi.superchunk.sealing import FileFrame, seal
-from caterva_cffi.superchunk.user_metalayers import MOST, check_name
+from caterva_cffi.superchunk.user_metalayers import MOST, MOST_LAYERS, check_name
 
 __all__ = ["Target", "checked_metalayers", "new_super_chunk"]
 
@@ -87,10 +87,10 @@ def checked_metalayers(meta: Mapping[str, bytes]) -> dict[str, bytes]:
     for name in meta:
         check_name(name)
     contents = {name: as_bytes(meta[name], f"metalayer {name!r}") for name in meta}
-    if len(meta) > lib.BLOSC2_MAX_METALAYERS:
+    if len(meta) > MOST_LAYERS:
         raise ArgumentError(
-            f"{len(meta)} metalayers; at most {lib.BLOSC2_MAX_METALAYERS} are possible",
-            Cause("wrong-value", "meta", len(meta), lib.BLOSC2_MAX_METALAYERS),
+            f"{len(meta)} metalayers; at most {MOST_LAYERS} are possible",
+            Cause("wrong-value", "meta", len(meta), MOST_LAYERS),
         )
     size = sum(map(len, contents.values()))
     if size > MOST:

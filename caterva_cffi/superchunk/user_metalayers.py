@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST",
+    "MOST_LAYERS",
     "Meta",
     "VLMeta",
     "check_name",
@@ -33,6 +34,9 @@ __all__ = [
 
 MOST = 2**31 - 1 - (1 << 16)
 """The most bytes of metalayers: C-Blosc2 counts those of a header, with names, in 32 bits."""
+
+MOST_LAYERS: int = lib.BLOSC2_MAX_METALAYERS
+"""The most metalayers of each kind in a frame."""
 
 
 def layers_of(ptr: Any) -> dict[str, Any]:
@@ -229,11 +233,10 @@ class VLMeta(_Layers, MutableMapping[str, bytes]):
             is_there = _key_of(name) in self._all(ptr)
             write = lib.blosc2_vlmeta_update if is_there else lib.blosc2_vlmeta_add
             # C-Blosc2 accepts thousands, but writes at most this many to a frame.
-            most = lib.BLOSC2_MAX_METALAYERS
-            if not is_there and ptr.nvlmetalayers >= most:
+            if not is_there and ptr.nvlmetalayers >= MOST_LAYERS:
                 raise ArgumentError(
-                    f"{most} variable-length metalayers are all a frame can hold",
-                    Cause("wrong-value", "vlmeta", most + 1, most),
+                    f"{MOST_LAYERS} variable-length metalayers are all a frame can hold",
+                    Cause("wrong-value", "vlmeta", MOST_LAYERS + 1, MOST_LAYERS),
                 )
             what = f"writing metalayer {name!r}"
             self._schunk.write(what, write, ptr, key, data, len(data), cparams)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import zarr
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
+from caterva_cffi.advice.accesses import Access
 
 ITEMS = np.random.default_rng(0).normal(size=(40, 30, 20)).astype("f4")
 
@@ -107,6 +109,26 @@ def test_differences_exit_with_1(source, tmp_path, capsys, monkeypatch):
     assert code == 2 and "is an incomplete conversion; resume it, or overwrite it" in errors
 
 
+def test_names_that_a_terminal_cannot_show(source, tmp_path, monkeypatch):
+    zarr.create_group(tmp_path / "g").create_array("größe\n", data=ITEMS)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    stream.isatty = lambda: True
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, stream)
+    assert main(["convert", str(tmp_path / "g"), str(tmp_path / "h")]) == 0
+    stream.flush()
+    assert b"gr\\xf6\\xdfe" in stream.buffer.getvalue()
+
+
+def test_chunks_for_what_is_read(source, tmp_path, capsys):
+    asked = ("--advise", "planes along 1", "--advise", "items@0.01", "--json", "--dry-run")
+    code, text, errors = run(capsys, source, tmp_path / "b", *asked)
+    assert (code, errors) == (0, "")
+    advice = cat.advise(ITEMS.shape, "f4", ["planes along 1", Access("items", 0.01)])
+    [array] = json.loads(text)["arrays"]
+    assert (array["chunks"], array["blocks"]) == (list(advice.chunks), list(advice.blocks))
+
+
 def test_progress_is_shown_on_a_terminal_only(source, tmp_path, capsys, monkeypatch):
     assert run(capsys, source, tmp_path / "a")[2] == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -130,12 +152,22 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("name", ["b.zarr", "b.b2nd"])
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-def test_killed_at_a_random_moment_and_resumed(kind, name, source, tmp_path):
+KINDS = [
+    ("b.zarr", "", signal.SIGKILL),
+    ("b.zarr", "", signal.SIGINT),
+    ("b.b2nd", "", signal.SIGKILL),
+    ("b.b2nd", "", signal.SIGINT),
+    ("b.zarr", "--format plain-zarr --shards 1,30,40", signal.SIGKILL),
+    ("b.zarr", "--zarr-format 2", signal.SIGKILL),
+]
+
+
+@pytest.mark.parametrize(("name", "more", "kind"), KINDS, ids=str)
+def test_killed_at_a_random_moment_and_resumed(name, more, kind, source, tmp_path):
     out = str(tmp_path / name)
     # A few of 40 regions are written in each run.
     arguments = ["convert", source, out, "--chunks=1,30,20", "--memory=16kB", "--threads=1"]
+    arguments += more.split()
     command = [sys.executable, "-c", SLOW, *arguments, "--resume", "--json"]
     random, runs, codes = np.random.default_rng(os.getpid()), 0, []
     while True:
@@ -152,7 +184,7 @@ def test_killed_at_a_random_moment_and_resumed(kind, name, source, tmp_path):
             break
         runs += 1
         codes.append(process.returncode)
-        assert not (tmp_path / name / "zarr.json").exists()
+        assert not list(tmp_path.glob("b.zarr/zarr.json")) + list(tmp_path.glob("b.zarr/.zarray"))
         assert not (tmp_path / "b.b2nd").exists()
     assert set(codes) <= ({-signal.SIGKILL} if kind == signal.SIGKILL else {130, -signal.SIGINT})
     assert codes and json.loads(text)["nbytes"] == ITEMS.nbytes

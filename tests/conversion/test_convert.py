@@ -42,11 +42,21 @@ def items_of(path):
 
 def tree(path):
     """Return the bytes of all files below a directory."""
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*.*")}
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 # --- items ------------------------------------------------------------------------------------
 
+WAYS = [
+    {"format": "zarr"},
+    {"format": "plain-zarr"},
+    {"format": "b2nd"},
+    {"format": "zarr", "zarr_format": 2},
+    {"format": "plain-zarr", "zarr_format": 2},
+    {"format": "zarr", "shards": (1, 2, 3)},
+    {"format": "plain-zarr", "shards": (2, 1, 2)},
+]
 DTYPES = ["i1", "<u2", ">i4", "<f8", ">c8", "?", "S3", "<U2", "<M8[s]", ">f2"]
 
 
@@ -69,8 +79,8 @@ def cases(draw):
 
 @quiet
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
-@given(cases(), st.sampled_from(["zarr", "plain-zarr", "b2nd"]), st.sampled_from([2, 3]))
-def test_items_come_back_through_any_format(tmp_path_factory, case, format, zarr_format):
+@given(cases(), st.sampled_from(WAYS), st.sampled_from([2, 3]))
+def test_items_come_back_through_any_format(tmp_path_factory, case, way, zarr_format):
     (items, (first, second, blocks)), where = case, tmp_path_factory.mktemp("convert")
     source = where / "source.zarr"
     z = zarr.create_array(
@@ -78,8 +88,12 @@ def test_items_come_back_through_any_format(tmp_path_factory, case, format, zarr
     )
     z[...] = items
     options = {"memory": 3000, "verify": True, "nthreads": 2}
-    asked = {"chunks": second} if format == "plain-zarr" else {"chunks": second, "blocks": blocks}
-    cat.convert(source, where / "a", format=format, **asked, **options)
+    asked = {"chunks": second, **way}
+    if way["format"] != "plain-zarr":
+        asked["blocks"] = blocks
+    if "shards" in way:
+        asked["shards"] = [n * k for n, k in zip(second, way["shards"], strict=False)]
+    cat.convert(source, where / "a", **asked, **options)
     expected = items.astype(items.dtype.newbyteorder("<"))
     assert np.asarray(items_of(where / "a"), expected.dtype).tobytes() == expected.tobytes()
     cat.convert(where / "a", where / "b", format="zarr", **options)
@@ -364,6 +378,111 @@ def test_a_dry_run_writes_nothing(tmp_path):
         tmp_path / "a.zarr", tmp_path / "b", chunks=(30, 40, 9), dry_run=True, memory=180_000
     )
     assert "chunks are decoded 1.3 times: more memory would save it" in str(little)
+
+
+def refusals(tmp_path):
+    """Yield destinations and options that are refused."""
+    create(tmp_path / "a.zarr")
+    create(tmp_path / "there.zarr")
+    (tmp_path / "mine").mkdir()
+    for name in ("there.b2nd", "mine/file", "other.b2nd.partial"):
+        (tmp_path / name).write_text("text")
+
+    def stop(progress):
+        raise StopHere
+
+    for name in ("begun.zarr", "begun.b2nd"):
+        with pytest.raises(StopHere):
+            cat.convert(tmp_path / "a.zarr", tmp_path / name, progress=stop)
+        yield name, {}
+        yield name, {"resume": True, "clevel": 1}
+    for name in ("there.zarr", "there.b2nd", "mine", "other.b2nd", "a.zarr", "a.zarr/inside"):
+        yield name, {}
+    yield "new.zarr", {"cname": "zfp_rate", "codec": {"rate": 8}, "verify": True}
+    yield "new.zip", {}
+
+
+def test_a_dry_run_is_refused_as_the_run_would_be(tmp_path):
+    count = 0
+    for name, options in refusals(tmp_path):
+        before, told = tree(tmp_path), []
+        for dry_run in (True, False):
+            with pytest.raises((FileExistsError, cat.ArgumentError)) as raised:
+                cat.convert(tmp_path / "a.zarr", tmp_path / name, dry_run=dry_run, **options)
+            told.append((type(raised.value), str(raised.value)))
+            assert tree(tmp_path) == before
+        assert told[0] == told[1]
+        count += 1
+    assert count == 12
+
+
+@pytest.mark.parametrize("options", [{}, {"cname": "zstd"}, {"chunks": (50, 10, 9)}, {"clevel": 1}])
+@pytest.mark.parametrize("out", ["out.zarr", "out.b2nd"])
+def test_a_dry_run_says_what_is_done(out, options, tmp_path):
+    create(tmp_path / "a.zarr", **CODEC)
+    planned = cat.convert(tmp_path / "a.zarr", tmp_path / out, dry_run=True, **options)
+    done = cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
+    assert planned.plans == done.plans
+    [plan] = planned.plans
+    nchunks = np.prod([-(-n // k) for n, k in zip(plan.shape, plan.chunks, strict=True)])
+    assert (done.copied, done.encoded) == ((nchunks, 0) if plan.copied else (0, nchunks))
+    with cat.open(tmp_path / out, mode="r") as array:
+        assert (array.chunks, array.blocks) == (plan.chunks, plan.blocks)
+
+
+@pytest.mark.parametrize("out", ["out.zarr", "out.b2nd"])
+def test_two_conversions_to_one_destination(out, tmp_path):
+    create(tmp_path / "a.zarr")
+    refused = []
+
+    def another(progress):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(cat.BusyError, match=f"another conversion to .*{out}.* goes on"):
+                cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
+            refused.append(1)
+
+    cat.convert(tmp_path / "a.zarr", tmp_path / out, progress=another, verify=True)
+    assert len(refused) >= 2
+    np.testing.assert_array_equal(items_of(tmp_path / out), ITEMS)
+
+
+def test_a_source_is_not_overwritten_by_any_name(tmp_path):
+    create(tmp_path / "a.zarr")
+    root = zarr.create_group(tmp_path / "g")
+    create(tmp_path / "g/x")
+    cat.convert(tmp_path / "a.zarr", tmp_path / "a.b2nd")
+    os.rename(tmp_path / "a.b2nd", tmp_path / "a.b2nd.partial")
+    (tmp_path / "link").symlink_to(tmp_path / "a.zarr")
+    url = f"memory://{tmp_path.name}.zarr"
+    cat.convert(tmp_path / "a.zarr", url)
+    before = tree(tmp_path)
+    for source, out in (
+        (tmp_path / "a.zarr", tmp_path / "link"),
+        (tmp_path / "link", tmp_path / "a.zarr"),
+        (tmp_path / "a.zarr", f"file://{tmp_path}/a.zarr"),
+        (f"file://{tmp_path}/a.zarr", tmp_path / "a.zarr"),
+        (zarr.open_array(tmp_path / "a.zarr", mode="r"), tmp_path / "a.zarr"),
+        (LocalStore(tmp_path / "a.zarr"), tmp_path / "a.zarr"),
+        (f"{tmp_path / 'g'}:x", tmp_path / "g"),
+        (root["x"], tmp_path / "g"),
+        (tmp_path / "g", tmp_path / "g/new"),
+        (tmp_path / "a.b2nd.partial", tmp_path / "a.b2nd"),
+        (url, url),
+    ):
+        with pytest.raises(cat.ArgumentError, match=r"is the source|is inside of the"):
+            cat.convert(source, out, overwrite=True)
+        assert tree(tmp_path) == before
+    cat.convert(f"{tmp_path / 'g'}:x", tmp_path / "g/y")  # beside it
+    assert sorted(zarr.open_group(tmp_path / "g", mode="r").keys()) == ["x", "y"]
+
+
+def test_a_link_to_a_directory_is_overwritten_behind_it(tmp_path):
+    create(tmp_path / "a.zarr")
+    create(tmp_path / "old.zarr")
+    (tmp_path / "link").symlink_to("old.zarr")
+    cat.convert(tmp_path / "a.zarr", tmp_path / "link", overwrite=True, chunks=(50, 40, 9))
+    assert (tmp_path / "link").is_symlink()
+    assert zarr.open_array(tmp_path / "old.zarr", mode="r").chunks == (50, 40, 9)
 
 
 @pytest.mark.parametrize("out", ["out.zarr", "out.b2nd"])
