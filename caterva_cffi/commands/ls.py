@@ -40,6 +40,10 @@ def run(options: argparse.Namespace) -> int:
             }
             for path, array in tree.arrays.items()
         ]
+        rows += [
+            {"path": f"/{path}", "kind": "not readable", "reason": reason}
+            for path, reason in tree.refused.items()
+        ]
     finally:
         tree.close()
     rows.sort(key=lambda row: str(row["path"]))
@@ -51,5 +55,7 @@ def run(options: argparse.Namespace) -> int:
         if row["kind"] == "array":
             chunks = "one run" if row["chunks"] is None else f"chunks {tuple(row['chunks'])}"
             text += f" {row['dtype']} {tuple(row['shape'])}, {chunks}, {size_text(row['bytes'])}"
+        elif row["kind"] != "group":
+            text += f" not readable: {row['reason']}"
         print_text(text.rstrip())
     return 0

@@ -12,7 +12,7 @@ from caterva_cffi.conversion.options import Options
 from caterva_cffi.conversion.regions import Cut, Share, shared_out
 from caterva_cffi.conversion.shapes import Partition, check_accesses, fits
 from caterva_cffi.datasets.model import Dataset, StoredAs, Tree
-from caterva_cffi.errors import ArgumentError, CapacityError, Cause, named
+from caterva_cffi.errors import ArgumentError, CapacityError, Cause, UnsupportedError, named
 from caterva_cffi.geometry.grid import Grid
 
 __all__ = ["ArrayPlan", "plan_array", "plan_tree"]
@@ -187,5 +187,7 @@ def plan_tree(tree: Tree, options: Options) -> dict[str, ArrayPlan]:
             f"(there are: {inside})",
             Cause("is-a-group", "source", None, list(tree.arrays)),
         )
+    for reason in tree.refused.values():
+        raise UnsupportedError(reason)
     check_accesses(tree, options)
     return {path: plan_array(array, options) for path, array in tree.arrays.items()}

@@ -20,6 +20,7 @@ from caterva_cffi.datasets.metalayers import attributes_with
 from caterva_cffi.datasets.model import Dataset, Tree
 from caterva_cffi.datasets.zarr_trees import DIMENSIONS
 from caterva_cffi.dtypes import as_dtype
+from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 
@@ -30,7 +31,13 @@ _FILL_VALUE = "_FillValue"
 
 
 def documents_of(tree: Tree, plans: Mapping[str, ArrayPlan], options: Options) -> dict[str, bytes]:
-    """Return Zarr's metadata documents for all arrays and groups."""
+    """Return Zarr's metadata documents for all arrays and groups.
+
+    Raises
+    ------
+    UnsupportedError
+        For an array that Zarr cannot hold.
+    """
     contents: dict[str, Any] = {}
     store: Store = MemoryStore(contents)
     form: Any = options.zarr_format
@@ -43,7 +50,12 @@ def documents_of(tree: Tree, plans: Mapping[str, ArrayPlan], options: Options) -
             )
         for path, plan in plans.items():
             create = _create_2 if form == 2 else _create_3
-            create(store, path, plan, tree.arrays[path])
+            try:
+                create(store, path, plan, tree.arrays[path])
+            except (TypeError, ValueError, NotImplementedError) as error:
+                raise UnsupportedError(
+                    f"/{path}, of {plan.dtype}: {error}; leave it out (exclude)"
+                ) from error
         if tree.consolidated and not tree.is_array:
             zarr.consolidate_metadata(store, zarr_format=form)
     return {key: value.to_bytes() for key, value in contents.items()}

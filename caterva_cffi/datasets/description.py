@@ -52,6 +52,7 @@ def describe_tree(tree: Tree) -> dict[str, Any]:
         "stored bytes": known,
         "ratio": round(tree.nbytes / known, 3) if known else None,
         "attributes": sorted(tree.groups.get("", {})),
+        **({"not readable": tree.refused} if tree.refused else {}),
     }
 
 

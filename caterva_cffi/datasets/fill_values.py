@@ -57,7 +57,9 @@ def decoded(value: Any, dtype: np.dtype[Any]) -> Any:
             return dtype.type(complex(real, imaginary))
         if dtype.kind == "S":
             return base64.standard_b64decode(value)
-        return value if dtype.kind in "TO" else np.asarray(value).astype(dtype)[()]
+        if dtype.kind in "TO":
+            return value if isinstance(value, str) else None
+        return np.asarray(value).astype(dtype)[()]
     except (TypeError, ValueError, struct.error):
         return None
 

@@ -20,9 +20,13 @@ __all__ = ["hdf5_tree"]
 
 class _HDF5(Chunked):
     def __init__(self, path: str, dataset: h5py.Dataset) -> None:
-        dtype = dataset.dtype
-        self._texts = h5py.check_string_dtype(dtype)
-        if self._texts is not None and self._texts.length is None:
+        dtype, texts = dataset.dtype, h5py.check_string_dtype(dataset.dtype)
+        if dataset.shape is None:
+            raise UnsupportedError(
+                f"dataset {dataset.name!r} has no items and no shape, and Zarr has no such array; "
+                "leave it out (exclude)"
+            )
+        if texts is not None and texts.length is None:
             dtype = np.dtypes.StringDType()
         elif dtype.hasobject or h5py.check_opaque_dtype(dtype):
             raise UnsupportedError(
@@ -102,7 +106,9 @@ class _HDF5(Chunked):
             if self.dtype.kind == "T":
                 texts = self._dataset.asstr()[region]
                 return np.asarray(texts, self.dtype)
-            return np.asarray(self._dataset[region]).view(self.dtype)
+            # Without dimensions, h5py gives a scalar in native byte order unless asked so.
+            items: npt.NDArray[Any] = self._dataset[(*region, ...)]
+            return items.view(self.dtype)
         except OSError as error:
             raise UnsupportedError(
                 f"dataset {self._dataset.name!r} with filters {', '.join(self.codecs)}: {error}; "
@@ -173,22 +179,44 @@ def _walk(
         if exclude(inside):
             continue
         try:
-            node = group[name]
-        except (KeyError, OSError):
+            _add(tree, group, name, path, exclude, above)
+        except UnsupportedError as error:
+            tree.refused[inside] = str(error)
+
+
+def _add(
+    tree: Tree,
+    group: h5py.Group,
+    name: str,
+    path: str,
+    exclude: Any,
+    above: tuple[h5py.Group, ...],
+) -> None:
+    """Add what a group has by a name.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    inside = f"{path}/{name}" if path else name
+    try:
+        node = group[name]
+    except (KeyError, OSError):
+        raise UnsupportedError(
+            f"{inside!r} is a link to something that is not there; leave it out (exclude)"
+        ) from None
+    if isinstance(node, h5py.Datatype):
+        return
+    if isinstance(node, h5py.Group):
+        if node in (*above, group):
             raise UnsupportedError(
-                f"{inside!r} is a link to something that is not there; leave it out (exclude)"
-            ) from None
-        if isinstance(node, h5py.Datatype):
-            continue
-        if isinstance(node, h5py.Group):
-            if node in (*above, group):
-                raise UnsupportedError(
-                    f"{inside!r} is a link to a group that it is in; leave it out (exclude)"
-                )
-            _walk(tree, node, inside, exclude, (*above, group))
-        elif not netcdf.is_bare_dimension(node):
-            inside = f"{path}/{netcdf.variable_name(node)}" if path else netcdf.variable_name(node)
-            tree.arrays[inside] = _HDF5(inside, node)
+                f"{inside!r} is a link to a group that it is in; leave it out (exclude)"
+            )
+        _walk(tree, node, inside, exclude, (*above, group))
+    elif not netcdf.is_bare_dimension(node):
+        variable = netcdf.variable_name(node)
+        inside = f"{path}/{variable}" if path else variable
+        tree.arrays[inside] = _HDF5(inside, node)
 
 
 def _register_filters() -> None:

@@ -153,6 +153,8 @@ class Tree:
         By path. A tree that is one array has only the path "".
     groups : dict of str to dict
         Attributes by path; "" is the root.
+    refused : dict of str to str
+        What cannot be read, and why, by path.
     consolidated : bool
         Whether readers expect all metadata in one document.
     identity : list
@@ -164,6 +166,7 @@ class Tree:
     format: str
     arrays: dict[str, Dataset] = field(default_factory=dict)
     groups: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     consolidated: bool = False
     identity: list[Any] = field(default_factory=list)
     close: Callable[[], None] = lambda: None

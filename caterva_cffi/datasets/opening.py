@@ -160,6 +160,7 @@ def open_tree(
         tree = _open_path(place, inside, exclude)
     tree.arrays = {each: array for each, array in tree.arrays.items() if not exclude(each)}
     tree.groups = {each: found for each, found in tree.groups.items() if not exclude(each)}
+    tree.refused = {each: why for each, why in tree.refused.items() if not exclude(each)}
     return tree
 
 

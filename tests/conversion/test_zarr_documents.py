@@ -108,9 +108,11 @@ def test_not_any_nan_is_the_fill_value(options, tmp_path):
     assert zarr.open_array(tmp_path / "b")[...].tobytes() == items.tobytes()
 
 
-def test_a_fill_value_that_is_no_number_of_xarray_s_stays_an_attribute(tmp_path):
+@pytest.mark.parametrize("dtype", ["f4", str])
+def test_a_fill_value_that_xarray_did_not_write_stays_an_attribute(dtype, tmp_path):
     attributes = {"_FillValue": [1, 2], "u": 1}
-    zarr.create_array(tmp_path / "a", data=ITEMS, dimension_names=["y", "x"], attributes=attributes)
+    options = {"dimension_names": ["y", "x"], "attributes": attributes}
+    zarr.create_array(tmp_path / "a", shape=(2, 3), dtype=dtype, **options)
     cat.convert(tmp_path / "a", tmp_path / "b", zarr_format=2)
     found = dict(zarr.open_array(tmp_path / "b").attrs)
     assert found == {**attributes, "_ARRAY_DIMENSIONS": ["y", "x"]}

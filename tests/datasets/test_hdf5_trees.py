@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 
 import fsspec
@@ -12,6 +13,7 @@ import pytest
 import zarr
 
 import caterva_cffi as cat
+from caterva_cffi.__main__ import main
 from caterva_cffi.datasets.opening import open_tree
 
 ITEMS = np.random.default_rng(0).integers(0, 1000, (50, 40, 9)).astype("f4")
@@ -187,6 +189,59 @@ def test_dtypes_of_hdf5(tmp_path):
     assert (root["enum"].dtype, root["enum"][1]) == (np.int8, 1)
     assert root["flags"][...].tolist() == [True, False]
     np.testing.assert_array_equal(root["pairs"][...], pairs)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8", [("a", ">i4"), ("b", "<f8")]])
+def test_big_endian_items_without_dimensions(dtype, tmp_path):
+    item = np.array((3, 2.5) if isinstance(dtype, list) else 3, dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=item)
+    if isinstance(dtype, list):
+        cat.convert(f"{tmp_path / 'a.h5'}:a", tmp_path / "a.b2nd", verify=True)
+        assert cat.open(tmp_path / "a.b2nd", mode="r")[()] == item
+    else:
+        assert convert(tmp_path / "a.h5", tmp_path / "a.zarr")["a"][()] == 3
+
+
+def test_what_cannot_be_read_is_listed_and_refused(tmp_path, capsys):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=ITEMS)
+        file.create_dataset("g/lists", (2,), h5py.vlen_dtype("i4"))
+        file.create_dataset("g/nothing", data=h5py.Empty("f4"))
+        file.create_dataset("g/references", (2,), h5py.ref_dtype)
+        file["link"] = h5py.ExternalLink("none.h5", "/a")
+    path = str(tmp_path / "a.h5")
+    assert main(["ls", path, "--json"]) == 0
+    kinds = {row["path"]: row["kind"] for row in json.loads(capsys.readouterr().out)}
+    bad = ["/g/lists", "/g/nothing", "/g/references", "/link"]
+    assert kinds == {
+        "/": "group",
+        "/a": "array",
+        "/g": "group",
+        **dict.fromkeys(bad, "not readable"),
+    }
+    assert main(["ls", path]) == 0
+    assert f"{'/g/nothing':24} not readable: dataset '/g/nothing' has no items" in (
+        capsys.readouterr().out
+    )
+    assert main(["info", path, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["arrays"], sorted(told["not readable"])) == (["a"], [name[1:] for name in bad])
+    for left in range(len(bad)):
+        command = ["convert", path, str(tmp_path / "out")]
+        assert main([*command, *(f"--exclude={name[1:]}" for name in bad[:left])]) == 2
+        assert "leave it out (exclude)\n" in capsys.readouterr().err
+    root = convert(path, tmp_path / "out", exclude=["g", "link"])
+    assert list(root) == ["a"]
+
+
+def test_items_that_zarr_cannot_hold_are_named(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("g/a", (3,), [("m", "f4", (2, 2)), ("k", "u1")])
+    with pytest.raises(cat.UnsupportedError, match=r"^/g/a, of .*; leave it out \(exclude\)$"):
+        cat.convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    assert not (tmp_path / "a.zarr").exists()
+    cat.convert(f"{tmp_path / 'a.h5'}:g/a", tmp_path / "a.b2nd", verify=True)
 
 
 @pytest.mark.parametrize(
