@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.coding import Coding
 from caterva_cffi.codecs.compressors import CNAMES
@@ -13,21 +15,24 @@ from caterva_cffi.errors import ArgumentError
 __all__ = ["coding_of"]
 
 
-def coding_of(compression: Compression, itemsize: int) -> Coding:
+def coding_of(compression: Compression, dtype: np.dtype[Any], ndim: int) -> Coding:
     """Return parameters by which new chunks are compressed like those that are there.
 
     Chunks say themselves how they are compressed. So where this package's codecs have no such
-    parameters, the defaults are as good as any.
+    parameters, or refuse them for such items, the defaults are as good as any.
 
     Parameters
     ----------
     compression : Compression
         Of the chunks.
-    itemsize : int
-        Bytes.
+    dtype : dtype
+    ndim : int
+        Of the array.
     """
     try:
-        return _coding(compression, itemsize)
+        coding = _coding(compression, dtype.itemsize)
+        coding.check_array(dtype.newbyteorder("="), ndim)
+        return coding
     except (ArgumentError, StopIteration):
         return Coding()
 

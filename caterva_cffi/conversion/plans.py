@@ -94,7 +94,7 @@ def _parameters(
     """Return the codec's parameters: those given, and for copied chunks what they have."""
     given = dict(options.parameters)
     if copied is not None:
-        coding = coding_of(copied.compression, copied.grid.itemsize)
+        coding = coding_of(copied.compression, array.dtype, len(array.shape))
         given = {**coding.configuration(), "checksum": copied.grid.checksums}
         blocks = copied.grid.blocks
     try:

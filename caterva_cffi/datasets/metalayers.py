@@ -80,7 +80,9 @@ class Description:
         if array.fill_value is not None and not array.dtype.hasobject:
             item = np.zeros((), array.dtype.newbyteorder("<"))
             item[...] = array.fill_value
-            fill = item.tobytes() if any(item.tobytes()) else None
+            # What Zarr takes if none is named: NaT for dates, else zero.
+            is_usual = np.isnat(item) if item.dtype.kind in "mM" else not any(item.tobytes())
+            fill = None if is_usual else item.tobytes()
         return cls(array.attributes, array.dimension_names, fill)
 
     def item(self, dtype: np.dtype[Any]) -> Any:

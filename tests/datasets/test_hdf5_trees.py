@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from base64 import b64decode
 
@@ -11,6 +12,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 import zarr
+from checkout import TESTS
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
@@ -73,6 +75,42 @@ def test_checksums_of_hdf5(shape, tmp_path):
     (tmp_path / "a.h5").write_bytes(data)
     with pytest.raises(cat.FormatError, match="not what its checksum"):
         cat.convert(tmp_path / "a.h5", tmp_path / "b.zarr")
+
+
+FILES = TESTS / "golden/hdf5"
+NAMES = [
+    *("grid", "row", "grid-big", "row-big", "grid-structure", "grid-noise", "row-noise"),
+    *("grid-bitshuffle", "grid-delta", "row-delta", "grid-fletcher32", "row-fletcher32"),
+    *("grid-trunc-prec", "refused-shuffle"),
+]
+WRITERS = {
+    "hdf5plugin-4.2.0.h5": NAMES,
+    "hdf5plugin-7.1.0.h5": [*NAMES, "grid-wide", "grid-direct", "grid-several"],
+    "pytables-3.8.0.h5": ["grid", "row", "row-noise", "grid-noise", "table", "grid-fletcher32"],
+    "pytables-3.11.1.h5": ["grid", "row", "row-noise", "grid-noise", "table", "grid-fletcher32"],
+    "h5netcdf-1.8.2.nc": ["grid"],
+}
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("file", WRITERS)
+def test_what_every_writer_wrote(file, tmp_path):
+    spec = importlib.util.spec_from_file_location("make_hdf5", TESTS / "golden/make_hdf5.py")
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    for name in WRITERS[file]:
+        expected = written.items(name)
+        found = convert(FILES / file, tmp_path / name, path=name)[...]
+        assert found.astype(expected.dtype).tobytes() == expected.tobytes()
+    with h5py.File(FILES / file) as opened:
+        assert {name for name, each in opened.items() if each.chunks} - {"refused-cut"} == {
+            *WRITERS[file]
+        }
+
+
+def test_a_chunk_that_was_cut_is_refused(tmp_path):
+    with pytest.raises(cat.FormatError, match=r"a frame of shape \(4, 15, 2\) .*expected \(4, 15"):
+        cat.convert(FILES / "hdf5plugin-7.1.0.h5", tmp_path / "a.zarr", path="refused-cut")
 
 
 def test_frames_are_copied(tmp_path):
