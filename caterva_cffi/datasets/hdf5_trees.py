@@ -19,7 +19,7 @@ __all__ = ["hdf5_tree"]
 
 
 class _HDF5(Chunked):
-    def __init__(self, path: str, dataset: h5py.Dataset) -> None:
+    def __init__(self, path: str, dataset: h5py.Dataset, lengths: dict[str, int]) -> None:
         dtype, texts = dataset.dtype, h5py.check_string_dtype(dataset.dtype)
         if dataset.shape is None:
             raise UnsupportedError(
@@ -35,11 +35,12 @@ class _HDF5(Chunked):
             )
         elif dtype.names is None:
             dtype = np.dtype(dtype.str)  # without h5py's notes on enumerations
-        super().__init__(path, dataset.shape, dtype)
+        dimensions = netcdf.dimensions_of(dataset) if dataset.ndim else []
+        super().__init__(path, netcdf.shape_of(dataset, dimensions, lengths), dtype)
         self._dataset = dataset
         self._left_out: dict[str, str] = {}
         self.attributes = netcdf.attributes_of(dataset, self._left_out.__setitem__)
-        self.dimension_names = netcdf.dimension_names(dataset)
+        self.dimension_names = netcdf.dimension_names(dimensions)
         self._take_chunks(dataset)
         if dtype.kind != "T":
             self.fill_value = dataset.fillvalue
@@ -63,10 +64,27 @@ class _HDF5(Chunked):
         first = next(iter(self._index), None)
         if numbers[:1] == [BLOSC2] and first is not None:
             mask, stored = dataset.id.read_direct_chunk(first)
-            self.stored = self._decoder.stored_as(stored, mask)
+            # Beyond the end of what is stored, chunks may hold anything.
+            if self.shape == dataset.shape:
+                self.stored = self._decoder.stored_as(stored, mask)
             self.blocks = None if self.stored is None else self.stored.grid.blocks
 
     def read(self, region: Region) -> npt.NDArray[Any]:
+        stored = tuple(
+            slice(min(part.start, n), min(part.stop, n))
+            for part, n in zip(region, self._dataset.shape, strict=True)
+        )
+        if stored == region:
+            return self._read_stored(region)
+        shape = [part.stop - part.start for part in region]
+        items = allocate(shape, self.dtype)
+        items[...] = "" if self.dtype.kind == "T" else self.fill_value
+        inside = [slice(0, part.stop - part.start) for part in stored]
+        if all(part.stop for part in inside):
+            items[(*inside,)] = self._read_stored(stored)
+        return items
+
+    def _read_stored(self, region: Region) -> npt.NDArray[Any]:
         if self._decoder is None:
             return self._read_by_hdf5(region)
         assert self.chunks is not None
@@ -160,9 +178,9 @@ def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: 
     tree = Tree(name, "HDF5", consolidated=True, close=opened.close)
     try:
         if isinstance(node, h5py.Dataset):
-            tree.arrays[""] = _HDF5("", node)
+            tree.arrays[""] = _HDF5("", node, {})
         else:
-            _walk(tree, node, "", exclude, ())
+            _walk(tree, node, "", exclude, (), {})
     except BaseException:
         opened.close()
         raise
@@ -171,7 +189,12 @@ def hdf5_tree(file: Any, name: str, path: str = "", exclude: Any = lambda path: 
 
 
 def _walk(
-    tree: Tree, group: h5py.Group, path: str, exclude: Any, above: tuple[h5py.Group, ...]
+    tree: Tree,
+    group: h5py.Group,
+    path: str,
+    exclude: Any,
+    above: tuple[h5py.Group, ...],
+    lengths: dict[str, int],
 ) -> None:
     tree.groups[path] = netcdf.attributes_of(group)
     for name in group:
@@ -179,7 +202,7 @@ def _walk(
         if exclude(inside):
             continue
         try:
-            _add(tree, group, name, path, exclude, above)
+            _add(tree, group, name, path, exclude, above, lengths)
         except UnsupportedError as error:
             tree.refused[inside] = str(error)
 
@@ -191,6 +214,7 @@ def _add(
     path: str,
     exclude: Any,
     above: tuple[h5py.Group, ...],
+    lengths: dict[str, int],
 ) -> None:
     """Add what a group has by a name.
 
@@ -212,11 +236,11 @@ def _add(
             raise UnsupportedError(
                 f"{inside!r} is a link to a group that it is in; leave it out (exclude)"
             )
-        _walk(tree, node, inside, exclude, (*above, group))
+        _walk(tree, node, inside, exclude, (*above, group), lengths)
     elif not netcdf.is_bare_dimension(node):
         variable = netcdf.variable_name(node)
         inside = f"{path}/{variable}" if path else variable
-        tree.arrays[inside] = _HDF5(inside, node)
+        tree.arrays[inside] = _HDF5(inside, node, lengths)
 
 
 def _register_filters() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import h5py
@@ -10,7 +11,14 @@ import numpy as np
 
 from caterva_cffi.datasets.fill_values import encoded
 
-__all__ = ["attributes_of", "dimension_names", "is_bare_dimension"]
+__all__ = [
+    "attributes_of",
+    "dimension_names",
+    "dimensions_of",
+    "is_bare_dimension",
+    "shape_of",
+    "variable_name",
+]
 
 _HIDDEN = {
     "CLASS",
@@ -39,23 +47,56 @@ def variable_name(dataset: h5py.Dataset) -> str:
     return str(dataset.name).rpartition("/")[2].removeprefix(_RENAMED)
 
 
-def dimension_names(dataset: h5py.Dataset) -> tuple[str | None, ...] | None:
-    """Return the names of a dataset's dimensions; None if none has a name."""
-    if not dataset.ndim:
-        return None
+def dimensions_of(dataset: h5py.Dataset) -> list[h5py.Dataset | None]:
+    """Return the scale of each dimension of a dataset; None where there is none."""
     is_scale = dataset.attrs.get("CLASS") == b"DIMENSION_SCALE"
     if is_scale and "_Netcdf4Coordinates" in dataset.attrs:
-        by_number = {
-            int(each.attrs["_Netcdf4Dimid"]): variable_name(each) for each in _scales(dataset)
-        }
-        numbers = np.atleast_1d(dataset.attrs["_Netcdf4Coordinates"])
-        if all(int(number) in by_number for number in numbers):
-            return tuple(by_number[int(number)] for number in numbers)
+        by_number = {int(each.attrs["_Netcdf4Dimid"]): each for each in _scales(dataset)}
+        numbers = list(map(int, np.atleast_1d(dataset.attrs["_Netcdf4Coordinates"])))
+        if len(numbers) == dataset.ndim and all(number in by_number for number in numbers):
+            return [by_number[number] for number in numbers]
     if is_scale and dataset.ndim == 1:
-        return (variable_name(dataset),)
+        return [dataset]
     # If a dimension has several scales, netCDF takes the last one.
-    names = [variable_name(dim[len(dim) - 1]) if len(dim) else None for dim in dataset.dims]
+    return [dim[len(dim) - 1] if len(dim) else None for dim in dataset.dims]
+
+
+def dimension_names(dimensions: Sequence[h5py.Dataset | None]) -> tuple[str | None, ...] | None:
+    """Return the names of dimensions; None if none has a name."""
+    names = [None if each is None else variable_name(each) for each in dimensions]
     return tuple(names) if any(names) else None
+
+
+def shape_of(
+    dataset: h5py.Dataset, dimensions: Sequence[h5py.Dataset | None], known: dict[str, int]
+) -> tuple[int, ...]:
+    """Return the shape that a variable has in netCDF, which may be more than what is stored.
+
+    A dimension without a limit is as long as the longest variable along it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    dimensions : sequence of Dataset or None
+        See `dimensions_of`.
+    known : dict of str to int
+        Lengths of the dimensions of the file; more are added.
+    """
+    shape = list(dataset.shape)
+    for axis, scale in enumerate(dimensions):
+        if scale is None or scale.maxshape[:1] != (None,) or dataset.maxshape[axis] is not None:
+            continue
+        if scale.name not in known:
+            known[scale.name] = max(_lengths(scale))
+        shape[axis] = max(shape[axis], known[scale.name])
+    return tuple(shape)
+
+
+def _lengths(scale: h5py.Dataset) -> Iterator[int]:
+    yield scale.shape[0]
+    for reference, axis in scale.attrs.get("REFERENCE_LIST", ()):
+        with suppress(ValueError, KeyError, IndexError):  # it refers to what was deleted
+            yield scale.file[reference].shape[axis]
 
 
 def _scales(dataset: h5py.Dataset) -> list[h5py.Dataset]:

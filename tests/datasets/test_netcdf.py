@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import h5netcdf
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 import xarray
@@ -64,4 +66,29 @@ def test_groups_bare_dimensions_and_coordinates_of_two_dimensions(group, tmp_pat
         xarray.open_dataset(tmp_path / "a.nc", engine="h5netcdf", group=group) as before,
         xarray.open_zarr(tmp_path / "a.zarr", chunks=None, group=group) as after,
     ):
+        xarray.testing.assert_identical(before.load(), after.load())
+
+
+def test_variables_that_are_shorter_than_their_dimension(tmp_path):
+    """Of a dimension without a limit, netCDF stores no more than what was written."""
+    path = tmp_path / "a.nc"
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"t": None, "x": 3}
+        file.create_variable("t", ("t",), "f8", chunks=(4,), fillvalue=-1.0)
+        options = {"chunks": (4, 2), "fillvalue": 7, **hdf5plugin.Blosc2()}
+        for name in ("long", "short", "none"):
+            file.create_variable(name, ("t", "x"), "i4", **options)
+        file.resize_dimension("t", 6)
+        file["t"][:] = np.arange(6)
+        for name in ("long", "short"):
+            file[name][:] = np.arange(18).reshape(6, 3)
+    with h5py.File(path, "a") as file:
+        for name, length in (("t", 5), ("short", 3), ("none", 0)):
+            file[name].resize(length, 0)
+    cat.convert(path, tmp_path / "a.zarr", chunks={"t": 5, "x": 3}, verify=True)
+    with (
+        xarray.open_dataset(path, engine="h5netcdf") as before,
+        xarray.open_zarr(tmp_path / "a.zarr", chunks=None) as after,
+    ):
+        assert before.sizes == {"t": 6, "x": 3} and before.none.isnull().all()
         xarray.testing.assert_identical(before.load(), after.load())
