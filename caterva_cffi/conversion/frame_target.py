@@ -7,6 +7,7 @@ is complete, it takes the place of the destination.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -144,6 +145,9 @@ class FrameTarget(Target):
         """Refuse to replace what exists."""
         if os.path.lexists(self._path) and not overwrite:
             raise FileExistsError(EXISTS.format(self._path))
+        directory = os.path.dirname(self._path)
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
         if os.path.isdir(self._path):
             raise FileExistsError(f"{self._path!r} is a directory; expected a file for a frame")
 

@@ -15,9 +15,7 @@ from typing import Any
 
 from caterva_cffi.errors import ArgumentError, Cause, FormatError
 
-__all__ = ["NAME", "Journal", "check_request"]
-
-NAME = "caterva-conversion.json"
+__all__ = ["Journal", "check_request"]
 
 _VERSION = 1
 _SECONDS = 1.0  # between two saves

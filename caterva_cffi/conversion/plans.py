@@ -10,7 +10,7 @@ from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.conversion.codings import coding_of
 from caterva_cffi.conversion.options import Options
 from caterva_cffi.conversion.regions import Cut, Share, shared_out
-from caterva_cffi.conversion.shapes import Partition, check_accesses, fits
+from caterva_cffi.conversion.shapes import Partition, check_shapes, fits
 from caterva_cffi.datasets.model import Dataset, StoredAs, Tree
 from caterva_cffi.errors import ArgumentError, CapacityError, Cause, UnsupportedError, named
 from caterva_cffi.geometry.grid import Grid
@@ -189,5 +189,5 @@ def plan_tree(tree: Tree, options: Options) -> dict[str, ArrayPlan]:
         )
     for reason in tree.refused.values():
         raise UnsupportedError(reason)
-    check_accesses(tree, options)
+    check_shapes(tree, options)
     return {path: plan_array(array, options) for path, array in tree.arrays.items()}

@@ -13,7 +13,7 @@ from caterva_cffi.dtypes import check_dtype, check_items
 from caterva_cffi.errors import ArgumentError, Cause, UnsupportedError
 from caterva_cffi.geometry.grid import MAX_DIM, default_partition
 
-__all__ = ["Partition", "check_accesses", "fits"]
+__all__ = ["Partition", "check_shapes", "fits"]
 
 
 def fits(array: Dataset, options: Options) -> bool:
@@ -127,16 +127,12 @@ def _shape_for(
     ArgumentError
         For lengths below 1, or names of dimensions that the array does not have.
     """
-    if asked is None or not array.shape:
+    if asked is None or not array.shape or not _concerns(asked, array):
         return None
     if isinstance(asked, Mapping):
         names = array.dimension_names or ()
-        if not set(asked) & set(names):
-            return None
         default = usual or array.shape
         lengths = [asked.get(each or "", n) for each, n in zip(names, default, strict=True)]
-    elif len(asked) != len(array.shape):
-        return None
     else:
         lengths = list(asked)
     if any(not isinstance(n, int) or (n < 1 and n != -1) for n in lengths):
@@ -148,18 +144,35 @@ def _shape_for(
     return tuple(max(min(k, n), 1) for k, n in zip(whole, array.shape, strict=True))
 
 
-def check_accesses(tree: Tree, options: Options) -> None:
-    """Refuse accesses that no array has.
+def check_shapes(tree: Tree, options: Options) -> None:
+    """Refuse shapes and accesses that concern no array.
 
     Raises
     ------
     ArgumentError, IndexError
     """
-    shapes = [array.shape for array in tree.arrays.values()] if options.accesses else []
-    for number, shape in enumerate(shapes):
+    arrays = list(tree.arrays.values())
+    for name in ("chunks", "shards", "blocks"):
+        asked: Shapes = getattr(options, name)
+        if asked is not None and arrays and not any(_concerns(asked, each) for each in arrays):
+            found = {(len(each.shape), each.dimension_names) for each in arrays}
+            known = "; ".join(
+                f"{ndim} dimensions, named {names}" for ndim, names in sorted(found, key=str)
+            )
+            raise ArgumentError(
+                f"{name} are {asked}; expected some for {known}",
+                Cause("wrong-value", name, asked),
+            )
+    for number, array in enumerate(arrays if options.accesses else []):
         try:
-            selections_of(options.accesses, shape)
+            selections_of(options.accesses, array.shape)
             return
         except (ArgumentError, IndexError):
-            if number + 1 == len(shapes):
+            if number + 1 == len(arrays):
                 raise
+
+
+def _concerns(asked: Sequence[int] | Mapping[str, int], array: Dataset) -> bool:
+    if isinstance(asked, Mapping):
+        return bool(set(asked) & set(array.dimension_names or ()))
+    return len(asked) == len(array.shape)

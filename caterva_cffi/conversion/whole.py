@@ -29,6 +29,7 @@ from caterva_cffi.conversion.target import Target
 from caterva_cffi.datasets.model import Dataset, Region, Tree
 from caterva_cffi.datasets.opening import open_tree, split_path
 from caterva_cffi.errors import ArgumentError, Cause, DifferenceError
+from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.url_secrets import without_secrets
 
 __all__ = ["run"]
@@ -83,6 +84,7 @@ def run(
         if dry_run:
             target.check(overwrite=overwrite, resume=resume)
             return done
+        stack.enter_context(disk_errors(done.destination, "written"))
         stack.callback(target.close)
         target.begin(overwrite=overwrite, resume=resume)
         meter = Meter(tree.nbytes, progress)

@@ -17,7 +17,7 @@ from caterva_cffi.conversion.options import Options
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.datasets import fill_values
 from caterva_cffi.datasets.metalayers import attributes_with
-from caterva_cffi.datasets.model import Dataset, Tree
+from caterva_cffi.datasets.model import JOURNAL, Dataset, Tree
 from caterva_cffi.datasets.zarr_trees import DIMENSIONS
 from caterva_cffi.dtypes import as_dtype
 from caterva_cffi.errors import UnsupportedError
@@ -25,6 +25,8 @@ from caterva_cffi.numcodecs import Caterva
 from caterva_cffi.zarr import CatervaCodec
 
 __all__ = ["documents_of"]
+
+_RESERVED = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata", JOURNAL, "", ".", ".."}
 
 _FILL_VALUE = "_FillValue"
 """The attribute of netCDF for missing items."""
@@ -36,8 +38,10 @@ def documents_of(tree: Tree, plans: Mapping[str, ArrayPlan], options: Options) -
     Raises
     ------
     UnsupportedError
-        For an array that Zarr cannot hold.
+        For an array or a name that Zarr cannot hold.
     """
+    for path in (*tree.groups, *plans):
+        _check_path(path)
     contents: dict[str, Any] = {}
     store: Store = MemoryStore(contents)
     form: Any = options.zarr_format
@@ -59,6 +63,20 @@ def documents_of(tree: Tree, plans: Mapping[str, ArrayPlan], options: Options) -
         if tree.consolidated and not tree.is_array:
             zarr.consolidate_metadata(store, zarr_format=form)
     return {key: value.to_bytes() for key, value in contents.items()}
+
+
+def _check_path(path: str) -> None:
+    """Refuse names that Zarr takes for others: metadata or chunks would be lost.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if path and ("\\" in path or _RESERVED.intersection(path.split("/"))):
+        raise UnsupportedError(
+            f"/{path}: Zarr cannot have such a name, with a backslash or as its own documents have "
+            "it; leave it out (exclude)"
+        )
 
 
 def _create_3(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> None:

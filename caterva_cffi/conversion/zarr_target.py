@@ -16,10 +16,10 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, StorePath
 
 from caterva_cffi.codecs.encoding import wrap_chunk
-from caterva_cffi.conversion.journal import NAME, Journal
+from caterva_cffi.conversion.journal import Journal
 from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.target import BUSY, EXISTS, INCOMPLETE, Target
-from caterva_cffi.datasets.model import Region
+from caterva_cffi.datasets.model import JOURNAL, Region
 from caterva_cffi.dtypes import as_dtype, frame_dtype
 from caterva_cffi.errors import ArgumentError, BusyError, Cause
 from caterva_cffi.format.chunk_header import special_of
@@ -116,7 +116,7 @@ class ZarrTarget(Target):
         contents = {key: _PROTOTYPE.buffer.from_bytes(data) for key, data in documents.items()}
         metadata = MemoryStore(contents)
         self._arrays = {path: _Array(self._store, metadata, plan) for path, plan in plans.items()}
-        self._journal = Journal(request, lambda data: _set(self._store, NAME, data))
+        self._journal = Journal(request, lambda data: _set(self._store, JOURNAL, data))
         self._goes_on = self._is_there = False
         self._locked: int | None = None
 
@@ -131,7 +131,7 @@ class ZarrTarget(Target):
         """
         if "://" not in self._destination and not os.path.isdir(self._destination):
             return
-        noted = _get(self._store, NAME)
+        noted = _get(self._store, JOURNAL)
         self._goes_on = noted is not None and resume
         if noted is not None and resume:
             self._journal.load(noted, self.name)
@@ -236,7 +236,7 @@ class ZarrTarget(Target):
         """Write all metadata, those of the root last."""
         for key in sorted(self._documents, key=_turn):
             _set(self._store, key, self._documents[key])
-        sync(self._store.delete(NAME))
+        sync(self._store.delete(JOURNAL))
 
 
 def _box(plan: ArrayPlan, at: Sequence[int], items: npt.NDArray[Any]) -> Region:

@@ -238,7 +238,9 @@ def _add(
             )
         _walk(tree, node, inside, exclude, (*above, group), lengths)
     elif not netcdf.is_bare_dimension(node):
-        variable = netcdf.variable_name(node)
+        variable = netcdf.plain_name(name)
+        if variable in group and not netcdf.is_bare_dimension(group[variable]):
+            variable = name  # it is that of another variable
         inside = f"{path}/{variable}" if path else variable
         tree.arrays[inside] = _HDF5(inside, node, lengths)
 

@@ -14,7 +14,19 @@ import numpy.typing as npt
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.geometry.grid import Grid
 
-__all__ = ["Chunked", "Dataset", "Metalayers", "NotCopyable", "Region", "StoredAs", "Tree"]
+__all__ = [
+    "JOURNAL",
+    "Chunked",
+    "Dataset",
+    "Metalayers",
+    "NotCopyable",
+    "Region",
+    "StoredAs",
+    "Tree",
+]
+
+JOURNAL = "caterva-conversion.json"
+"""The document in a Zarr store that says that a conversion to it was not completed."""
 
 Region = tuple[slice, ...]
 """A box of an array: a slice without a step for each dimension."""

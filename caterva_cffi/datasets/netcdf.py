@@ -16,8 +16,8 @@ __all__ = [
     "dimension_names",
     "dimensions_of",
     "is_bare_dimension",
+    "plain_name",
     "shape_of",
-    "variable_name",
 ]
 
 _HIDDEN = {
@@ -42,9 +42,13 @@ def is_bare_dimension(dataset: h5py.Dataset) -> bool:
     return text.startswith(_NO_VARIABLE)
 
 
-def variable_name(dataset: h5py.Dataset) -> str:
-    """Return a dataset's name as netCDF has it."""
-    return str(dataset.name).rpartition("/")[2].removeprefix(_RENAMED)
+def plain_name(name: str) -> str:
+    """Return the name that a variable has in netCDF, for the one in HDF5."""
+    return name.removeprefix(_RENAMED)
+
+
+def _name_of(dataset: h5py.Dataset) -> str:
+    return plain_name(str(dataset.name).rpartition("/")[2])
 
 
 def dimensions_of(dataset: h5py.Dataset) -> list[h5py.Dataset | None]:
@@ -63,7 +67,7 @@ def dimensions_of(dataset: h5py.Dataset) -> list[h5py.Dataset | None]:
 
 def dimension_names(dimensions: Sequence[h5py.Dataset | None]) -> tuple[str | None, ...] | None:
     """Return the names of dimensions; None if none has a name."""
-    names = [None if each is None else variable_name(each) for each in dimensions]
+    names = [None if each is None else _name_of(each) for each in dimensions]
     return tuple(names) if any(names) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -105,9 +106,9 @@ def open_readable(
 
 def _start_of(place: str, options: Mapping[str, Any] | None) -> bytes:
     """Return the first bytes of an object; none of a directory, or of what is not there."""
+    fs, path = file_system(place, dict(options or {})) if "://" in place else (None, place)
     try:
-        if "://" in place:
-            fs, path = file_system(place, dict(options or {}))
+        if fs is not None:
             start: bytes = fs.cat_file(path, start=0, end=_START)
             return start
         with open(place, "rb") as file:
@@ -169,7 +170,8 @@ def _open_path(place: str, inside: str, exclude: Callable[[str], bool]) -> Tree:
         if os.path.exists(os.path.join(place, INDEX_FILE)):
             _refuse_inside(place, inside)
             return _identified(frame_tree(NDArray(SChunk.open(place, read_only=True))), place)
-        tree: Tree = zarr_module().zarr_tree(place, place, inside)
+        # Of a text with a colon in it, zarr might think that it is a URL.
+        tree: Tree = zarr_module().zarr_tree(Path(place), place, inside)
         return tree
     with open(place, "rb") as file:
         start = file.read(_START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -12,13 +13,13 @@ import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import ZipStore
+from zarr.storage import FsspecStore, ZipStore
 
 from caterva_cffi.codecs.coding import compression_of
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.datasets.fill_values import encoded
 from caterva_cffi.datasets.metalayers import split_attributes
-from caterva_cffi.datasets.model import Chunked, NotCopyable, Region, StoredAs, Tree
+from caterva_cffi.datasets.model import JOURNAL, Chunked, NotCopyable, Region, StoredAs, Tree
 from caterva_cffi.dtypes import is_little
 from caterva_cffi.engine.wanted_chunks import ORDER
 from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, FormatError
@@ -131,7 +132,8 @@ def zarr_tree(
 
     Parameters
     ----------
-    where : str, store, Array or Group
+    where : Path, str, store, Array or Group
+        A text is a URL.
     name : str
         For people.
     path : str
@@ -146,9 +148,13 @@ def zarr_tree(
     """
     node: Any = where
     if not isinstance(node, (zarr.Array, zarr.Group)):
-        node = zarr.open(
-            where, path=path, mode="r", storage_options=dict(storage_options or {}) or None
-        )
+        options = dict(storage_options or {})
+        try:
+            node = zarr.open(where, path=path, mode="r", storage_options=options or None)
+        except FileNotFoundError:
+            if _is_incomplete(where, options):
+                raise FileNotFoundError(f"{name} is an incomplete conversion; resume it") from None
+            raise
     elif path:
         if isinstance(node, zarr.Array):
             raise ArgumentError(
@@ -171,6 +177,16 @@ def zarr_tree(
         [list(a.shape), str(a.dtype), list(a.chunks or ())] for a in tree.arrays.values()
     ]
     return tree
+
+
+def _is_incomplete(where: Any, options: Mapping[str, Any]) -> bool:
+    """Whether there is a conversion that was not completed."""
+    if isinstance(where, Path):
+        return (where / JOURNAL).exists()
+    store: Any = where
+    if isinstance(where, str):
+        store = FsspecStore.from_url(where, storage_options=dict(options), read_only=True)
+    return bool(sync(store.exists(JOURNAL)))
 
 
 def node_tree(node: Any, path: str) -> Tree:

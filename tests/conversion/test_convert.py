@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 
 import fsspec
@@ -16,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 from zarr.storage import LocalStore, WrapperStore
 
 import caterva_cffi as cat
+from caterva_cffi.__main__ import main
 from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.random.default_rng(0).normal(size=(50, 40, 9)).astype("f4")
@@ -400,6 +402,7 @@ def refusals(tmp_path):
         yield name, {}
     yield "new.zarr", {"cname": "zfp_rate", "codec": {"rate": 8}, "verify": True}
     yield "new.zip", {}
+    yield "none/new.b2nd", {}
 
 
 def test_a_dry_run_is_refused_as_the_run_would_be(tmp_path):
@@ -407,13 +410,13 @@ def test_a_dry_run_is_refused_as_the_run_would_be(tmp_path):
     for name, options in refusals(tmp_path):
         before, told = tree(tmp_path), []
         for dry_run in (True, False):
-            with pytest.raises((FileExistsError, cat.ArgumentError)) as raised:
+            with pytest.raises((OSError, cat.ArgumentError)) as raised:
                 cat.convert(tmp_path / "a.zarr", tmp_path / name, dry_run=dry_run, **options)
             told.append((type(raised.value), str(raised.value)))
             assert tree(tmp_path) == before
         assert told[0] == told[1]
         count += 1
-    assert count == 12
+    assert count == 13
 
 
 @pytest.mark.parametrize("options", [{}, {"cname": "zstd"}, {"chunks": (50, 10, 9)}, {"clevel": 1}])
@@ -476,6 +479,44 @@ def test_a_source_is_not_overwritten_by_any_name(tmp_path):
     assert sorted(zarr.open_group(tmp_path / "g", mode="r").keys()) == ["x", "y"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+@pytest.mark.parametrize(
+    ("out", "options"),
+    [
+        ("out.zarr", {}),
+        ("out.b2nd", {}),
+        ("out.zarr", {"zarr_format": 2}),
+        ("out.zarr", {"format": "plain-zarr", "shards": (20, 32, 9)}),
+    ],
+)
+def test_a_disk_that_is_full(out, options, tmp_path):
+    """Files may not grow beyond a limit, which the system tells like a lack of room."""
+    resource = pytest.importorskip("resource")
+    create(tmp_path / "a.zarr")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))
+    try:
+        for again in ({}, {"resume": True}):
+            with pytest.raises(cat.StorageError, match=f"{out}' cannot be written: .*too large"):
+                cat.convert(tmp_path / "a.zarr", tmp_path / out, **again, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(FileExistsError, match="incomplete conversion"):
+        cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
+    cat.convert(tmp_path / "a.zarr", tmp_path / out, resume=True, verify=True, **options)
+    np.testing.assert_array_equal(items_of(tmp_path / out), ITEMS)
+
+
+def test_a_colon_in_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a:b", "c:d"):
+        (tmp_path / name).mkdir()
+    create(tmp_path / "a:b/x.zarr")
+    cat.convert("a:b/x.zarr", "c:d/y.zarr", verify=True)
+    assert main(["info", "c:d/y.zarr"]) == 0
+    np.testing.assert_array_equal(items_of(tmp_path / "c:d/y.zarr"), ITEMS)
+
+
 def test_a_link_to_a_directory_is_overwritten_behind_it(tmp_path):
     create(tmp_path / "a.zarr")
     create(tmp_path / "old.zarr")
@@ -502,6 +543,8 @@ def test_a_conversion_that_was_stopped_goes_on(out, coded, tmp_path):
     if where.is_dir():
         with pytest.raises(FileNotFoundError):
             zarr.open(where, mode="r")
+        with pytest.raises(FileNotFoundError, match=r"out\.zarr is an incomplete conversion"):
+            cat.convert(where, tmp_path / "other")
     else:
         assert not where.exists()
         with pytest.raises(cat.FormatError):

@@ -63,6 +63,11 @@ def test_frames_in_shards_and_back(tmp_path):
         ({"shards": (20, 8), "zarr_format": 2}, "which Zarr has from format 3 on"),
         ({"shards": (20, 8), "format": "b2nd"}, "a frame, and shards given"),
         ({"zarr_format": 3, "format": "b2nd"}, "a frame, and zarr_format given"),
+        (
+            {"chunks": (10,)},
+            r"chunks are \(10,\); expected some for 2 dimensions, named \('y', 'x'",
+        ),
+        ({"blocks": {"z": 3}}, "blocks are {'z': 3}; expected some for 2 dimensions"),
         ({"zarr_format": 1}, "zarr_format is 1; expected 2 or 3"),
         ({"advise": "items", "format": "plain-zarr"}, "Zarr's own codecs, and advise given"),
         ({"advise": "planes along 2"}, "access 'planes along 2' of an array of shape"),

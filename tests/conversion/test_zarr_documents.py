@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import h5py
 import numcodecs
 import numpy as np
 import pytest
@@ -116,3 +117,16 @@ def test_a_fill_value_that_xarray_did_not_write_stays_an_attribute(dtype, tmp_pa
     cat.convert(tmp_path / "a", tmp_path / "b", zarr_format=2)
     found = dict(zarr.open_array(tmp_path / "b").attrs)
     assert found == {**attributes, "_ARRAY_DIMENSIONS": ["y", "x"]}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("name", ["a\\b", "g/zarr.json", ".zattrs", "caterva-conversion.json"])
+def test_names_that_zarr_takes_for_others_are_refused(name, zarr_format, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset(name, data=ITEMS)
+        file.create_dataset("g/ ü:x", data=ITEMS)
+    with pytest.raises(cat.UnsupportedError, match=r"Zarr cannot have such a name.*\(exclude\)$"):
+        cat.convert(tmp_path / "a.h5", tmp_path / "b", zarr_format=zarr_format)
+    assert not (tmp_path / "b").exists()
+    cat.convert(tmp_path / "a.h5", tmp_path / "b", zarr_format=zarr_format, exclude=[name])
+    assert (zarr.open_group(tmp_path / "b")["g/ ü:x"][...] == ITEMS).all()

@@ -300,6 +300,15 @@ def test_links_that_lead_nowhere_or_back(target, message, tmp_path):
     np.testing.assert_array_equal(root["g/same"][...], ITEMS[0, 0])
 
 
+def test_a_name_that_netcdf_would_give_another_variable(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["_nc4_non_coord_x"], file["_nc4_non_coord_y"] = 1, 2, 3
+    root = convert(tmp_path / "a.h5", tmp_path / "a.zarr")
+    assert {name: int(z[()]) for name, z in root.arrays()} == {
+        "x": 1, "_nc4_non_coord_x": 2, "y": 3
+    }  # fmt: skip
+
+
 def test_a_path_that_is_not_there(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("a", data=1)
