@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 
 import fsspec
+import h5py
 import numpy as np
 import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from servers import misbehaving
 from zarr.storage import LocalStore, WrapperStore
 
 import caterva_cffi as cat
@@ -599,3 +601,50 @@ def test_differences_are_found_before_the_destination_is_complete(out, tmp_path)
         cat.convert(tmp_path / "a.zarr", tmp_path / out)
     cat.convert(tmp_path / "a.zarr", tmp_path / out, verify=True, overwrite=True)
     assert items_of(tmp_path / out)[33, 33, 3] == 7
+
+
+@pytest.mark.parametrize(
+    ("out", "options"),
+    [
+        ("out.zarr", {"clevel": 0}),
+        ("out.b2nd", {"clevel": 0}),
+        ("out.zarr", {"clevel": 0, "zarr_format": 2}),
+        ("out.zarr", {"clevel": 0, "shards": (60, 48, 9)}),
+    ],
+)
+def test_one_bit_that_differs_is_found(out, options, tmp_path):
+    create(tmp_path / "a.zarr")
+
+    def flip(progress):
+        if progress.done < progress.total:
+            return
+        item, found = ITEMS[33, 33, 3].tobytes(), 0
+        for file in [*tmp_path.glob("out.b2nd.partial"), *tmp_path.glob("out.zarr/**/*")]:
+            data = bytearray(file.read_bytes()) if file.is_file() else b""
+            if (at := data.find(item)) >= 0:
+                data[at] ^= 1
+                file.write_bytes(data)
+                found += 1
+        assert found == 1
+
+    with pytest.raises(cat.DifferenceError, match="differ from those of the source"):
+        cat.convert(tmp_path / "a.zarr", tmp_path / out, verify=True, progress=flip, **options)
+    with pytest.raises(FileExistsError, match="incomplete"):
+        cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_from_a_server_of_http(tmp_path):
+    create(tmp_path / "a.zarr")
+    root = zarr.create_group(tmp_path / "g")
+    create(tmp_path / "g/x")
+    zarr.consolidate_metadata(root.store, zarr_format=3)
+    cat.convert(tmp_path / "a.zarr", tmp_path / "a.b2nd")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = ITEMS
+    with misbehaving(tree(tmp_path)) as web:
+        for number, name in enumerate(("a.zarr", "g", "a.b2nd", "a.h5", "a.h5:x")):
+            out = tmp_path / f"{number}.zarr"
+            cat.convert(f"{web.url}/{name}", out, verify=True)
+            place = f"{out}/x" if name in ("g", "a.h5") else out
+            np.testing.assert_array_equal(items_of(place), ITEMS)

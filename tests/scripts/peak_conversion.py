@@ -15,6 +15,11 @@ from caterva_cffi.zarr import CatervaCodec
 
 warnings.simplefilter("ignore")
 SIDE, CHUNKS, OTHER = 256, (16, 64, 256), (24, 128, 64)
+OPTIONS = {
+    "caterva": {},
+    "shards": {"format": "plain-zarr", "chunks": OTHER, "shards": (24, 256, 128)},
+    "zarr2": {"zarr_format": 2, "chunks": OTHER},
+}
 
 
 def peak():
@@ -34,6 +39,7 @@ def write(path, kind, planes):
         array = file.create_dataset("a", shape, "f4", chunks=CHUNKS, compression="gzip")
     else:
         codecs = {"serializer": CatervaCodec(), "compressors": None} if kind == "caterva" else {}
+        codecs |= {"shards": (32, 128, 256)} if kind == "shards" else {}
         array = zarr.create_array(path, shape=shape, chunks=CHUNKS, dtype="f4", **codecs)
     for start in range(0, planes, CHUNKS[0]):
         n = min(CHUNKS[0], planes - start)
@@ -46,7 +52,7 @@ def write(path, kind, planes):
 
 
 def main(action, directory, kind, memory):
-    suffix = {"caterva": "zarr", "plain": "zarr"}.get(kind, kind)
+    suffix = kind if kind in ("npy", "h5") else "zarr"
     sources = {name: Path(directory) / f"{name}.{suffix}" for name in ("small", "large")}
     if action == "write":
         write(sources["small"], kind, 20)
@@ -56,9 +62,9 @@ def main(action, directory, kind, memory):
     for name, source in sources.items():
         before = peak()  # after the small one, what is loaded once is loaded
         inside = f"{source}:a" if kind == "h5" else source
-        chunks = None if kind == "caterva" else OTHER
+        options = OPTIONS.get(kind, {"chunks": OTHER})
         out = Path(directory) / (f"{name}.b2nd" if kind == "caterva" else f"{name}-out.zarr")
-        cat.convert(inside, out, chunks=chunks, memory=int(memory))
+        cat.convert(inside, out, memory=int(memory), **options)
     print(peak() - before)
 
 

@@ -42,7 +42,7 @@ def test_nothing_leaks():
     assert int(counts["bytes added"]) < 20 * 8000
 
 
-@pytest.mark.parametrize("kind", ["npy", "h5", "plain", "caterva"])
+@pytest.mark.parametrize("kind", ["npy", "h5", "plain", "caterva", "shards", "zarr2"])
 def test_a_conversion_stays_within_the_given_memory(kind, tmp_path):
     """134 MB, read by other regions than they are written, or copied."""
     memory = 32 << 20
