@@ -26,6 +26,7 @@ from benchmarks import (
     formula,
     growth,
     kernel,
+    learning,
     machine,
     partitions,
     remote,
@@ -68,6 +69,7 @@ PARTS = {
         ("partitions", partitions),
         ("default_blocks", default_blocks),
         ("remote", remote),
+        ("learning", learning),
     )
 }
 BUDGETS = {"full": Budget(1.0), "quick": Budget(0.3, least=3), "tiny": Budget(0.0, least=2)}

@@ -19,6 +19,7 @@ from benchmarks.codings import Coded
 from benchmarks.convert import Converted
 from benchmarks.defaults import Amount
 from benchmarks.kernel import Row
+from benchmarks.learning import FIXED, LEARNED, Learned
 from benchmarks.partitions import Point
 from benchmarks.remote import Far
 from benchmarks.small_chunks import Small
@@ -86,7 +87,7 @@ def _verdict(row: Row) -> str:
 
 
 def line(
-    row: Row | Timed | Point | Far | Small | Coded | Converted | Amount | shares.Access,
+    row: Row | Timed | Point | Far | Learned | Small | Coded | Converted | Amount | shares.Access,
 ) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
@@ -101,6 +102,8 @@ def line(
     if isinstance(row, Far):
         asked = f"{row.requests:5g} requests {size(row.sent):>9}"
         return f"{row.protocol:10} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
+    if isinstance(row, Learned):
+        return "  ".join(f"{cell:>20}" for cell in _against_best(row))
     if isinstance(row, Small):
         shown = (f"{n} {seconds(s.median)}, {row.nbytes[n]} B" for n, s in row.seconds.items())
         return f"{row.case:24} {'; '.join(shown)}; {ratio(row.against_default)}"
@@ -361,8 +364,33 @@ def remote(rows: Sequence[Far], directory: Path) -> str:
 def _policy() -> str:
     now = cat.get_read_policy("remote")
     return (
-        f"Read policy of {OURS}: first {size(now.first)}, gap {size(now.gap)}, "
-        f"whole {now.whole:g}, concurrency {now.concurrency}."
+        f"Read policy of {OURS}: it learns, and begins with first {size(now.first)}, "
+        f"gap {size(now.gap)}, whole {now.whole:g}, concurrency {now.concurrency}."
+    )
+
+
+def learning(rows: Sequence[Learned], _: Path) -> str:
+    """Return what the policy that learns takes beside the best fixed one, and what it learned."""
+    head = ("reader", "server", "learned", "fixed default", "best fixed", "which", "it learned")
+    return table(head, [_against_best(row) for row in rows])
+
+
+def _against_best(row: Learned) -> tuple[str, ...]:
+    costs = row.policy.costs
+    found = (
+        "too little"
+        if costs is None
+        else f"{seconds(costs.latency)}, {costs.bandwidth / 1e6:.3g} MB/s, "
+        f"{seconds(costs.request)} a request: gap {size(row.policy.gap)}"
+    )
+    return (
+        row.reader,
+        f"{seconds(row.latency)}, {row.bandwidth / 1e6:g} MB/s",
+        f"{row.against_best(LEARNED):.2f} x",
+        f"{row.against_best(FIXED):.2f} x",
+        seconds(row.seconds[row.best].median),
+        row.best,
+        found,
     )
 
 

@@ -77,6 +77,13 @@ def test_requests_wait_beside_each_other(nginx, published, delayed):
     assert time.perf_counter() - start < 8 * 0.2
 
 
+def test_bytes_take_time_on_a_narrow_link(nginx, published):
+    start = time.perf_counter()
+    with servers.delayed(nginx.url, 0, bandwidth=50_000) as narrow:
+        assert get(narrow.url, published)[1] == CONTENT
+    assert time.perf_counter() - start >= len(CONTENT) / 50_000
+
+
 def test_s3_keeps_objects(s3, bucket):
     s3fs = pytest.importorskip("s3fs")
     with s3.counted() as requests:

@@ -206,20 +206,27 @@ def moto() -> Iterator[S3]:
     missing = [name for name in ("moto", "flask", "flask_cors") if not find_spec(name)]
     if missing:
         raise NotInstalled(f"no {', '.join(missing)}: `pip install 'moto[server]'` is needed")
-    with _child("moto") as (behind, _), _child("proxy", behind, 0) as (url, log):
+    with _child("moto") as (behind, _), _child("proxy", behind, 0, 0) as (url, log):
         yield S3(url, log)
 
 
 @contextlib.contextmanager
-def delayed(url: str, seconds: float) -> Iterator[Server]:
+def delayed(url: str, seconds: float, bandwidth: float = 0) -> Iterator[Server]:
     """Stand before the server at `url`: each request waits so long, many wait at the same time.
+
+    Parameters
+    ----------
+    url : str
+    seconds : float
+    bandwidth : float
+        Bytes of all answers in a second; 0 for as many as this machine can.
 
     Raises
     ------
     TimeoutError, OSError
         It did not start.
     """
-    with _child("proxy", url, seconds) as (own, log):
+    with _child("proxy", url, seconds, bandwidth) as (own, log):
         yield _Logged(own, log)
 
 
@@ -317,10 +324,11 @@ def _run_moto(directory: str) -> None:
     os._exit(0)  # stopping it in order takes half a second
 
 
-def _run_proxy(directory: str, url: str, seconds: str) -> None:
+def _run_proxy(directory: str, url: str, seconds: str, bandwidth: str) -> None:
     where = urlsplit(url)
     with Path(directory, "requests.log").open("a", buffering=1, encoding="utf-8") as log:
-        proxy = _Proxy((where.hostname, where.port), float(seconds), log)
+        link = _Link(float(bandwidth)) if float(bandwidth) else None
+        proxy = _Proxy((where.hostname, where.port), float(seconds), log, link)
         threading.Thread(target=asyncio.run, args=(proxy.serve(),), daemon=True).start()
         _serve_until_told(proxy.port)
         os._exit(0)  # clients may still hold connections
@@ -345,11 +353,13 @@ class _Proxy:
     on the processors that are to measure something else.
     """
 
-    def __init__(self, upstream: tuple[str, int], seconds: float, log: TextIO) -> None:
+    def __init__(
+        self, upstream: tuple[str, int], seconds: float, log: TextIO, link: _Link | None
+    ) -> None:
         self._listening = socket.create_server((HOST, 0), backlog=128)
         self._listening.setblocking(False)
         self.port = self._listening.getsockname()[1]
-        self._upstream, self._seconds, self._log = upstream, seconds, log
+        self._upstream, self._seconds, self._log, self._link = upstream, seconds, log, link
 
     async def serve(self) -> None:
         loop, connections = asyncio.get_running_loop(), set()
@@ -366,7 +376,7 @@ class _Proxy:
                 end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(behind, self._upstream)
-            near, far = _Stream(client), _Stream(behind)
+            near, far = _Stream(client, self._link), _Stream(behind)
             more = True
             while more:
                 async with asyncio.timeout(SILENT_SECONDS):
@@ -428,13 +438,34 @@ _PIECE = 1 << 18
 """Bytes that are handed on at a time."""
 
 
-class _Stream:
-    """A socket, and what was read of it too early."""
+_SLACK = 0.003
+"""Seconds."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self._socket, self._early = end, b""
+
+class _Link:
+    """A line on which so many bytes pass in a second, one piece after the other."""
+
+    def __init__(self, bandwidth: float) -> None:
+        self._bandwidth, self._free = bandwidth, 0.0
+
+    async def pass_(self, nbytes: int) -> None:
+        """Wait until the last byte has passed."""
+        now = asyncio.get_running_loop().time()
+        # Short sleeps last too long; what they would lose is made good by the next ones.
+        self._free = max(self._free, now - _SLACK) + nbytes / self._bandwidth
+        if self._free - now > _SLACK:
+            await asyncio.sleep(self._free - now)
+
+
+class _Stream:
+    """A socket, and what was read of it too early; what is sent may have to pass a link."""
+
+    def __init__(self, end: socket.socket, link: _Link | None = None) -> None:
+        self._socket, self._early, self._link = end, b"", link
 
     async def send(self, data: bytes) -> None:
+        if self._link is not None:
+            await self._link.pass_(len(data))
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     async def read_head(self) -> bytes:

@@ -9,7 +9,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, LoggingStore, MemoryStore, ObjectStore, ZipStore
 from zarr_arrays import pipeline  # noqa: F401 -- each test runs in both pipelines
 
-from caterva_cffi.planning.policy import ReadPolicy, set_read_policy
+from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, set_read_policy
 from caterva_cffi.zarr import CatervaCodec
 
 pytestmark = [
@@ -194,3 +194,21 @@ def test_icechunk_virtual_references(tmp_path, data):
     z[3, 7:25] = data[3, 7:25] = 0
     assert np.array_equal(z[...], data)
     assert (tmp_path / "blob").read_bytes() == blob
+
+
+@pytest.mark.parametrize("make", [object_store, fsspec_store])
+def test_requests_are_learned_from(make, tmp_path, data, fixed_policy):
+    set_read_policy("remote", fixed_policy)
+    store = make(tmp_path)
+    z = zarr.create_array(
+        store,
+        data=data,
+        chunks=data.shape,
+        serializer=CatervaCodec(block_shape=(8,) * data.ndim),
+        compressors=None,
+    )
+    for k in range(12):
+        np.testing.assert_array_equal(z[k], data[k])
+    learned = get_read_policy("remote", store)
+    assert 0 < learned.costs.latency + learned.costs.request < 1
+    assert get_read_policy("remote", z) == learned
