@@ -52,6 +52,7 @@ class Caterva(Parameters, NumcodecsCodec):  # type: ignore[misc]
 
     Examples
     --------
+    >>> from caterva_cffi.numcodecs import Caterva
     >>> codec = Caterva(block_shape=(10, 10), cname="zstd")
     >>> frame = codec.encode(np.arange(10000).reshape(100, 100))
     >>> codec.decode_selection(frame, np.s_[3, 4:7])

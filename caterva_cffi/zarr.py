@@ -75,10 +75,11 @@ class CatervaCodec(Parameters, PartReads):
 
     Examples
     --------
-    >>> codec = CatervaCodec(block_shape=(32, 32, 32), cname="zstd")
+    >>> import zarr
+    >>> from caterva_cffi.zarr import CatervaCodec
     >>> z = zarr.create_array(
-    ...     "data.zarr", shape=(512, 512, 512), chunks=(256, 256, 256), dtype="float32",
-    ...     serializer=codec, compressors=None,
+    ...     "a.zarr", shape=(512, 512, 512), chunks=(256, 256, 256), dtype="float32",
+    ...     serializer=CatervaCodec(block_shape=(32, 32, 32), cname="zstd"), compressors=None,
     ... )
     """
 

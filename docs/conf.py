@@ -29,6 +29,7 @@ nitpicky = True
 # Docstrings are numpydoc's; what stands in single backticks in them is code.
 default_role = "code"
 numpydoc_show_class_members = False
+autodoc_mock_imports = ["h5py", "hdf5plugin", "obspec_utils", "obstore", "virtualizarr"]
 autodoc_default_options = {"members": True}
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"

@@ -141,7 +141,10 @@ def advise(
 
     Examples
     --------
-    >>> print(advise((3650, 721, 1440), "f4", ["planes along 0", Access("lines along 0", 100)]))
+    >>> accesses = ["planes along 0", cat.Access("lines along 0", weight=100)]
+    >>> advice = cat.advise((3650, 721, 1440), "f4", accesses, chunks=(365, 181, 180))
+    >>> advice.chunks, advice.blocks[0] > 30  # long in time, for the lines
+    ((365, 181, 180), True)
     """
     own = ("shape", "dtype", "accesses", "chunks", "sample", "store")
     check_keywords(compression, [*own, *Compression.__dataclass_fields__], "advise")

@@ -122,6 +122,13 @@ def empty(
     FileExistsError, FileNotFoundError, StorageError
     TypeError
         For dtypes whose items are not plain bytes.
+
+    Examples
+    --------
+    >>> b = cat.empty((100, 50), dtype="f4", chunks=(50, 50), blocks=(10, 10))
+    >>> b[:10] = 1.5
+    >>> b[9:11, 0]
+    array([1.5, 0. ], dtype=float32)
     """
     return zeros(shape, itemsize, dtype=dtype, **kwargs)
 
@@ -143,6 +150,13 @@ def zeros(
     Returns
     -------
     NDArray
+
+    Examples
+    --------
+    >>> cat.zeros((100, 50), dtype="f4").nbytes
+    20000
+    >>> cat.zeros(3, itemsize=2)[:]
+    array([b'', b'', b''], dtype='|S2')
     """
     items, compression = new_items(shape, _item_dtype(itemsize, dtype), kwargs)
     return _repeat(items, compression, None)
@@ -168,6 +182,11 @@ def full(
     Returns
     -------
     NDArray
+
+    Examples
+    --------
+    >>> cat.full((100, 50), 7, dtype="i2")[0, :4]
+    array([7, 7, 7, 7], dtype=int16)
     """
     if dtype is None and isinstance(fill_value, (bytes, bytearray, memoryview)):
         value = bytes(fill_value)
@@ -218,6 +237,12 @@ def from_buffer(
     ------
     ArgumentError
         For a buffer of another size than the shape needs.
+
+    Examples
+    --------
+    >>> b = cat.from_buffer(data.tobytes(), shape=(4, 6), itemsize=4, dtype="i4")
+    >>> b[1, :3]
+    array([6, 7, 8], dtype=int32)
     """
     item_dtype = _item_dtype(itemsize, dtype)
     data = as_bytes(buffer, "the buffer")
@@ -248,6 +273,15 @@ def asarray(ndarray: Any, *, dtype: npt.DTypeLike | None = None, **kwargs: Any) 
     Returns
     -------
     NDArray
+
+    Examples
+    --------
+    >>> b = cat.asarray(data, chunks=(4, 3), blocks=(2, 3), codec="zstd", clevel=9)
+    >>> b[1:3, ::2]
+    array([[ 6,  8, 10],
+           [12, 14, 16]], dtype=int32)
+    >>> cat.asarray(data, urlpath="a.b2nd", contiguous=True).urlpath.endswith("a.b2nd")
+    True
     """
     if isinstance(ndarray, NDArray):
         ndarray = ndarray.read()
@@ -268,6 +302,11 @@ def copy(array: NDArray, **kwargs: Any) -> NDArray:
     Returns
     -------
     NDArray
+
+    Examples
+    --------
+    >>> cat.copy(a, chunks=(2, 6), blocks=(1, 6)).blocks
+    (1, 6)
     """
     return array.copy(**kwargs)
 
@@ -295,6 +334,14 @@ def from_cframe(buffer: Any, copy: bool = False, *, offset: int | None = None) -
         For bytes that are no frame, or a frame that is no N-d array.
     ArgumentError
         For an offset outside the buffer.
+
+    Examples
+    --------
+    >>> frame = bytes(a.to_cframe())
+    >>> cat.from_cframe(frame)[1, :3]
+    array([6, 7, 8], dtype=int32)
+    >>> cat.from_cframe(b"a header" + frame, offset=8)[1, :3]
+    array([6, 7, 8], dtype=int32)
     """
     whole = buffer
     if offset is not None:
@@ -337,5 +384,10 @@ def _no_frame(buffer: Any, offset: int | None, error: str) -> str:
 
 
 def schunk_to_buffer(array: NDArray) -> memoryview:
-    """Return the encoded bytes of an array; see `NDArray.to_cframe`."""
+    """Return the encoded bytes of an array; see `NDArray.to_cframe`.
+
+    >>> frame = cat.schunk_to_buffer(a)
+    >>> type(frame), cat.from_cframe(frame)[3, 5]
+    (<class 'memoryview'>, np.int32(23))
+    """
     return array.to_cframe()

@@ -146,12 +146,22 @@ class NDArray(ReadableArray):
 
     @property
     def meta(self) -> Meta:
-        """Metalayers: bytes by name, of fixed length."""
+        """Metalayers: bytes by name, of fixed length.
+
+        >>> b = cat.asarray(data, meta={"units": b"K"})
+        >>> b.meta["units"]
+        b'K'
+        """
         return Meta(self.schunk)
 
     @property
     def vlmeta(self) -> VLMeta:
-        """Variable-length metalayers: bytes by name."""
+        """Variable-length metalayers: bytes by name.
+
+        >>> a.vlmeta["history"] = b"made for an example"
+        >>> dict(a.vlmeta)
+        {'history': b'made for an example'}
+        """
         return VLMeta(self.schunk)
 
     @property
@@ -205,7 +215,14 @@ class NDArray(ReadableArray):
     # --- reading ------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        """Return items, as NumPy does; see `ReadableArray`. A single item takes a shorter way."""
+        """Return items, as NumPy does; see `ReadableArray`. A single item takes a shorter way.
+
+        >>> a[1:3, ::2]
+        array([[ 6,  8, 10],
+               [12, 14, 16]], dtype=int32)
+        >>> a[[0, 3], [1, 5]]
+        array([ 1, 23], dtype=int32)
+        """
         if type(key) is tuple and _INTEGERS.issuperset(map(type, key)) and not recorders:
             items = self._items
             with items.schunk.lock.reading():
@@ -215,7 +232,13 @@ class NDArray(ReadableArray):
 
     @property
     def oindex(self) -> OIndex:
-        """Orthogonal selection, read and write: `a.oindex[[0, 5], :, mask]`."""
+        """Orthogonal selection, read and write: `a.oindex[[0, 5], :, mask]`.
+
+        >>> a.oindex[[0, 3], 1:3]
+        array([[ 1,  2],
+               [19, 20]], dtype=int32)
+        >>> a.oindex[:, [0, 5]] = 0
+        """
         return OIndex(self._items)
 
     # --- writing ------------------------------------------------------------------------------
@@ -237,6 +260,13 @@ class NDArray(ReadableArray):
             While a view of the frame is alive.
         ValueError
             For a value that cannot be broadcast.
+
+        Examples
+        --------
+        >>> a[1] = -1
+        >>> a[:2, :3]
+        array([[ 0,  1,  2],
+               [-1, -1, -1]], dtype=int32)
         """
         _assign(self._items, normalize, key, value)
 
@@ -254,6 +284,12 @@ class NDArray(ReadableArray):
         -------
         NDArray
             The array itself.
+
+        Examples
+        --------
+        >>> a.resize((5, 6))[3:, :3]
+        array([[18, 19, 20],
+               [ 0,  0,  0]], dtype=int32)
         """
         reshaping.resize(self._items, newshape)
         return self
@@ -271,6 +307,11 @@ class NDArray(ReadableArray):
         -------
         NDArray
             The array itself.
+
+        Examples
+        --------
+        >>> a.append(np.ones((2, 6))).shape
+        (6, 6)
         """
         reshaping.insert(self._items, None, _as_items(self._items, values), axis)
         return self
@@ -290,6 +331,11 @@ class NDArray(ReadableArray):
         -------
         NDArray
             The array itself.
+
+        Examples
+        --------
+        >>> a.insert(1, np.ones((2, 6)))[:4, 0]
+        array([0, 1, 1, 6], dtype=int32)
         """
         reshaping.insert(self._items, index, _as_items(self._items, values), axis)
         return self
@@ -308,18 +354,33 @@ class NDArray(ReadableArray):
         -------
         NDArray
             The array itself.
+
+        Examples
+        --------
+        >>> a.delete(1, count=2)[:, 0]
+        array([ 0, 18], dtype=int32)
         """
         reshaping.delete(self._items, start, count, axis)
         return self
 
     def squeeze(self) -> None:
-        """Remove dimensions of length 1, in place."""
+        """Remove dimensions of length 1, in place.
+
+        >>> b = cat.asarray(data[:1])
+        >>> b.squeeze()
+        >>> b.shape
+        (6,)
+        """
         reshaping.squeeze(self._items)
 
     # --- copies and frames --------------------------------------------------------------------
 
     def to_buffer(self) -> bytes:
-        """Return the items as bytes, in C order."""
+        """Return the items as bytes, in C order.
+
+        >>> a.to_buffer() == data.tobytes()
+        True
+        """
         return self.read().tobytes()
 
     def slice(self, key: Any, **kwargs: Any) -> NDArray:
@@ -335,6 +396,12 @@ class NDArray(ReadableArray):
         Returns
         -------
         NDArray
+
+        Examples
+        --------
+        >>> a.slice(np.s_[1:3, ::2])[:]
+        array([[ 6,  8, 10],
+               [12, 14, 16]], dtype=int32)
         """
         with self._items.reading():
             selection = self._items.select(normalize, key)
@@ -359,6 +426,11 @@ class NDArray(ReadableArray):
         Returns
         -------
         NDArray
+
+        Examples
+        --------
+        >>> a.copy(urlpath="b.b2nd", contiguous=True, codec="zstd").codec
+        <Codec.ZSTD: 5>
         """
         with self._items.one_state():
             meta = {n: content for n, content in self.meta.to_dict().items() if n not in OWN}
@@ -386,6 +458,11 @@ class NDArray(ReadableArray):
         memoryview
             Read-only. If the array is contiguous in memory, a view that keeps the memory alive; the
             array refuses changes until the view is deleted. Otherwise a copy.
+
+        Examples
+        --------
+        >>> cat.from_cframe(a.to_cframe())[3, 5]
+        np.int32(23)
         """
         return self.schunk.to_buffer()
 
@@ -402,11 +479,22 @@ class NDArray(ReadableArray):
         ------
         FileExistsError
         ArgumentError
+
+        Examples
+        --------
+        >>> a.save("b.b2nd")
+        >>> cat.open("b.b2nd")[3, 5]
+        np.int32(23)
         """
         write_file(urlpath, self.to_cframe(), mode)
 
     def close(self) -> None:
-        """Free the array's memory and close its file; a closed array raises `ClosedError`."""
+        """Free the array's memory and close its file; a closed array raises `ClosedError`.
+
+        >>> a.close()
+        >>> repr(a)
+        '<caterva_cffi.NDArray, closed>'
+        """
         self.schunk.close()
 
     def __enter__(self) -> NDArray:

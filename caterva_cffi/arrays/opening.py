@@ -99,6 +99,13 @@ def open(
         itself reads it.
     ImportError
         For a URL, if fsspec or what it needs for the scheme is not installed.
+
+    Examples
+    --------
+    >>> _ = cat.asarray(data, urlpath="a.b2nd", contiguous=True)
+    >>> with cat.open("a.b2nd", mode="r") as b:
+    ...     print(b[1, :3])
+    [6 7 8]
     """
     if mode not in ("r", "a", None):
         raise unknown_name("mode", mode, "ra", "'r' (read) or 'a' (read and change)")

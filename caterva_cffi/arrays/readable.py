@@ -233,6 +233,14 @@ class ReadableArray(ABC):
         Raises
         ------
         IndexError
+
+        Examples
+        --------
+        >>> a[1:3, ::2]
+        array([[ 6,  8, 10],
+               [12, 14, 16]], dtype=int32)
+        >>> a[[0, 3], [1, 5]]
+        array([ 1, 23], dtype=int32)
         """
         result = self.read(key)
         if not result.shape and not any(k is ... for k in (key if type(key) is tuple else (key,))):
@@ -261,6 +269,12 @@ class ReadableArray(ABC):
         ReadOnlyError
             For a read-only destination.
         IndexError
+
+        Examples
+        --------
+        >>> out = np.empty((2, 6), "i4")
+        >>> a.read(np.s_[1:3], out=out) is out
+        True
         """
         items = self._items
         with items.reading():
@@ -287,7 +301,14 @@ class ReadableArray(ABC):
 
         Examples
         --------
-        >>> print(a.explain(np.s_[:, 100]))  # doctest: +SKIP
+        >>> print(a.explain(np.s_[:, 4]))
+        Selected : (4,) of (4, 6), in 4 items
+        Chunks   : 1 of 2, of (4, 3)
+        Blocks   : 2 of (2, 3) are decoded
+        Wanted   : 16 bytes
+        Decoded  : 48 bytes, 3 times as many
+        Read     : none: the array is in memory
+        Memory   : about ... bytes at most
         """
         items = self._items
         with items.reading():
@@ -325,9 +346,12 @@ class ReadableArray(ABC):
 
         Examples
         --------
-        >>> rng = np.random.default_rng(0)
-        >>> starts = rng.integers(0, np.array(a.shape) - 64 + 1, size=(16, a.ndim))
-        >>> batch = a.read_many(starts, (64, 64, 64))
+        >>> a.read_many([[0, 0], [2, 3]], (2, 3))
+        array([[[ 0,  1,  2],
+                [ 6,  7,  8]],
+        <BLANKLINE>
+               [[15, 16, 17],
+                [21, 22, 23]]], dtype=int32)
         """
         items = self._items
         with items.reading():

@@ -122,6 +122,13 @@ def convert(
         For options that contradict each other, the source or an earlier run.
     ImportError
         For a format whose package is not installed.
+
+    Examples
+    --------
+    >>> np.save("a.npy", data)
+    >>> done = cat.convert("a.npy", "a.zarr", chunks=(4, 3), blocks=(2, 3), cname="zstd")
+    >>> cat.open("a.zarr").blocks
+    (2, 3)
     """
     # Imported by this call alone: together they take as long as the rest of the package.
     from caterva_cffi.advice.accesses import accesses_of

@@ -31,9 +31,10 @@ def recorded_accesses() -> Iterator[Recorded]:
 
     Examples
     --------
-    >>> with recorded_accesses() as accesses:
-    ...     program(a)
-    >>> print(advise(a.shape, a.dtype, accesses))
+    >>> with cat.recorded_accesses() as accesses:
+    ...     items = a[2], a[:, 4]
+    >>> cat.advise(a.shape, a.dtype, accesses).accesses
+    ('2 recorded reads',)
     """
     found: Recorded = []
     recorders.append(found)

@@ -92,6 +92,13 @@ def remove(urlpath: str | os.PathLike[str]) -> None:
         For a directory that holds something that is not an array's.
     StorageError
         For an array that is being changed.
+
+    Examples
+    --------
+    >>> _ = cat.asarray(data, urlpath="a.b2nd", contiguous=True)
+    >>> cat.remove("a.b2nd")
+    >>> cat.asarray(data, urlpath="a.b2nd", contiguous=True).shape
+    (4, 6)
     """
     path = fs_path(urlpath)
     _check_removable(path)

@@ -71,6 +71,13 @@ def verify(source: Any) -> Verification:
         For a Zarr array, if zarr is not installed.
     TypeError
         For what is neither a path nor a buffer nor an array.
+
+    Examples
+    --------
+    >>> _ = cat.asarray(data, urlpath="a.b2nd", contiguous=True, checksum=True)
+    >>> print(cat.verify("a.b2nd"))
+    a.b2nd: checked 1 array, 1 chunk, 1 block, all with checksums
+    a.b2nd: whole
     """
     found = Verification()
     if isinstance(source, (str, os.PathLike)):

@@ -46,9 +46,17 @@ class B2ndParser:
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> import zarr
+    >>> from obspec_utils.registry import ObjectStoreRegistry
+    >>> from obstore.store import LocalStore
     >>> from caterva_cffi.virtual import B2ndParser
-    >>> parser = B2ndParser(name="t", dimension_names=["time", "lat", "lon"])
-    >>> vds = virtualizarr.open_virtual_dataset(url, registry=registry, parser=parser)
+    >>> _ = cat.asarray(data, urlpath="air.b2nd", contiguous=True)
+    >>> parser = B2ndParser(name="t", dimension_names=["y", "x"])
+    >>> registry = ObjectStoreRegistry({"file://": LocalStore()})
+    >>> store = parser(Path("air.b2nd").absolute().as_uri(), registry)
+    >>> zarr.open_group(store, mode="r")["t"][1, :3]
+    array([6, 7, 8], dtype=int32)
     """
 
     name: str | None = None

@@ -64,8 +64,13 @@ def open_hdf5(
 
     Examples
     --------
-    >>> t = open_hdf5("https://example.org/era5.nc", "t2m")
-    >>> t[0, 10:20, 10:20]
+    >>> import h5py, hdf5plugin
+    >>> from caterva_cffi.virtual import open_hdf5
+    >>> with h5py.File("era5.nc", "w") as file:
+    ...     _ = file.create_dataset("t2m", data=data, chunks=(4, 3), **hdf5plugin.Blosc2())
+    >>> t = open_hdf5("era5.nc", "t2m")
+    >>> t[1, :3]
+    array([6, 7, 8], dtype=int32)
     """
     if "://" in (name := os.fspath(url)):
         source = source_of(name, storage_options)

@@ -38,8 +38,17 @@ class HDF5Parser:
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> import h5py, hdf5plugin, zarr
+    >>> from obspec_utils.registry import ObjectStoreRegistry
+    >>> from obstore.store import LocalStore
     >>> from caterva_cffi.virtual import HDF5Parser
-    >>> vds = virtualizarr.open_virtual_dataset(url, registry=registry, parser=HDF5Parser())
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     _ = file.create_dataset("t", data=data, chunks=(4, 3), **hdf5plugin.Blosc2())
+    >>> registry = ObjectStoreRegistry({"file://": LocalStore()})
+    >>> store = HDF5Parser()(Path("air.h5").absolute().as_uri(), registry)
+    >>> zarr.open_group(store, mode="r")["t"][1, :3]
+    array([6, 7, 8], dtype=int32)
     """
 
     def __init__(

@@ -30,9 +30,15 @@ def to_references(store: ManifestStore) -> dict[str, Any]:
 
     Examples
     --------
-    >>> references = to_references(HDF5Parser()(url, registry))
-    >>> fs = fsspec.filesystem("reference", fo=references, asynchronous=True)
-    >>> zarr.open_group(zarr.storage.FsspecStore(fs, read_only=True), mode="r")
+    >>> from pathlib import Path
+    >>> from obspec_utils.registry import ObjectStoreRegistry
+    >>> from obstore.store import LocalStore
+    >>> from caterva_cffi.virtual import B2ndParser, to_references
+    >>> _ = cat.asarray(data, urlpath="air.b2nd", contiguous=True)
+    >>> registry = ObjectStoreRegistry({"file://": LocalStore()})
+    >>> store = B2ndParser(name="t")(Path("air.b2nd").absolute().as_uri(), registry)
+    >>> sorted(to_references(store)["refs"])
+    ['t/c/0/0', 't/zarr.json', 'zarr.json']
     """
     return {"version": 1, "refs": _of_group(store._group, "")}
 

@@ -59,7 +59,20 @@ def explain(array: zarr.Array[Any], selection: Any = ...) -> Explanation:
 
     Examples
     --------
-    >>> print(explain(z, np.s_[:, 100]))  # doctest: +SKIP
+    >>> import zarr
+    >>> from caterva_cffi.zarr import CatervaCodec, explain
+    >>> codec = CatervaCodec(block_shape=(2, 3))
+    >>> z = zarr.create_array(
+    ...     "a.zarr", data=data, chunks=(4, 6), serializer=codec, compressors=None
+    ... )
+    >>> print(explain(z, np.s_[:, 4]))
+    Selected : (4,) of (4, 6), in 4 items
+    Chunks   : 1 of 1, of (4, 6)
+    Blocks   : 2 of (2, 3) are decoded
+    Wanted   : 16 bytes
+    Decoded  : 48 bytes, 3 times as many
+    Read     : 3 requests for 488 bytes
+    Memory   : about ... bytes at most
     """
     metadata: Any = array.metadata
     if metadata.zarr_format != 3:

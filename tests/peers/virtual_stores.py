@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import json
 import re
@@ -314,3 +315,13 @@ def test_small_boxes_of_large_files_cost_little(tmp_path):
             assert (found == noise[2000:2010, 1000:1010] ^ 1).all()
             assert 0 < len(requests) <= 3
             assert 0 < sum(request.sent for request in requests) <= 150_000
+
+
+@pytest.mark.parametrize("found", [B2ndParser, HDF5Parser, to_references])
+def test_examples_of_the_reference(found, tmp_path, monkeypatch):
+    """Those of the other names run in tests/project/test_reference.py."""
+    monkeypatch.chdir(tmp_path)
+    names = {"cat": cat, "data": np.arange(24, dtype="i4").reshape(4, 6)}
+    test = doctest.DocTestParser().get_doctest(found.__doc__, names, found.__name__, None, 0)
+    assert len(test.examples) > 5
+    assert doctest.DocTestRunner().run(test).failed == 0

@@ -37,6 +37,8 @@ def test_the_reference_names_all_that_is_public():
     text = "".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.rst"))
     entries = ENTRY.findall(text)
     assert len(entries) == len(set(entries))
+    virtual = [name for name in entries if name.startswith("caterva_cffi.virtual.")]
+    entries = [name for name in entries if name not in virtual]
     assert all(name.rpartition(".")[0] in FACES for name in entries)
     described = [public(name) for name in entries]
     names = [f"{face}.{name}" for face in FACES for name in import_module(face).__all__]
