@@ -10,12 +10,16 @@ import sys
 from importlib import import_module
 from typing import get_args
 
+import numcodecs
+import numpy as np
 import pytest
+import zarr
 from checkout import ROOT
 
 import caterva_cffi as cat
 from caterva_cffi import errors
 from caterva_cffi.binding import library
+from caterva_cffi.zarr import CatervaCodec
 
 DOCS = ROOT / "docs"
 MODULES = sorted((ROOT / "caterva_cffi").rglob("*.py"))
@@ -95,6 +99,25 @@ def test_the_page_of_errors_lists_all_kinds():
     shown = [part for part in shown if " " in part]
     assert len(shown) > 12
     assert [part for part in shown if part not in source] == []
+
+
+@pytest.mark.build
+def test_the_page_of_the_unknown_codec_has_what_programs_say(tmp_path):
+    page = (DOCS / "howto" / "unknown-codec.md").read_text("utf-8")
+    zarr.create_array(
+        tmp_path / "a.zarr", data=np.zeros(2), serializer=CatervaCodec(), compressors=None
+    )
+    metadata = tmp_path / "a.zarr" / "zarr.json"
+    metadata.write_text(metadata.read_text("utf-8").replace('"caterva"', '"cavetra"'), "utf-8")
+    calls = {
+        "zarr.errors": lambda: zarr.open_array(tmp_path / "a.zarr", mode="r"),
+        "numcodecs.errors": lambda: numcodecs.get_codec({"id": "cavetra"}),
+    }
+    for module, call in calls.items():
+        with pytest.raises(Exception, match="cavetra") as caught:
+            call()
+        assert (caught.type.__module__, caught.type.__name__) == (module, "UnknownCodecError")
+        assert str(caught.value).replace("cavetra", "caterva") in page
 
 
 def run_code(page, directory, replaced=("", ""), more="", **variables):
