@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from frames import (
-    Parts,
-)
+from frames import Parts
 
 HERE = Path(__file__).resolve().parent
 

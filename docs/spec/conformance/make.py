@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 from frames import Parts
 from kit import HERE, ITEMS, Kit, waves
-from of_chunks import chunks, filters, streams
-from of_frames import checksums, headers, offsets, shapes_and_items
+from of_checksums import checksums
+from of_chunks import chunks
+from of_filters import filters
+from of_headers import headers
+from of_offsets import offsets
+from of_shapes import shapes_and_items
+from of_streams import streams
 
 from caterva_cffi.numcodecs import Caterva
 
