@@ -19,9 +19,10 @@ from hypothesis import settings
 
 import caterva_cffi as cat
 
-# The same examples each time; HYPOTHESIS_PROFILE=default looks for new ones, long for many.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("long", max_examples=20_000)
+# The same examples each time, however long they take; HYPOTHESIS_PROFILE=default looks for new
+# ones, long for many.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
