@@ -26,7 +26,7 @@ from benchmarks.timing import Budget, Samples, measure
 from benchmarks.zarr_slices import BATCHED
 from caterva_cffi.advice.model import Costs, mean_seconds
 from caterva_cffi.geometry.grid import BLOCK_BYTES, Grid, default_blocks
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.zarr import CatervaCodec
 
 __all__ = ["QUICK", "TINY", "Access", "Size", "run"]

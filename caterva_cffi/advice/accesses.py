@@ -11,7 +11,8 @@ import numpy as np
 
 from caterva_cffi.errors import ArgumentError, Cause, wrong_value
 from caterva_cffi.geometry.crops import Crops
-from caterva_cffi.geometry.selection import Axis, Basic, Fancy, normalize
+from caterva_cffi.geometry.keys import normalize
+from caterva_cffi.geometry.selection import Axis, Basic, Fancy
 
 __all__ = ["Access", "AccessSelections", "accesses_of", "selections_of"]
 

@@ -25,7 +25,8 @@ from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid, Partition
-from caterva_cffi.geometry.selection import Basic, Box, Fancy, lay, normalize, spans
+from caterva_cffi.geometry.keys import normalize
+from caterva_cffi.geometry.selection import Basic, Batch, Box, Fancy, lay, spans
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.superchunk.schunk import SChunk
 
@@ -183,7 +184,7 @@ class ChunkedItems(Items):
 
     def _read_boxes(self, boxes: Sequence[tuple[Box, npt.NDArray[Any]]]) -> None:
         """Read boxes, each into an array of its shape; the caller holds the lock."""
-        self._reader.read(self.kernel, self.grid, [index_arrays.Batch(boxes)])
+        self._reader.read(self.kernel, self.grid, [Batch(boxes)])
 
     def item(self, key: tuple[int, ...]) -> Any:
         """Read one item; the caller holds the lock."""

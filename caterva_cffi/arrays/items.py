@@ -17,8 +17,8 @@ from caterva_cffi.dtypes import allocate
 from caterva_cffi.errors import ArgumentError, ArgumentTypeError, Cause, ReadOnlyError
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch, batches
-from caterva_cffi.geometry.selection import Basic, Fancy
+from caterva_cffi.geometry.index_arrays import batches
+from caterva_cffi.geometry.selection import Basic, Batch, Fancy
 
 __all__ = ["Items", "Selection"]
 

@@ -20,7 +20,8 @@ from caterva_cffi.costs.recording import recorders
 from caterva_cffi.dtypes import as_asked, check_dtype
 from caterva_cffi.errors import CatervaError
 from caterva_cffi.format.metalayers import OWN
-from caterva_cffi.geometry.selection import Basic, Fancy, normalize, normalize_orthogonal
+from caterva_cffi.geometry.keys import normalize, normalize_orthogonal
+from caterva_cffi.geometry.selection import Basic, Fancy
 from caterva_cffi.storage.atomic import write_file
 from caterva_cffi.superchunk.schunk import SChunk
 from caterva_cffi.superchunk.user_metalayers import Meta, VLMeta

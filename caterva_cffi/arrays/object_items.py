@@ -21,8 +21,7 @@ from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.cutting import blocks_in, cut
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 
 __all__ = ["ObjectItems"]
 

@@ -19,7 +19,7 @@ from caterva_cffi.binding.library import lib
 from caterva_cffi.costs.explanation import Explanation
 from caterva_cffi.dtypes import as_asked
 from caterva_cffi.geometry.crops import normalize_crops
-from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
+from caterva_cffi.geometry.keys import normalize, normalize_orthogonal
 from caterva_cffi.keywords import checked_keywords
 
 __all__ = ["OrthogonalReads", "ReadableArray", "items_of"]

@@ -23,7 +23,7 @@ from caterva_cffi.errors import ArgumentError, Cause, SelectionError
 from caterva_cffi.format.metalayers import B2ND, CATERVA, OWN, encode_geometry, with_shape
 from caterva_cffi.format.seal import LAYER, OPEN_SEAL
 from caterva_cffi.geometry.grid import CHUNK_BYTES, Grid, Partition, chunk_items, growing
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.superchunk.schunk import SChunk
 from caterva_cffi.superchunk.user_metalayers import (
     VLMeta,

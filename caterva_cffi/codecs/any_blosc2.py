@@ -14,7 +14,7 @@ from caterva_cffi.format.chunk_header import HEADER, sizes_of
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.frame_start import MAGIC, START, begins_as_frame
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning.foreign_chunks import CHECKSUM, FlatChunk, HDF5Chunk, row_of_bytes
 from caterva_cffi.planning.layout import Chunks, slices, whole_layout
 from caterva_cffi.steps import Steps, run

@@ -15,8 +15,7 @@ from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.geometry.cutting import cut
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.chunk import chunk_steps
 from caterva_cffi.planning.frame import Frame

@@ -23,8 +23,7 @@ from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.format.chunk_header import filters_of, is_plain, sizes_of, special_of
 from caterva_cffi.geometry.cutting import blocks_in, distinct_blocks
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known
 from caterva_cffi.planning.foreign import Foreign

@@ -19,7 +19,7 @@ from caterva_cffi.errors import Cause, FormatError
 from caterva_cffi.format.frame_header import FrameHeader, compression_in
 from caterva_cffi.format.offsets import special_of_offset
 from caterva_cffi.geometry.grid import Grid, default_blocks
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning.foreign import Raw, Row
 from caterva_cffi.planning.foreign_chunks import HDF5Chunk
 from caterva_cffi.planning.layout import Chunks, slices

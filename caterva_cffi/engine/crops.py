@@ -15,8 +15,7 @@ from caterva_cffi.engine.groups import GROUP_BYTES, Groups, groups, pieces
 from caterva_cffi.geometry.crops import CropParts, Crops, cut_crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 

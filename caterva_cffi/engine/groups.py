@@ -17,8 +17,7 @@ from caterva_cffi.binding.buffers import address, pointer
 from caterva_cffi.binding.decoding import Piece
 from caterva_cffi.engine.many_chunks import ManyChunks, many_chunks
 from caterva_cffi.geometry.cutting import AT_ONCE, cut, has_many_chunks
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 

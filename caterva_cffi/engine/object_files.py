@@ -22,8 +22,7 @@ from caterva_cffi.engine.groups import groups, pieces
 from caterva_cffi.engine.reading import read
 from caterva_cffi.errors import CatervaError, StorageError
 from caterva_cffi.geometry.cutting import MANY, cut
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Known
 from caterva_cffi.planning.frame import Frame, Heads

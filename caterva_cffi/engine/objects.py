@@ -17,8 +17,7 @@ from caterva_cffi.engine.reading import read_memory, read_steps
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Basic, Fancy
+from caterva_cffi.geometry.selection import Basic, Batch, Fancy
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known
 from caterva_cffi.planning.frame import Frame, Heads

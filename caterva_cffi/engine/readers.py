@@ -22,8 +22,7 @@ from caterva_cffi.errors import Cause, FormatError, StorageError
 from caterva_cffi.geometry.crops import Crops, most_chunks
 from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, has_many_chunks
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.planning.layout import Files, Layout, layout_steps, whole_layout
 from caterva_cffi.planning.policy import get_read_policy

@@ -15,8 +15,7 @@ from caterva_cffi.dtypes import allocate, with_dtype
 from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.geometry.cutting import blocks_in
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.layout import Chunks, Layout
 
 __all__ = ["ORDER", "Objects", "WantedChunk"]

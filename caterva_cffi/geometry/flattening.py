@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 
 __all__ = ["flattened"]
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.dtypes import allocate
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Axis, Basic, Box, Fancy, IndexArray, box_of, lay
+from caterva_cffi.geometry.selection import Axis, Basic, Batch, Box, Fancy, IndexArray, box_of
 
-__all__ = ["Batch", "ReadBoxes", "batches", "count_blocks", "write"]
+__all__ = ["ReadBoxes", "batches", "count_blocks", "write"]
 
 ReadBoxes: TypeAlias = Callable[[Sequence[tuple[Box, npt.NDArray[Any]]]], None]
 """Reads boxes, each into an array of its shape."""
@@ -144,25 +144,6 @@ def count_blocks(grid: Grid, selection: Basic | Fancy) -> int:
     return count * sum(1 for _ in _groups(keys))
 
 
-class Batch(NamedTuple):
-    """Boxes of a selection that are read before `then` is called.
-
-    Attributes
-    ----------
-    boxes : list of (Box, ndarray)
-        Each box is read into its array, which has its shape.
-    then : callable or None
-        Copies the items that were read into the result; None if they are there already.
-    by_block : bool
-        Whether to read block by block, as blocks are stored, instead of box by box: for many small
-        boxes. A block in which several boxes have items is then decoded once.
-    """
-
-    boxes: Sequence[tuple[Box, npt.NDArray[Any]]]
-    then: Callable[[], None] | None = None
-    by_block: bool = False
-
-
 def batches(
     grid: Grid, selection: Basic | Fancy, dtype: np.dtype[Any], out: npt.NDArray[Any]
 ) -> Iterable[Batch]:
@@ -182,7 +163,7 @@ def batches(
     iterable of Batch
     """
     if isinstance(selection, Basic):
-        return (Batch([(selection.box, lay(out, selection))]),)
+        return (selection.batch(out),)
     return _gathered(grid, selection, dtype, out)
 
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from caterva_cffi.format.chunk_header import HEADER, plain_header
 from caterva_cffi.geometry.flattening import flattened
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.layout import Chunks
 
 __all__ = ["Foreign", "Raw", "Row", "Squeezed", "dimensions_in", "row_grid"]

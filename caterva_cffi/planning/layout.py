@@ -20,7 +20,7 @@ from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.format.offsets import chunk_file, special_of_offset
 from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.index_arrays import Batch
+from caterva_cffi.geometry.selection import Batch
 from caterva_cffi.steps import ChunkBytes, Range, Steps, exactly, run
 
 __all__ = [

@@ -30,8 +30,8 @@ from caterva_cffi.engine.object_files import read_open
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.errors import ArgumentError, CatervaError, Cause
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Basic, Fancy, normalize
+from caterva_cffi.geometry.keys import normalize
+from caterva_cffi.geometry.selection import Basic, Batch, Fancy
 from caterva_cffi.planning.layout import Chunks, Layout, whole_layout
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError
@@ -280,8 +280,11 @@ class ChunkSelection:
 
     def begin(self, layout: Chunks) -> tuple[npt.NDArray[Any], Iterable[Batch]]:
         """Return an array for the items, and the boxes that fill it."""
-        items = memory_pool.empty(self.selection.shape, layout.dtype)
-        return items, index_arrays.batches(layout.grid, self.selection, layout.dtype, items)
+        wanted = self.selection
+        items = memory_pool.empty(wanted.shape, layout.dtype)
+        if isinstance(wanted, Basic):
+            return items, (wanted.batch(items),)
+        return items, index_arrays.batches(layout.grid, wanted, layout.dtype, items)
 
     def read(self, version: Version, descriptor: int, size: int) -> NDBuffer:
         """Read and decode the items; see `engine.object_files.read_open`."""

@@ -17,7 +17,7 @@ from caterva_cffi.costs.file_reads import object_in_file, tally_file
 from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.errors import ArgumentError, UnsupportedError
 from caterva_cffi.geometry.grid import ObjectGrid
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.keywords import checked_keywords
 from caterva_cffi.steps import WHOLE, Asked, MissingError, Work, run
 from caterva_cffi.zarr_chunks import stores

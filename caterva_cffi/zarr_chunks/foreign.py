@@ -13,7 +13,7 @@ import numpy.typing as npt
 from caterva_cffi.dtypes import as_dtype
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.geometry.grid import Grid, default_blocks
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import Asked, MissingError, Steps

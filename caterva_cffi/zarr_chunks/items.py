@@ -16,7 +16,8 @@ import numpy.typing as npt
 from zarr.core.buffer import cpu
 
 from caterva_cffi.dtypes import allocate, as_dtype
-from caterva_cffi.geometry.selection import Basic, Fancy, normalize
+from caterva_cffi.geometry.keys import normalize
+from caterva_cffi.geometry.selection import Basic, Fancy
 
 __all__ = ["Assignment", "LazyBuffer", "LazyItems"]
 

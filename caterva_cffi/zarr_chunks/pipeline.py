@@ -21,8 +21,8 @@ from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.dtypes import allocate, with_dtype
 from caterva_cffi.engine.object_files import read_files
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.index_arrays import Batch
-from caterva_cffi.geometry.selection import Basic, normalize
+from caterva_cffi.geometry.keys import normalize
+from caterva_cffi.geometry.selection import Basic, Batch
 from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.storage.replacement import is_possible
 from caterva_cffi.zarr_chunks import stores
@@ -151,13 +151,14 @@ class _Wanted:
             and dest.shape == wanted.shape
             and dest.dtype == layout.dtype == dtype
         ):
-            return None, index_arrays.batches(layout.grid, wanted, dtype, dest)
-        dest = allocate(wanted.shape, layout.dtype)
-        put = partial(_put, dest, dtype, out, where, drop_axes)
-        found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
+            put = None
+        else:
+            dest = allocate(wanted.shape, layout.dtype)
+            put = partial(_put, dest, dtype, out, where, drop_axes)
         if isinstance(wanted, Basic):
-            return None, [Batch(batch.boxes, put) for batch in found]
-        return None, chain(found, [Batch([], put)])
+            return None, (wanted.batch(dest, put),)
+        found = index_arrays.batches(layout.grid, wanted, layout.dtype, dest)
+        return None, found if put is None else chain(found, [Batch([], put)])
 
 
 def _is_basic(where: Any) -> bool:

@@ -12,7 +12,7 @@ from mixed_items import basic, basic_or_fancy
 import caterva_cffi as cat
 from caterva_cffi.advice.model import LOCAL, Costs, seconds_of, work_of
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.sources.store_costs import REMOTE, StoreCosts
 
 GRID = Grid((21, 30, 17), (10, 12, 17), (4, 5, 3), 4)

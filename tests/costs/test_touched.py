@@ -11,7 +11,7 @@ from mixed_items import basic_or_fancy
 
 from caterva_cffi.costs.touched import picture_of
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import normalize, normalize_orthogonal
+from caterva_cffi.geometry.keys import normalize, normalize_orthogonal
 
 GRID = Grid((21, 30, 17), (10, 12, 17), (4, 5, 3), 4)
 

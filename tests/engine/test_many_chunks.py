@@ -21,7 +21,7 @@ from caterva_cffi.codecs.encoding import encode_frame
 from caterva_cffi.engine import many_chunks, objects
 from caterva_cffi.geometry import cutting
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning.layout import whole_layout
 from caterva_cffi.planning.policy import get_read_policy
 

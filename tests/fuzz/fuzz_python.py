@@ -39,7 +39,7 @@ with instrumented:
     from caterva_cffi.binding.kernel import kernel_of
     from caterva_cffi.engine.groups import groups
     from caterva_cffi.engine.reading import read as read_groups
-    from caterva_cffi.geometry.index_arrays import Batch
+    from caterva_cffi.geometry.selection import Batch
     from caterva_cffi.numcodecs import Caterva
     from caterva_cffi.planning import layout as layouts
     from caterva_cffi.planning.frame import Frame

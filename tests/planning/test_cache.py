@@ -16,7 +16,7 @@ from caterva_cffi.binding.compression import Compression
 from caterva_cffi.codecs.encoding import encode_frame
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.cache import Cache, Known, recording
 from caterva_cffi.planning.frame import Heads

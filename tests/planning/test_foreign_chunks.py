@@ -11,7 +11,7 @@ import pytest
 import caterva_cffi as cat
 from caterva_cffi.engine.objects import ObjectRead, Selected
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import normalize
+from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.planning import cache
 from caterva_cffi.planning.foreign_chunks import Bare, HDF5Chunk
 from caterva_cffi.planning.policy import ReadPolicy

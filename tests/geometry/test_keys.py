@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import caterva_cffi as cat
-from caterva_cffi.geometry.selection import Axis, Basic, Fancy, normalize, normalize_orthogonal
+from caterva_cffi.geometry.keys import normalize, normalize_orthogonal
+from caterva_cffi.geometry.selection import Axis, Basic, Fancy
 
 LAW = settings(deadline=None, max_examples=100)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=7)
