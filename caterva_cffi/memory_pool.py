@@ -23,7 +23,7 @@ __all__ = ["LEAST", "empty"]
 LEAST = 4 << 20
 """The fewest bytes to keep; smaller memory is kept by the allocator itself."""
 
-_MOST = 64 << 20
+_MOST = 65 << 20  # a chunk of 64 MiB, and what a frame has around it
 
 _idle: deque[mmap.mmap] = deque(maxlen=4)
 """Memory that nobody uses. A deque is atomic: any thread may free an array at any time."""

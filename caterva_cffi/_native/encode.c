@@ -1,11 +1,8 @@
 #include "encode.h"
 
-#include <stdlib.h>
-
 #include <blosc2/filters-registry.h>
 
 #include "compress.h"
-#include "order.h"
 
 int64_t cat_finish_header(const geometry *g, uint8_t *chunk, int64_t cbytes, int zeros) {
   chunk[BLOSC2_CHUNK_BLOSC2_FLAGS] &= (uint8_t) ~(BLOSC2_SPECIAL_MASK << 4); /* of its first block */
@@ -73,25 +70,13 @@ int cat_check_compression(const cat_grid *grid, const cat_compression *compressi
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
                    int nthreads, cat_where *where) {
-  encoder enc = {.grid = grid, .compression = compression, .dest = dest};
-  *where = (cat_where){-1, -1, 0};
-  int error = cat_check_compression(grid, compression, destsize, &enc.g);
-  for (int d = 0; !error && d < enc.g.ndim; d++) {
-    if (extent[d] < 0 || extent[d] > grid->chunk[d]) {
-      error = CAT_ERROR_GEOMETRY;
-    }
+  cat_source source = {.src = src, .dest = dest, .destsize = destsize};
+  int64_t n = grid->ndim < 0 || grid->ndim > CAT_MAX_DIM ? 0 : grid->ndim;
+  for (int64_t d = 0; d < n; d++) {
+    source.strides[d] = strides[d];
+    source.extent[d] = extent[d];
   }
-  if (error) {
-    return error;
-  }
-  int in_blocks = cat_in_blocks(&enc.g, compression);
-  if (in_blocks && (error = cat_find_order(&enc.g, &enc.order))) {
-    return error;
-  }
-  enc.source = cat_find_source(&enc.g, src, strides, extent, enc.order == NULL);
-  enc.ngroups = cat_count_groups(&enc.source);
-  int64_t result = in_blocks ? cat_encode_blocks(&enc, nthreads, where)
-                             : cat_encode_whole(&enc, nthreads, where);
-  free(enc.order);
-  return result;
+  int error = cat_encode_many(grid, compression, &source, 1, nthreads, where);
+  where->chunk = -1;
+  return error ? error : source.cbytes;
 }

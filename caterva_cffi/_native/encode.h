@@ -21,10 +21,16 @@ typedef struct {
 int cat_check_compression(const cat_grid *grid, const cat_compression *compression,
                           int64_t destsize, geometry *g);
 
+/* What one thread compresses blocks with, and the memory for it. */
+typedef struct packer packer;
+
+void cat_free_packer(packer *own);
+
 /* These return the chunk's size or an error code. They compress blocks one by one (encode_blocks.c), or
  * all in one call of C-Blosc2 (encode_whole.c), or store them as they are (store.c). The last one needs
- * a chunk that already has the header for this compression. */
-int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where);
+ * a chunk that already has the header for this compression. If one thread does all blocks, it takes
+ * `kept`, or makes it, for the next chunk of the same grid and compression. */
+int64_t cat_encode_blocks(encoder *enc, int nthreads, packer **kept, cat_where *where);
 int64_t cat_encode_whole(encoder *enc, int nthreads, cat_where *where);
 int64_t cat_store_blocks(encoder *enc, int nthreads, cat_where *where);
 

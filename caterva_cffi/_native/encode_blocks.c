@@ -29,16 +29,17 @@ typedef struct {
 } packed;
 
 /* What a thread has of its own. */
-typedef struct {
+struct packer {
   const tasks *all;
   compressor compressor;
   uint8_t *blocks; /* a group, gathered */
-  uint8_t *room;   /* for what waits for its place */
+  int64_t blocks_size;
+  uint8_t *room; /* for what waits for its place */
   int64_t room_size;
   int64_t used;
   packed waiting[MOST_WAITING];
   int nwaiting;
-} packer;
+};
 
 /* Bytes from one block to the next: at least a cache line more than a block, so that blocks begin in
  * different sets of a cache. */
@@ -69,24 +70,59 @@ static void settle(packer *own, int wait) {
   }
 }
 
+/* Have memory for a chunk. Returns 0 or CAT_ERROR_MEMORY. */
+static int reserve_packer(packer *own) {
+  const encoder *enc = own->all->enc;
+  int64_t blocks = cat_most_grouped(&enc->source) * slot_of(&enc->g), room = task_bound(own->all);
+  room = room > PACKED_BYTES ? room : PACKED_BYTES;
+  if (own->blocks == NULL || blocks > own->blocks_size) {
+    free(own->blocks);
+    own->blocks = malloc((size_t)blocks);
+    own->blocks_size = blocks;
+  }
+  if (own->room == NULL || room > own->room_size) {
+    free(own->room);
+    own->room = malloc((size_t)room);
+    own->room_size = room;
+  }
+  return own->blocks == NULL || own->room == NULL ? CAT_ERROR_MEMORY : 0;
+}
+
 static int begin_packer(void *state, void *given) {
   packer *own = given;
   own->all = state;
   const encoder *enc = own->all->enc;
   int error = cat_init_compressor(&own->compressor, enc->grid, enc->compression);
-  int64_t bound = task_bound(own->all);
-  own->room_size = bound > PACKED_BYTES ? bound : PACKED_BYTES;
-  own->blocks = malloc((size_t)(cat_most_grouped(&enc->source) * slot_of(&enc->g)));
-  own->room = malloc((size_t)own->room_size);
-  return error || (own->blocks != NULL && own->room != NULL) ? error : CAT_ERROR_MEMORY;
+  return error ? error : reserve_packer(own);
+}
+
+static void free_memory(packer *own) {
+  cat_free_compressor(&own->compressor);
+  free(own->blocks);
+  free(own->room);
 }
 
 static void end_packer(void *given) {
   packer *own = given;
   settle(own, 1);
-  cat_free_compressor(&own->compressor);
-  free(own->blocks);
-  free(own->room);
+  free_memory(own);
+}
+
+void cat_free_packer(packer *own) {
+  if (own != NULL) {
+    free_memory(own);
+    free(own);
+  }
+}
+
+/* Take what was kept, or make it. Returns 0 or an error code. */
+static int take_packer(packer **kept, tasks *all) {
+  if (*kept != NULL) {
+    (*kept)->all = all;
+    return reserve_packer(*kept);
+  }
+  *kept = calloc(1, sizeof **kept);
+  return *kept == NULL ? CAT_ERROR_MEMORY : begin_packer(all, *kept);
 }
 
 /* Compress the blocks of a group, one behind the other. Their sizes go where their offsets will be.
@@ -171,8 +207,21 @@ static int find_offsets(const encoder *enc) {
   return zeros;
 }
 
-int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where) {
+/* Let tasks compress all blocks. Returns 0 or an error code. */
+static int run_tasks(tasks *all, int64_t n, int nthreads, packer **kept, cat_where *where) {
   static const cat_work work = {encode_task, sizeof(packer), begin_packer, end_packer};
+  if (nthreads != 1) {
+    return cat_run(&work, all, n, nthreads, NULL, where);
+  }
+  int error = take_packer(kept, all);
+  if (!error) {
+    error = cat_run(&work, all, n, 1, *kept, where);
+    settle(*kept, 1);
+  }
+  return error;
+}
+
+int64_t cat_encode_blocks(encoder *enc, int nthreads, packer **kept, cat_where *where) {
   const geometry *g = &enc->g;
   int64_t blocks = TASK_BYTES / g->blocksize + 1, most = cat_most_grouped(&enc->source);
   tasks all = {.enc = enc, .task_groups = (blocks + most - 1) / most};
@@ -181,7 +230,7 @@ int64_t cat_encode_blocks(encoder *enc, int nthreads, cat_where *where) {
   if (all.places == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int error = cat_run(&work, &all, n, nthreads, NULL, where);
+  int error = run_tasks(&all, n, nthreads, kept, where);
   int64_t cbytes = cat_end_of_places(all.places);
   cat_free_places(all.places);
   if (cbytes == 0) { /* even if a task failed: its result is not needed */

@@ -104,8 +104,21 @@ typedef struct {
   uint8_t filters_meta[6];
 } cat_compression;
 
-/* Where an error is: the number of the chunk (in cat_decode, of the part) and of the block in it; -1 if
- * it concerns all of them. `system` is the system's error for a file, or 0. */
+/* A chunk to compress. Its first `extent` items along each dimension come from `src`, where item k lies at
+ * sum(k[i] * strides[i]); the other items are zeros. `dest` has room for `destsize` bytes; `cbytes` is set
+ * to the chunk's size. */
+typedef struct {
+  const uint8_t *src;
+  int64_t strides[CAT_MAX_DIM];
+  int64_t extent[CAT_MAX_DIM];
+  uint8_t *dest;
+  int64_t destsize;
+  int64_t cbytes;
+} cat_source;
+
+/* Where an error is: the number of the chunk (in cat_decode, of the part; in cat_encode_many, of the
+ * source) and of the block in it; -1 if it concerns all of them. `system` is the system's error for a
+ * file, or 0. */
 typedef struct {
   int64_t chunk;
   int64_t block;
@@ -155,6 +168,11 @@ int64_t cat_encode_bound(const cat_grid *grid);
 int64_t cat_encode(const cat_grid *grid, const cat_compression *compression, const uint8_t *src,
                    const int64_t *strides, const int64_t *extent, uint8_t *dest, int64_t destsize,
                    int nthreads, cat_where *where);
+
+/* Compress chunks of one grid; threads share them out, if they are many or small. Returns 0 or an error
+ * code. The bytes are those of cat_encode. */
+int cat_encode_many(const cat_grid *grid, const cat_compression *compression, cat_source *sources,
+                    int64_t n, int nthreads, cat_where *where);
 
 /* Replace a box of a chunk: only the blocks that it touches are decoded, changed and compressed, the
  * others stay as they are. Item k of the box comes from sum(k[i] * strides[i]). Returns the new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,6 +73,41 @@ class Encoder:
         if size < 0:
             check(int(size), in_words(number, where.block))
         return chunk[:size]
+
+    def encode_many(
+        self,
+        compression: Any,
+        sources: Sequence[npt.NDArray[Any]],
+        dests: Sequence[npt.NDArray[np.uint8]],
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Compress chunks in one call, whose threads share them out.
+
+        Parameters
+        ----------
+        compression : cdata
+            As for `encode`.
+        sources : sequence of ndarray
+            The items of each chunk, as for `encode`.
+        dests : sequence of ndarray of uint8
+            As for `encode`.
+
+        Returns
+        -------
+        list of ndarray of uint8
+            The compressed chunks: the first bytes of their destinations.
+        """
+        given = ffi.new("cat_source[]", len(sources))
+        for row, source, dest in zip(given, sources, dests, strict=True):
+            row.src, row.strides = ffi.cast("uint8_t *", address(source)), source.strides
+            row.extent, row.destsize = source.shape, dest.size
+            row.dest = ffi.cast("uint8_t *", address(dest))
+        where = ffi.new("cat_where *")
+        code = lib.cat_encode_many(
+            self._grid, compression, given, len(sources), self.nthreads, where
+        )
+        if code < 0:
+            check(code, in_words(where.chunk, where.block))
+        return [dest[: row.cbytes] for row, dest in zip(given, dests, strict=True)]
 
     def update_in_place(
         self, number: int, compression: Any, chunk: Piece, box: Box, source: npt.NDArray[Any]

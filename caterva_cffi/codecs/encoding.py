@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi import memory_pool
 from caterva_cffi.binding.compression import Compression
 from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.binding.library import lib
@@ -21,7 +22,7 @@ from caterva_cffi.format.offsets import encode_offsets, offset_of_special
 from caterva_cffi.format.trailer import TRAILER_MIN, empty_trailer
 from caterva_cffi.geometry.grid import Grid, chunk_items
 
-__all__ = ["encode_frame", "wrap_chunk"]
+__all__ = ["encode_frame", "encode_frames", "frame_bound", "wrap_chunk"]
 
 
 class _Ends(NamedTuple):
@@ -41,6 +42,43 @@ class _Ends(NamedTuple):
     trailer: npt.NDArray[np.uint8]
     kernel: Kernel
     compression: Any
+
+    @property
+    def most(self) -> int:
+        """The most bytes of a frame with one chunk."""
+        behind = 8 + lib.BLOSC2_MAX_OVERHEAD + len(self.trailer)
+        return len(self.header) + self.kernel.bound + int(behind)
+
+    def place(self, memory: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Write the header to a frame's memory; return where the only chunk is to be compressed."""
+        start = len(self.header)
+        memory.data[:start] = self.header
+        return memory[start : start + self.kernel.bound]
+
+    def complete(
+        self, memory: npt.NDArray[np.uint8], chunk: npt.NDArray[np.uint8], checksums: bool
+    ) -> int:
+        """Write what is behind the chunk, and the sizes; return how many bytes the frame has."""
+        special = special_of(chunk)
+        cbytes = 0 if special else len(chunk)
+        offsets = encode_offsets([offset_of_special(special) if special else 0])
+        at = len(self.header) + cbytes
+        size = at + len(offsets) + len(self.trailer)
+        memory[at:size] = np.concatenate([offsets, self.trailer])
+        self.write_sizes(memory[:size], cbytes, offsets, checksums)
+        return size
+
+    def write_sizes(
+        self,
+        frame: npt.NDArray[np.uint8],
+        cbytes: int,
+        offsets: npt.NDArray[np.uint8],
+        checksums: bool,
+    ) -> None:
+        """Write the frame's sizes, and the checksum of what is around its chunks."""
+        set_sizes(frame, frame_len=len(frame), cbytes=cbytes)
+        if checksums:
+            write_seal(memoryview(frame[: len(self.header)]), offsets, self.trailer)
 
 
 @lru_cache(maxsize=256)  # all chunks of a Zarr array begin and end alike
@@ -91,18 +129,18 @@ def encode_frame(
         For dtypes that a frame cannot name.
     """
     ends = _ends(grid, check_dtype(items.dtype), compression, tuple(meta.items()))
-    header, trailer, kernel = ends.header, ends.trailer, ends.kernel
     if not grid.nchunks:
-        return memoryview(header + trailer.tobytes())
-    start = len(header)
-    behind = grid.nchunks * 8 + lib.BLOSC2_MAX_OVERHEAD + len(trailer)
-    memory = np.empty(start + kernel.bound + behind, np.uint8)
-    memory.data[:start] = header
-    sources = [items] if grid.nchunks == 1 else chunk_items(items, grid)
-    offsets, parts, cbytes = [], [], 0
-    for number, source in enumerate(sources):
-        dest = memory[start : start + kernel.bound] if cbytes == 0 else None
-        chunk = kernel.encode(number, ends.compression, source, dest)
+        return memoryview(ends.header + ends.trailer.tobytes())
+    if grid.nchunks == 1:
+        memory = np.empty(ends.most, np.uint8)
+        chunk = ends.kernel.encode(0, ends.compression, items, ends.place(memory))
+        size = ends.complete(memory, chunk, grid.checksums)
+        del chunk
+        memory.resize(size, refcheck=False)  # frees what was not needed
+        return memoryview(memory).toreadonly()
+    offsets, parts, cbytes = [], [np.frombuffer(ends.header, np.uint8)], 0
+    for number, source in enumerate(chunk_items(items, grid)):
+        chunk = ends.kernel.encode(number, ends.compression, source)
         special = special_of(chunk)
         if special:
             offsets.append(offset_of_special(special))
@@ -111,20 +149,39 @@ def encode_frame(
             cbytes += len(chunk)
             parts.append(chunk)
     stored_offsets = encode_offsets(offsets)
-    inside = len(parts[0]) if parts else 0
-    parts += [stored_offsets, trailer]
-    size = start + cbytes + len(stored_offsets) + len(trailer)
-    set_sizes(memory, frame_len=size, cbytes=cbytes)
-    if grid.checksums:
-        write_seal(memoryview(memory[:start]), stored_offsets, trailer)
-    if cbytes == inside:
-        at = start + inside
-        memory[at:size] = np.concatenate(parts[-2:])
-        del parts, dest, chunk
-        memory.resize(size, refcheck=False)  # frees what was not needed
-    else:
-        memory = np.concatenate([memory[: start + inside], *parts[1:]])
+    memory = np.concatenate([*parts, stored_offsets, ends.trailer])
+    ends.write_sizes(memory, cbytes, stored_offsets, grid.checksums)
     return memoryview(memory).toreadonly()
+
+
+def frame_bound(grid: Grid, dtype: np.dtype[Any], compression: Compression) -> int:
+    """Return the most bytes of the frame of an array of one chunk."""
+    return _ends(grid, check_dtype(dtype), compression, ()).most
+
+
+def encode_frames(
+    arrays: Sequence[npt.NDArray[Any]], grid: Grid, compression: Compression
+) -> list[memoryview]:
+    """Return the frames of arrays, compressed by one call.
+
+    All of them lie in the same memory, which is used again when the last of them is gone.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+        Of one dtype, and as for `encode_frame`.
+    grid : Grid
+        Of one chunk.
+    compression : Compression
+    """
+    ends = _ends(grid, check_dtype(arrays[0].dtype), compression, ())
+    rooms = memory_pool.empty((len(arrays), ends.most), np.uint8)
+    chunks = ends.kernel.encode_many(ends.compression, arrays, [ends.place(m) for m in rooms])
+    frames = []
+    for memory, chunk in zip(rooms, chunks, strict=True):
+        size = ends.complete(memory, chunk, grid.checksums)
+        frames.append(memoryview(memory[:size]).toreadonly())
+    return frames
 
 
 def wrap_chunk(

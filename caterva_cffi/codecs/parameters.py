@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy.typing as npt
 
+from caterva_cffi.binding.compression import Compression
 from caterva_cffi.callers import warn_caller
 from caterva_cffi.codecs.coding import Coding, compression_of, parse_flag
 from caterva_cffi.codecs.encoding import encode_frame
@@ -152,6 +153,10 @@ class Parameters(Coding):
         memoryview
             Keeps the frame's memory alive.
         """
+        return encode_frame(array, *self.prepare(array), metalayers)
+
+    def prepare(self, array: npt.NDArray[Any]) -> tuple[Grid, Compression]:
+        """Check an array, and return how it is encoded."""
         grid = grid_of(self, array.shape, array.itemsize)
         if self.has_needs:
             self.check_array(array.dtype, array.ndim)
@@ -160,7 +165,7 @@ class Parameters(Coding):
                 self.check_items(array, array.ndim)
         if self._unmet(grid.chunks, grid.blocks) and array.size:
             self._warn_of_partition(array.shape, array.itemsize)
-        return encode_frame(array, grid, compression_of(self, array.itemsize), metalayers)
+        return grid, compression_of(self, array.itemsize)
 
     def _usual_shapes(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], _Shapes]:
         """Return a key for arrays that share one warning, and the shapes to compare with."""

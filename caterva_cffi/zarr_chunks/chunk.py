@@ -39,6 +39,7 @@ from caterva_cffi.storage.stored import Version
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.edited_files import StoredFile
 from caterva_cffi.zarr_chunks.items import Assignment, LazyBuffer, LazyItems
+from caterva_cffi.zarr_chunks.written_chunks import UnencodedFrame, WrittenItems
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -96,7 +97,12 @@ class ZarrChunk:
         if lazy is not None:
             with _pointing_to_verify():
                 return cast("Buffer", lazy.edited())
-        return self._as_buffer(self.parameters.to_frame(self._stored_items(items)))
+        stored = self._stored_items(items)
+        if isinstance(items, WrittenItems) and self.spec.prototype.buffer is cpu.Buffer:
+            grid, compression = self.parameters.prepare(stored)
+            if grid.nchunks == 1:
+                return UnencodedFrame(stored, grid, compression)
+        return self._as_buffer(self.parameters.to_frame(stored))
 
     def _stored_items(self, items: NDBuffer) -> npt.NDArray[Any]:
         """Return items in the dtype in which they are stored."""

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from caterva_cffi.storage.replacement import replace_file
 from caterva_cffi.storage.stored import Version, version_of
 from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.items import Assignment
+from caterva_cffi.zarr_chunks.late_buffers import LateBuffer
 
 if TYPE_CHECKING:
     from zarr.core.buffer import BufferPrototype
@@ -44,21 +45,7 @@ _LEAST = 1 << 20
 """Bytes of a file; to read and write all of a smaller one takes no longer."""
 
 
-class _LateBuffer(cpu.Buffer):
-    """Zarr's buffer around bytes that are brought when somebody wants them."""
-
-    def __init__(self, bring: Callable[[], npt.NDArray[np.uint8]]) -> None:
-        self._bring = bring
-
-    @cached_property
-    def _data(self) -> npt.NDArray[np.uint8]:  # type: ignore[override]
-        return self._bring()
-
-    def __getitem__(self, key: slice) -> Any:
-        return cpu.Buffer(self._data)[key]
-
-
-class StoredFile(_LateBuffer):
+class StoredFile(LateBuffer):
     """A frame in an open file.
 
     Parameters
@@ -115,7 +102,7 @@ class StoredFile(_LateBuffer):
         return None if spans is None else EditedFile(self, spans, again)
 
 
-class EditedFile(_LateBuffer):
+class EditedFile(LateBuffer):
     """A frame that has parts of another one, which is in a file; see `StoredFile.edited`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whole selections of Zarr arrays in a local store: all their chunks are read by one call.
+"""Whole selections of Zarr arrays in a local store: chunks are read and encoded many by one call.
 
 Zarr's own pipelines hand a codec one chunk after the other, and copy what it returns. Here the
 chunks of a selection are planned together, and decoded straight into Zarr's output.
@@ -6,6 +6,7 @@ chunks of a selection are planned together, and decoded straight into Zarr's out
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from zarr.core import codec_pipeline
+from zarr.core.buffer import cpu
 
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.dtypes import allocate, with_dtype
@@ -29,6 +31,7 @@ from caterva_cffi.zarr_chunks import stores
 from caterva_cffi.zarr_chunks.chunk import ZarrChunk
 from caterva_cffi.zarr_chunks.edited_files import ChunkFile
 from caterva_cffi.zarr_chunks.turns import in_thread
+from caterva_cffi.zarr_chunks.written_chunks import WaitingChunk, WrittenItems, store_all
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -53,11 +56,12 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
 
         zarr.config.set({"codec_pipeline.path": "caterva_cffi.zarr.CatervaPipeline"})
 
-    It does that for arrays in a `LocalStore` whose only codec is `CatervaCodec`. Where parts of
-    such chunks are replaced, it reads only the blocks that change, and lets the system copy the
-    others to the new file. All else it leaves to Zarr's fused pipeline, where Zarr has one, or to
-    the batched one: other arrays and stores, chunks that are not there, and files that something
-    changes meanwhile. Results are the same in any case.
+    It does that for arrays in a `LocalStore` whose only codec is `CatervaCodec`. Several chunks
+    that are written as a whole are encoded together. Where parts of such chunks are replaced, it
+    reads only the blocks that change, and lets the system copy the others to the new file. All else
+    it leaves to Zarr's fused pipeline, where Zarr has one, or to the batched one: other arrays and
+    stores, chunks that are not there, and files that something changes meanwhile. Results are the
+    same in any case.
     """
 
     async def read(
@@ -89,6 +93,9 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
         """Write chunks; see Zarr's `CodecPipeline`."""
         batch = list(batch_info)
         is_ours = self._only_codec() is not None and all(map(_is_local, batch))
+        if is_ours and len(batch) > 1 and all(map(_is_complete, batch)):
+            await self._write_together(batch, value, drop_axes)
+            return
         if not is_ours or not is_possible or all(map(_is_complete, batch)):
             await super().write(batch, value, drop_axes)
             return
@@ -98,6 +105,17 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
                 for place, *what in batch[first : first + _FILES]:
                     some.append((stack.enter_context(ChunkFile(place)), *what))
                 await super().write(some, value, drop_axes)
+
+    async def _write_together(
+        self, batch: list[Item], value: NDBuffer, drop_axes: tuple[int, ...]
+    ) -> None:
+        """Write whole chunks, many of which are encoded by one call."""
+        waiting: deque[Any] = deque()
+        if type(value) is cpu.NDBuffer:
+            value = WrittenItems(value.as_ndarray_like())
+        places = [(WaitingChunk(place, waiting), *what) for place, *what in batch]
+        await super().write(places, value, drop_axes)
+        await store_all(waiting)
 
     def _only_codec(self) -> Parameters | None:
         """Return our codec, if there is no other one."""

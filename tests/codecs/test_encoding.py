@@ -9,7 +9,7 @@ import pytest
 
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import kernel_of
-from caterva_cffi.codecs.encoding import encode_frame, wrap_chunk
+from caterva_cffi.codecs.encoding import encode_frame, encode_frames, frame_bound, wrap_chunk
 from caterva_cffi.format.frame_header import FrameHeader
 from caterva_cffi.format.trailer import TRAILER_MIN
 from caterva_cffi.geometry.grid import Grid
@@ -64,3 +64,14 @@ def test_a_chunk_that_exists_is_put_into_a_frame(value, checksum):
         wrap_chunk(chunk[:-1], grid, items.dtype, compression)
     with pytest.raises(cat.FormatError, match="expected 24000 in blocks of 800"):
         wrap_chunk(chunk, Grid(shape, shape, (10, 10), 8, checksum), items.dtype, compression)
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+def test_frames_of_one_call(checksum):
+    shape = (50, 60)
+    grid, compression = Grid(shape, shape, (10, 9), 8, checksum), cat.Compression()
+    noise = np.random.default_rng(0).normal(size=shape)
+    arrays = [noise, noise[::-1], np.zeros(shape), np.asfortranarray(noise)]
+    expected = [bytes(encode_frame(each, grid, compression)) for each in arrays]
+    assert list(map(bytes, encode_frames(arrays, grid, compression))) == expected
+    assert max(map(len, expected)) <= frame_bound(grid, noise.dtype, compression)

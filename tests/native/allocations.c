@@ -72,6 +72,20 @@ static int64_t call_encode(subject *x) {
                     x->size, x->nthreads, &where);
 }
 
+/* Two chunks, of which the second is compressed with what the first left. */
+static int64_t call_encode_many(subject *x) {
+  cat_where where;
+  cat_source source = {.src = x->items, .dest = x->dest, .destsize = x->size};
+  memcpy(source.strides, x->dense.strides, sizeof source.strides);
+  memcpy(source.extent, x->s.grid.chunk, sizeof source.extent);
+  cat_source sources[] = {source, source};
+  sources[1].dest = allocate(x->size);
+  int64_t result = cat_encode_many(&x->s.grid, &x->s.compression, sources, 2, 1, &where);
+  CHECK(result || memcmp(x->dest, sources[1].dest, (size_t)sources[1].cbytes) == 0, "not the same");
+  free(sources[1].dest);
+  return result;
+}
+
 static int64_t decode_pieces(subject *x, const cat_piece *pieces, int64_t n) {
   cat_where where;
   cat_part part = part_of(pieces, n, &x->box, x->dest, &x->part);
@@ -155,6 +169,7 @@ static const struct {
     {"read", call_read},     {"decode a file", call_decode_file},
     {"decode shared", call_decode_shared},
     {"plan an update", call_plan_update},
+    {"encode many", call_encode_many},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 

@@ -11,6 +11,7 @@ static const struct {
     {"changes", test_changes},
     {"special chunks", test_special_chunks},
     {"many chunks", test_many_chunks},
+    {"many sources", test_many_sources},
     {"files", test_files},
     {"damage", test_damage},
     {"arguments", test_arguments},

@@ -1,5 +1,5 @@
-/* Boxes of many chunks in one call. The chunks of an array may be compressed in different ways, and a
- * thread decodes one after the other with the same memory and the same context of C-Blosc2. */
+/* Many chunks in one call. A thread does one after the other with the same memory and the same context of
+ * C-Blosc2; what it decodes may be compressed in different ways. */
 #include "tests.h"
 
 #include <errno.h>
@@ -162,5 +162,52 @@ void test_many_chunks(generator *g) {
   for (int i = 0; i < CHUNKS; i++) {
     free(chunks[i].chunk.data);
     free(chunks[i].items);
+  }
+}
+
+/* --- encoding ----------------------------------------------------------------------------------- */
+
+/* Compress chunks together, some of them cut at the array's edge: each becomes what it does alone. */
+void test_many_sources(generator *g) {
+  sample s = random_sample(g, one_in(g, 10) ? 1 << 20 : 1 << 12);
+  cat_source sources[CHUNKS];
+  bytes expected[CHUNKS];
+  uint8_t *items[CHUNKS];
+  int64_t n = between(g, 1, CHUNKS), bound = cat_encode_bound(&s.grid), wrong = -1;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t extent[CAT_MAX_DIM];
+    for (int d = 0; d < s.grid.ndim; d++) {
+      extent[d] = one_in(g, 3) ? between(g, 0, s.grid.chunk[d]) : s.grid.chunk[d];
+    }
+    layout from = random_layout(g, s.grid.ndim, s.grid.itemsize, extent, 1);
+    items[i] = allocate(from.span);
+    fill_random(g, items[i], from.span, s.grid.itemsize);
+    expected[i] = encode(&s, items[i], &from, 1);
+    sources[i] = (cat_source){.src = items[i] + from.first, .dest = allocate(bound), .destsize = bound};
+    memcpy(sources[i].strides, from.strides, sizeof from.strides);
+    memcpy(sources[i].extent, extent, sizeof extent);
+    wrong = expected[i].size < 0 && wrong < 0 ? i : wrong;
+  }
+  cat_where where;
+  int nthreads = (int)between(g, 0, 4);
+  int error = cat_encode_many(&s.grid, &s.compression, sources, n, nthreads, &where);
+  CHECK(error == (wrong < 0 ? 0 : (int)expected[wrong].size), "error %d", error);
+  for (int64_t i = 0; i < n && wrong < 0; i++) {
+    CHECK(sources[i].cbytes == expected[i].size &&
+              memcmp(sources[i].dest, expected[i].data, (size_t)expected[i].size) == 0,
+          "chunk %lld, %d threads", (long long)i, nthreads);
+    count_event(ENCODED_TOGETHER);
+  }
+  if (wrong < 0) {
+    int64_t least = between(g, 0, n - 1);
+    sources[least].destsize = bound - 1;
+    error = cat_encode_many(&s.grid, &s.compression, sources, n, nthreads, &where);
+    CHECK(error == CAT_ERROR_TRUNCATED && where.chunk == least, "error %d in source %lld", error,
+          (long long)where.chunk);
+  }
+  for (int64_t i = 0; i < n; i++) {
+    free(expected[i].data);
+    free(sources[i].dest);
+    free(items[i]);
   }
 }

@@ -80,6 +80,7 @@ void print_counts(void) {
       {CHUNK_OF_SEVERAL_TASKS, "chunk of several tasks"},
       {DECODED_FROM_PIECES, "decoded from pieces"},
       {DECODED_TOGETHER, "chunks decoded together"},
+      {ENCODED_TOGETHER, "chunks encoded together"},
       {DECODED_FROM_FILE, "decoded from a file"},
       {DECODED_FROM_LARGE_FILE, "decoded from a large file"},
       {FILE_REFUSED, "file refused"},

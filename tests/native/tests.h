@@ -42,6 +42,7 @@ enum event {
   CHUNK_OF_SEVERAL_TASKS,
   DECODED_FROM_PIECES,
   DECODED_TOGETHER,
+  ENCODED_TOGETHER,
   DECODED_FROM_FILE,
   DECODED_FROM_LARGE_FILE,
   FILE_REFUSED,
@@ -175,6 +176,7 @@ void test_threads_agree_on_errors(generator *g);
 void test_changes(generator *g);
 void test_special_chunks(generator *g);
 void test_many_chunks(generator *g);
+void test_many_sources(generator *g);
 void test_files(generator *g);
 void test_damage(generator *g);
 void test_arguments(generator *g);

@@ -38,7 +38,7 @@ def test_lack_of_memory(build_native):
     done = run(build_native("test_allocations") / "test_allocations", SEED, 40)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     counts = [int(count) for count in re.findall(r".+: (\d+)", done.stdout)]
-    assert len(counts) == 10 and min(counts) > 0
+    assert len(counts) == 11 and min(counts) > 0
 
 
 def test_names_of_the_kernel_have_one_prefix(program):
