@@ -7,7 +7,8 @@ C-Blosc2. Codecs for numcodecs and Zarr are in `caterva_cffi.numcodecs` and `cat
 
 from caterva_cffi._version import __version__
 from caterva_cffi.advice.accesses import Access
-from caterva_cffi.advice.advise import Advice, Predicted, advise
+from caterva_cffi.advice.advise import advise
+from caterva_cffi.advice.table import Advice, Predicted
 from caterva_cffi.arrays.constructors import (
     asarray,
     copy,

@@ -1,103 +1,44 @@
-"""Chunks and blocks for what a program reads, with what they will cost."""
+"""Chunks, blocks and codecs for what a program reads, with what they will cost."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import escape
+from inspect import signature
 from operator import mul
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.advice.accesses import AccessSelections, selections_of
 from caterva_cffi.advice.candidates import candidates
+from caterva_cffi.advice.codings import codings
 from caterva_cffi.advice.model import LOCAL, Costs, mean_seconds
-from caterva_cffi.arrays.constructors import asarray
+from caterva_cffi.advice.sampling import keywords_of, sampled
+from caterva_cffi.advice.table import Advice, Predicted
 from caterva_cffi.binding.compression import Compression
+from caterva_cffi.codecs.coding import Coding
 from caterva_cffi.dtypes import check_dtype
+from caterva_cffi.errors import ArgumentError, Cause
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Basic
 from caterva_cffi.keywords import check_keywords, unknown_name
 from caterva_cffi.sources.store_costs import REMOTE, StoreCosts
 
-__all__ = ["Advice", "Predicted", "advise"]
+__all__ = ["advise"]
 
 _RATIO = 2.0
-_MEASURED = 4
-"""Of the best partitions, that a sample is compressed with."""
+_PARTITIONS = 4
+"""Of the best ones, that a sample is compressed with."""
+
+_CODINGS = 2
+"""The same, beside the default."""
+
+_AS_FAST = 1.1
+"""Of codecs that take up to so many times as long, the one that stores least is advised."""
 
 _SHOWN = 6
 _STORES = {"memory": None, "local": LOCAL, "remote": REMOTE}
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """A partition, and what it costs.
-
-    Attributes
-    ----------
-    chunks, blocks : tuple of int
-    ratio : float
-        Bytes of items by bytes that are stored: measured with a sample, else a guess.
-    seconds : tuple of float
-        Of each access, as the model says.
-    total : float
-        Their weighted mean.
-    """
-
-    chunks: tuple[int, ...]
-    blocks: tuple[int, ...]
-    ratio: float
-    seconds: tuple[float, ...]
-    total: float
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Which chunks and blocks to choose.
-
-    `str` gives the table; in notebooks it is one, too.
-
-    Attributes
-    ----------
-    chunks, blocks : tuple of int
-        Those with the least predicted time.
-    accesses : tuple of str
-    table : tuple of Predicted
-        This partition first, then the default one and alternatives, the faster ones first.
-    """
-
-    chunks: tuple[int, ...]
-    blocks: tuple[int, ...]
-    accesses: tuple[str, ...]
-    table: tuple[Predicted, ...]
-
-    def _rows(self) -> list[list[str]]:
-        head = ["", "chunks", "blocks", "ratio", *self.accesses, "weighted"]
-        names = ["advised", "default"] + [""] * len(self.table)
-        return [head] + [
-            [
-                name,
-                " x ".join(map(str, each.chunks)),
-                " x ".join(map(str, each.blocks)),
-                f"{each.ratio:.2f}",
-                *map(_time, [*each.seconds, each.total]),
-            ]
-            for name, each in zip(names, self.table, strict=False)
-        ]
-
-    def __str__(self) -> str:
-        rows = self._rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
-        return "\n".join([f"chunks {self.chunks}, blocks {self.blocks}", *lines])
-
-    def _repr_html_(self) -> str:
-        rows = ("".join(f"<td>{escape(text)}</td>" for text in row) for row in self._rows())
-        return f"<table><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 
 def advise(
@@ -107,9 +48,12 @@ def advise(
     chunks: Sequence[int] | None = None,
     sample: npt.NDArray[Any] | None = None,
     store: Literal["memory", "local", "remote"] | StoreCosts = "local",
+    *,
+    max_error: float | None = None,
+    max_relative_error: float | None = None,
     **compression: Any,
 ) -> Advice:
-    """Choose chunks and blocks for what a program reads.
+    """Choose chunks and blocks for what a program reads; with a sample, codec and filters, too.
 
     A model predicts how long each access takes with many partitions. Trust its order more than its
     times: these are of one machine.
@@ -124,12 +68,16 @@ def advise(
     chunks : sequence of int, optional
         Chunks that are given: only blocks are chosen.
     sample : ndarray, optional
-        Some data of the array, best as large as a chunk. It is compressed with the best partitions
-        and with the default one, which tells ratio and decoding time.
+        Some data of the array, best as large as a chunk. It is compressed a dozen times, with
+        several codecs and the best partitions, which tells ratio and decoding time.
     store : {"memory", "local", "remote"} or StoreCosts
         Where the array will be.
+    max_error, max_relative_error : float, optional
+        How far an item may be off, as a number or as a share of the item. Then lossy codecs are
+        tried, too: those that keep this bound, whatever the items.
     **compression
-        Of the sample, as for `asarray`: `codec`, `clevel`, `filters`, ...
+        As for `asarray`, `codec`, `clevel`, `filters`, ...: then no codec is chosen, and the sample
+        is compressed so.
 
     Returns
     -------
@@ -146,32 +94,58 @@ def advise(
     >>> advice.chunks, advice.blocks[0] > 30  # long in time, for the lines
     ((365, 181, 180), True)
     """
-    own = ("shape", "dtype", "accesses", "chunks", "sample", "store")
+    own = [*signature(advise).parameters][:-1]
     check_keywords(compression, [*own, *Compression.__dataclass_fields__], "advise")
     if not isinstance(store, StoreCosts) and store not in _STORES:
         choices = f"{', '.join(map(repr, _STORES))} or StoreCosts"
         raise unknown_name("store", store, _STORES, choices)
-    where = store if isinstance(store, StoreCosts) else _STORES[store]
-    itemsize = check_dtype(dtype).itemsize
+    checked = check_dtype(dtype)
+    bounds = max_error, max_relative_error
+    if bounds != (None, None) and (sample is None or compression or None not in bounds):
+        raise ArgumentError(
+            f"max_error is {max_error!r} and max_relative_error {max_relative_error!r}; expected "
+            "one of them, with a sample and without a codec: lossy codecs are tried on a sample",
+            Cause("contradiction", "max_error", max_error, None),
+        )
+    tried = list(codings(checked, len(shape), *bounds))
     made = selections_of(accesses, shape)
-    grids = list(candidates(shape, itemsize, chunks, [_extent(each) for each in made]))
-    costs = Costs()
-    found = [_predict(grid, made, where, costs, _RATIO) for grid in grids]
-    default = found[0]
-    ranked = sorted(range(len(grids)), key=lambda k: (found[k].total, k))
-    if sample is not None:
-        for k in dict.fromkeys([*ranked[:_MEASURED], 0]):
-            ratio, byte = _measured(grids[k], sample, compression)
-            found[k] = _predict(grids[k], made, where, replace(costs, byte=byte), ratio)
-        default = found[0]
-        ranked = sorted(dict.fromkeys([*ranked[:_MEASURED], 0]), key=lambda k: (found[k].total, k))
-    best = found[ranked[0]]
-    others = [found[k] for k in ranked[1:] if k != 0]
+    grids = list(candidates(shape, checked.itemsize, chunks, [_extent(each) for each in made]))
+    model = _Model(made, store if isinstance(store, StoreCosts) else _STORES[store])
+    guessed = [model.predict(grid, Costs(), _RATIO) for grid in grids]
+    ranked = sorted(range(len(grids)), key=lambda k: (guessed[k].total, k))
+    if sample is None:
+        found = [guessed[k] for k in ranked]
+        return _advice(made, found, guessed[0], checked.itemsize)
+    trials = _Trials(model, sample, max_error)
+    best = [grids[k] for k in dict.fromkeys([*ranked[:_PARTITIONS], 0])]
+    if compression:
+        found = [trials.predict(grid, compression, None) for grid in best]
+        default = found[best.index(grids[0])]
+    else:
+        found = trials.of_codings(best, tried)
+        default = trials.predict(grids[0], {}, tried[0])
+    found.sort(key=lambda each: each.total)
+    least = [each for each in found if each.total <= _AS_FAST * found[0].total]
+    smallest = max(least, key=lambda each: each.ratio) if not compression else found[0]
+    others = [each for each in found if each is not smallest]
+    return _advice(made, [smallest, *others], default, checked.itemsize)
+
+
+def _advice(
+    made: Sequence[AccessSelections], found: Sequence[Predicted], default: Predicted, itemsize: int
+) -> Advice:
+    """Return the first of what was found, with a table of that, the default and some others."""
+    best = found[0]
+    same = (default.chunks, default.blocks, default.configuration)
+    others = [e for e in found[1:] if (e.chunks, e.blocks, e.configuration) != same]
+    chosen = best.configuration
     return Advice(
         chunks=best.chunks,
         blocks=best.blocks,
         accesses=tuple(each.name for each in made),
         table=(best, default, *others[: _SHOWN - 2]),
+        configuration=chosen,
+        compression=None if chosen is None else keywords_of(Coding(**chosen), itemsize),
     )
 
 
@@ -186,37 +160,67 @@ def _extent(made: AccessSelections) -> list[int]:
     return counts
 
 
-def _predict(
-    grid: Grid,
-    made: Sequence[AccessSelections],
-    store: StoreCosts | None,
-    costs: Costs,
-    ratio: float,
-) -> Predicted:
-    seconds = [mean_seconds(grid, each.selections, store, costs, ratio) for each in made]
-    weights = [each.weight for each in made]
-    total = sum(map(mul, seconds, weights)) / sum(weights)
-    return Predicted(grid.chunks, grid.blocks, ratio, tuple(seconds), total)
+def _in_cells(grid: Grid, cell: int) -> Grid:
+    """Return a partition whose blocks are made of whole cells."""
+    if cell == 1:
+        return grid
+    sides = (-(-side // cell) * cell for side in grid.blocks)
+    return replace(grid, blocks=tuple(map(min, sides, grid.chunks)))
 
 
-def _measured(
-    grid: Grid, sample: npt.NDArray[Any], compression: dict[str, Any]
-) -> tuple[float, float]:
-    """Return the ratio of a sample, and in how many seconds of one thread a byte is decoded."""
-    chunks = tuple(map(min, sample.shape, grid.chunks))
-    blocks = tuple(map(min, chunks, grid.blocks))
-    array = asarray(sample, chunks=chunks, blocks=blocks, nthreads=1, **compression)
-    out = np.empty(sample.shape, sample.dtype)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        array.read(out=out)
-        times.append(time.perf_counter() - start)
-    return max(sample.nbytes / max(array.cbytes, 1), 1e-3), min(times) / max(sample.nbytes, 1)
+@dataclass(frozen=True)
+class _Model:
+    """What is read, and from where."""
+
+    made: Sequence[AccessSelections]
+    store: StoreCosts | None
+
+    def predict(self, grid: Grid, costs: Costs, ratio: float) -> Predicted:
+        """Return what a partition costs."""
+        seconds = [
+            mean_seconds(grid, each.selections, self.store, costs, ratio) for each in self.made
+        ]
+        weights = [each.weight for each in self.made]
+        total = sum(map(mul, seconds, weights)) / sum(weights)
+        return Predicted(grid.chunks, grid.blocks, ratio, tuple(seconds), total)
 
 
-def _time(seconds: float) -> str:
-    for unit, least in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= least:
-            return f"{seconds / least:.3g} {unit}"
-    return f"{seconds:.1g} s"
+@dataclass(frozen=True)
+class _Trials:
+    """The model with what a sample tells."""
+
+    model: _Model
+    sample: npt.NDArray[Any]
+    max_error: float | None
+
+    def predict(self, grid: Grid, compression: dict[str, Any], coding: Coding | None) -> Predicted:
+        """Return what a partition costs with a sample's ratio and decoding time."""
+        ratio, byte, error = sampled(self.sample, grid, compression)
+        found = self.model.predict(grid, replace(Costs(), byte=byte), ratio)
+        configuration = None if coding is None else coding.configuration()
+        return replace(found, configuration=configuration, error=error)
+
+    def of_codings(self, grids: Sequence[Grid], tried: Sequence[Coding]) -> list[Predicted]:
+        """Return what codings cost: all of them with the best partition, the best with others."""
+        first = list(self._of(grids[0], tried))
+        ranked = sorted(first, key=lambda each: each[1].total)
+        best = [coding for coding, _ in ranked[:_CODINGS]]
+        rest = [found for grid in grids[1:] for _, found in self._of(grid, best)]
+        return [*(found for _, found in first), *rest]
+
+    def _of(self, grid: Grid, tried: Sequence[Coding]) -> Iterator[tuple[Coding, Predicted]]:
+        itemsize = self.sample.dtype.itemsize
+        for coding in tried:
+            try:
+                coding.check_array(self.sample.dtype, self.sample.ndim)
+                whole = _in_cells(grid, coding.cell)
+                coding.check_grid(whole)
+                coding.check_items(self.sample, self.sample.ndim)
+                found = self.predict(whole, keywords_of(coding, itemsize), coding)
+            except ArgumentError:  # not for such items, or such blocks
+                continue
+            if self._keeps(found):
+                yield coding, found
+
+    def _keeps(self, found: Predicted) -> bool:
+        return self.max_error is None or not found.error > self.max_error

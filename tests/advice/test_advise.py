@@ -10,6 +10,7 @@ import pytest
 import caterva_cffi as cat
 from caterva_cffi.advice.candidates import candidates
 from caterva_cffi.geometry.grid import default_partition
+from caterva_cffi.numcodecs import Caterva
 
 SHAPE = (200, 300, 400)
 
@@ -67,3 +68,52 @@ def test_errors():
         cat.advise(SHAPE, "f4", "items", store="disk")
     with pytest.raises(TypeError):
         cat.advise(SHAPE, object, "items")
+
+
+SAMPLE = np.cumsum(np.random.default_rng(0).integers(-1, 2, (64, 64, 64)), axis=0).astype("f4")
+SLOW = cat.StoreCosts(latency=0, bandwidth=1000)
+"""Only bytes count."""
+
+
+def test_a_sample_chooses_a_codec():
+    advice = cat.advise(SHAPE, "f4", "everything", sample=SAMPLE, store=SLOW)
+    ratios = [each.ratio for each in advice.table]
+    assert ratios[0] == max(ratios) > ratios[1]
+    assert advice.configuration["cname"] == "zstd"
+    assert advice.table[1].configuration == {"cname": "lz4", "clevel": 5, "shuffle": "shuffle"}
+    assert all(each.error == 0 for each in advice.table)
+    assert "zstd" in str(advice).splitlines()[0]
+    array = cat.asarray(SAMPLE, **advice.compression)
+    assert cat.Compression.of(array.schunk.ptr).codec_id == cat.Codec.ZSTD.value
+    codec = Caterva(block_shape=advice.blocks, **advice.configuration)
+    assert codec.cname == "zstd"
+
+
+def test_a_bound_allows_lossy_codecs():
+    noise = np.random.default_rng(0).random((64, 64, 64), "f4")
+    advice = cat.advise(SHAPE, "f4", "everything", sample=noise, store=SLOW, max_error=0.1)
+    assert advice.configuration == {"cname": "zfp_accuracy", "tolerance": 0.1}
+    assert 0 < advice.table[0].error <= 0.1
+    noise[0, 0, 0] = np.inf  # which zfp refuses
+    exact = cat.advise(SHAPE, "f4", "everything", sample=noise, store=SLOW, max_error=0.1)
+    assert all(each.error == 0 for each in exact.table)
+    advice = cat.advise(SHAPE, "f4", "items", sample=noise, store=SLOW, max_relative_error=0.01)
+    assert "trunc_prec" in str(advice) and advice.table[0].error > 0
+
+
+def test_a_codec_that_is_given_stays():
+    advice = cat.advise(SHAPE, "f4", "items", sample=SAMPLE, codec="zstd")
+    assert advice.configuration is None and advice.compression is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_error": 0.1},
+        {"sample": SAMPLE, "max_error": 0.1, "codec": "zstd"},
+        {"sample": SAMPLE, "max_error": 0.1, "max_relative_error": 0.1},
+    ],
+)
+def test_bounds_without_a_sample_are_refused(given):
+    with pytest.raises(cat.ArgumentError, match="with a sample and without a codec"):
+        cat.advise(SHAPE, "f4", "items", **given)
