@@ -1,10 +1,10 @@
 """What default blocks are worth: chunks of many proportions, read along each axis.
 
-Ways of reading the same chunk, compressed with Zstandard: default blocks; near-cubes of as many
-bytes, which say nothing of the chunk's shape; and blocks by hand, whose numbers of parts along the
-axes have all proportions in steps of a third. All of them are single chunks in memory. Beside them
-our codec with its defaults in Zarr, in one chunk, and what Zarr makes of the array by itself: its
-own chunks and its own codec.
+Ways of reading the same chunk, compressed with Zstandard, our other defaults unchanged: default
+blocks; near-cubes of as many bytes, which say nothing of the chunk's shape; and blocks by hand,
+whose numbers of parts along the axes have all proportions in steps of a third. All of them are
+single chunks in memory. Beside them our codec in Zarr, with Zstandard too, in one chunk, and what
+Zarr makes of the array by itself: its own chunks and its own codec.
 """
 
 from __future__ import annotations
@@ -148,13 +148,11 @@ def readers(
     for blocks in by_hand(shape, itemsize, steps):
         if blocks not in cuts.values():
             cuts[" x ".join(map(str, blocks))] = blocks
-    shuffle = "bitshuffle" if itemsize == 1 else "shuffle"  # as zarr chooses
-    how = {"codec": cat.Codec.ZSTD, "filters": [cat.Filter[shuffle.upper()]]}
     found: dict[str, Callable[[Any], Any]] = {
-        way: cat.asarray(items, chunks=shape, blocks=blocks, **how).__getitem__
+        way: cat.asarray(items, chunks=shape, blocks=blocks, codec=cat.Codec.ZSTD).__getitem__
         for way, blocks in cuts.items()
     }
-    codec = CatervaCodec(cname="zstd", shuffle=shuffle)
+    codec = CatervaCodec(cname="zstd")
     name, like = directory.name, {"shape": shape, "dtype": items.dtype}
     ours = {"chunks": shape, "serializer": codec, "compressors": None}
     for way, codecs in ((OURS, ours), (ZARR, {})):
