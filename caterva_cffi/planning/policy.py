@@ -98,8 +98,8 @@ def get_read_policy(
 
     Examples
     --------
-    >>> get_read_policy("remote", "https://example.org/").costs  # doctest: +SKIP
-    StoreCosts(latency=0.02, bandwidth=200000000.0, request=0.0004)
+    >>> cat.get_read_policy("remote", "https://example.org/").concurrency
+    32
     """
     policy = _policies.get(kind)
     if policy is None:
