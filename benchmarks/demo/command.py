@@ -185,7 +185,9 @@ def _introduction(
     blocks = {n: codec.partition(chunks, source.dtype.itemsize)[1] for n, codec in codecs.items()}
     for name, codec in codecs.items():
         lines.append(f"  {name}: blocks {blocks[name]}, {codec.described()}")
-    told = f"{blosc.cname}, level {blosc.clevel}, {blosc.shuffle}"
+    # Names are members of enumerations in zarr 3.1.
+    cname, shuffle = (getattr(each, "value", each) for each in (blosc.cname, blosc.shuffle))
+    told = f"{cname}, level {blosc.clevel}, {shuffle}"
     lines += [f"  {OWN}: chunks and codec are zarr's defaults"]
     lines += [f"  {SHARDS}: inner chunks {blocks[OURS]}, {told}", f"  {BLOSC}: {told}"]
     lines += ["Reads:"]

@@ -123,6 +123,8 @@ def load(spec: str) -> Source:
         axes = _axes(place, full, dataset)
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise InputError(f"{place} is a directory without a Zarr array or group") from error
     except (CatervaError, OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise InputError(f"{spec} cannot be read: {one_line(error)}") from error
     told = dataset.attributes

@@ -206,7 +206,7 @@ def bad_inputs(tmp_path):
     (tmp_path / "text.h5").write_text("no")
     yield [tmp_path / "text.h5"], "expected a frame, HDF5, NetCDF 4, Zarr or .npy"
     (tmp_path / "empty").mkdir()
-    yield [tmp_path / "empty"], "cannot be read"
+    yield [tmp_path / "empty"], "empty is a directory without a Zarr array or group"
     (tmp_path / "short.npy").write_bytes(b"\x93NUMPY\x01")
     yield [tmp_path / "short.npy"], "short.npy cannot be read"
     (tmp_path / "broken.zarr").mkdir()
