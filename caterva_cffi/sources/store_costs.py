@@ -27,6 +27,9 @@ _ERROR = 0.02
 _LEAST_SHARE = 0.02
 """Of the time of a burst: latency and requests are believed to take at least so much."""
 
+_FASTER = 10
+"""The bandwidth is not believed to grow beyond so many times the bytes in a second of a burst."""
+
 _ROUNDS = 12
 
 _BELIEF = 0.05
@@ -98,8 +101,13 @@ def fitted(bursts: Sequence[Burst], before: StoreCosts) -> StoreCosts:
     believed[:2] = np.maximum(believed[:2], _LEAST_SHARE * possible)
     ages = np.arange(len(bursts))[::-1]
     times = _least_errors(rows * believed, seconds, _FADES**ages) * believed
+    # Where bytes seem to take no time, something else took so long that they do not show.
+    shown = max(burst.nbytes / burst.seconds for burst in bursts)
+    most = max(before.bandwidth, _FASTER * shown)
     return StoreCosts(
-        latency=float(times[0]), request=float(times[1]), bandwidth=1 / max(float(times[2]), 1e-12)
+        latency=float(times[0]),
+        request=float(times[1]),
+        bandwidth=1 / max(float(times[2]), 1 / most),
     )
 
 

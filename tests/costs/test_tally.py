@@ -94,6 +94,17 @@ def test_requests_to_a_store_are_those_that_are_told(stored, which, policy, data
     assert told.nbytes == sum(len(answer or b"") for answer in answers)
 
 
+def test_what_was_read_under_another_policy_is_asked_for_again(stored):
+    empty_cache()
+    array = cat.open(store := CountingStore(stored[0]))
+    array[10, 20]
+    with reading(POLICIES["exact"], "remote"):
+        told = array.explain(np.s_[10, 20])
+        store.calls.clear()
+        array[10, 20]
+    assert told.requests == sum(map(len, store.calls))
+
+
 def test_nothing_is_kept_of_what_was_read(stored):
     empty_cache()
     for array, reads in (

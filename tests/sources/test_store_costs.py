@@ -52,7 +52,16 @@ def test_costs_are_found(costs):
 def test_another_network_is_learned():
     before, after = STORES[0], STORES[-1]
     found = fitted([*reads(before, 20), *reads(after, 44)], before)
-    assert astuple(found) == pytest.approx(astuple(after), rel=0.1)
+    times = found.latency, found.request
+    assert times == pytest.approx((after.latency, after.request), rel=0.1)
+    assert found.bandwidth > 100 * before.bandwidth
+
+
+@pytest.mark.parametrize(("nbytes", "most"), [(100, 100e6), (10_000_000, 10_000e6)])
+def test_bytes_that_seem_to_take_no_time_have_a_bandwidth(nbytes, most):
+    """What is believed stays, unless reads were nearly as fast as another one."""
+    found = fitted([Burst(1, k, nbytes, 0.005 + k * 0.001) for k in range(5, 45)], REMOTE)
+    assert REMOTE.bandwidth * 0.9 < found.bandwidth <= most
 
 
 def test_some_answers_from_a_cache_change_nothing():
