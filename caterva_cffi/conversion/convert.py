@@ -113,8 +113,6 @@ def convert(
     ------
     FileExistsError
         For a destination that exists or is incomplete, unless told to overwrite or resume.
-    BusyError
-        If another conversion writes to the same directory or file.
     FileNotFoundError, StorageError, FormatError, UnsupportedError, CapacityError
     DifferenceError
         If what was written is not what the source has.

@@ -29,7 +29,7 @@ from caterva_cffi.conversion.target import BUSY, EXISTS, INCOMPLETE, Target
 from caterva_cffi.datasets.metalayers import Description
 from caterva_cffi.datasets.model import Dataset, Region
 from caterva_cffi.dtypes import as_dtype, check_dtype
-from caterva_cffi.errors import BusyError, CapacityError, FormatError
+from caterva_cffi.errors import CapacityError, FormatError, StorageError
 from caterva_cffi.format.chunk_header import SPECIALS, special_of
 from caterva_cffi.format.frame_header import pack_header, set_sizes, write_seal
 from caterva_cffi.format.metalayers import encode_geometry
@@ -119,7 +119,7 @@ class FrameTarget(Target):
 
         Raises
         ------
-        FileExistsError, FileNotFoundError, BusyError
+        FileExistsError, FileNotFoundError, StorageError
         ArgumentError, FormatError
         """
         self.check(overwrite=overwrite, resume=resume)
@@ -129,7 +129,7 @@ class FrameTarget(Target):
         if not lock(descriptor):
             self._file.close()
             self._file = None
-            raise BusyError(BUSY.format(self._path))
+            raise StorageError(BUSY.format(self._path), "in-use")
         if self._goes_on:
             lines = self._take_over()
         else:

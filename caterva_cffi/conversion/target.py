@@ -39,7 +39,7 @@ class Target(ABC):
 
         Raises
         ------
-        BusyError
+        StorageError
             If another process writes to it.
         """
 

@@ -21,7 +21,7 @@ from caterva_cffi.conversion.plans import ArrayPlan
 from caterva_cffi.conversion.target import BUSY, EXISTS, INCOMPLETE, Target
 from caterva_cffi.datasets.model import JOURNAL, Region
 from caterva_cffi.dtypes import as_dtype, frame_dtype
-from caterva_cffi.errors import ArgumentError, BusyError, Cause
+from caterva_cffi.errors import ArgumentError, Cause, StorageError
 from caterva_cffi.format.chunk_header import special_of
 from caterva_cffi.storage.marks import lock
 from caterva_cffi.storage.url_secrets import without_secrets
@@ -149,7 +149,7 @@ class ZarrTarget(Target):
 
         Raises
         ------
-        FileExistsError, BusyError
+        FileExistsError, StorageError
         """
         self._lock()
         self.check(overwrite=overwrite, resume=resume)
@@ -167,7 +167,7 @@ class ZarrTarget(Target):
         if hasattr(os, "O_DIRECTORY"):
             self._locked = os.open(self._destination, os.O_RDONLY | os.O_DIRECTORY)
             if not lock(self._locked):
-                raise BusyError(BUSY.format(self.name))
+                raise StorageError(BUSY.format(self.name), "in-use")
 
     def close(self) -> None:
         """Let others write to the directory."""

@@ -442,7 +442,7 @@ def test_two_conversions_to_one_destination(out, tmp_path):
 
     def another(progress):
         for options in ({"resume": True}, {"overwrite": True}):
-            with pytest.raises(cat.BusyError, match=f"another conversion to .*{out}.* goes on"):
+            with pytest.raises(cat.StorageError, match=f"another conversion to .*{out}.* goes on"):
                 cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
             refused.append(1)
 
