@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -46,14 +47,14 @@ class _ZarrArray(Chunked):
         self.attributes, self.metalayers = split_attributes(dict(array.attrs))
         self.fill_value = metadata.fill_value
         self.details = {"zarr format": metadata.zarr_format}
-        chunks = array.shards or array.chunks
-        self.chunks = tuple(max(n, 1) for n in chunks)
+        with suppress(NotImplementedError):  # chunks of several shapes: Zarr reads any box of them
+            self.chunks = tuple(max(n, 1) for n in array.shards or array.chunks)
         if format_2:
             self._take_format_2(metadata)
         else:
             self.dimension_names = metadata.dimension_names
             self.codecs = [_text(codec.to_dict()) for codec in metadata.codecs]
-            if array.shards:
+            if self.chunks is not None and array.shards:
                 self.inner_chunks = array.chunks
                 self.details = {**self.details, "chunks in shards": array.chunks}
         self._take_ours(metadata, format_2)

@@ -633,6 +633,20 @@ def test_one_bit_that_differs_is_found(out, options, tmp_path):
         cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
 
 
+def test_chunks_of_several_shapes(tmp_path, monkeypatch):
+    """Of such arrays, zarr 3.4 names no chunk shape."""
+    create(tmp_path / "a.zarr")
+    source = zarr.open_array(tmp_path / "a.zarr", mode="r")
+
+    def chunks(self):
+        raise NotImplementedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Array, "chunks", property(chunks))
+        cat.convert(source, tmp_path / "b.b2nd", verify=True, memory=400_000)
+    np.testing.assert_array_equal(items_of(tmp_path / "b.b2nd"), ITEMS)
+
+
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")
 def test_from_a_server_of_http(tmp_path):
     create(tmp_path / "a.zarr")
