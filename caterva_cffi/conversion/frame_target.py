@@ -37,7 +37,7 @@ from caterva_cffi.format.offsets import encode_offsets, offset_of_special
 from caterva_cffi.format.trailer import empty_trailer
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.storage.atomic import fs_path, move
-from caterva_cffi.storage.marks import lock
+from caterva_cffi.storage.marks import lock, locked
 from caterva_cffi.superchunk.user_metalayers import MOST_LAYERS
 
 __all__ = ["FrameTarget"]
@@ -126,9 +126,8 @@ class FrameTarget(Target):
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         descriptor = os.open(self._partial, flags, 0o666)
         self._file = os.fdopen(descriptor, "rb+", buffering=0)
-        if not lock(descriptor):
-            self._file.close()
-            self._file = None
+        if not self._is_alone(descriptor):
+            self._close_file()
             raise StorageError(BUSY.format(self._path), "in-use")
         if self._goes_on:
             lines = self._take_over()
@@ -140,6 +139,22 @@ class FrameTarget(Target):
             log.write("\n".join(lines) + "\n")
         os.replace(f"{self._log}.new", self._log)
         self._notes = open(self._log, "a", encoding="utf-8")  # noqa: SIM115, closed by `close`
+        lock(self._notes.fileno())
+
+    def _is_alone(self, descriptor: int) -> bool:
+        """Lock the partial file; return False if another conversion writes, or just ended.
+
+        Whoever writes locks the partial file until it is a frame, and the journal until the end.
+        """
+        if not lock(descriptor):
+            return False
+        with suppress(FileNotFoundError), locked(self._log) as is_free:
+            if not is_free:
+                return False
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._partial))
+        except FileNotFoundError:
+            return False
 
     def _check_place(self, overwrite: bool) -> None:
         """Refuse to replace what exists."""
@@ -230,13 +245,17 @@ class FrameTarget(Target):
 
     def close(self) -> None:
         """Close the files."""
-        notes, file, self._notes, self._file = self._notes, self._file, None, None
+        notes, self._notes = self._notes, None
         try:
             if notes is not None:
                 notes.close()
         finally:
-            if file is not None:
-                file.close()
+            self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     # --- completing ---------------------------------------------------------------------------
 
@@ -245,7 +264,7 @@ class FrameTarget(Target):
         if self._file is None:
             return
         if not self._grid.nchunks:
-            self.close()
+            self._close_file()
             os.remove(self._partial)
             empty(
                 self._grid.shape,
@@ -275,7 +294,7 @@ class FrameTarget(Target):
         self._write(size, offsets.tobytes() + trailer)
         self._file.truncate(size + len(offsets) + len(trailer))
         self._write(0, header)
-        self.close()
+        self._close_file()
 
     def _describe(self) -> None:
         """Add metalayers of variable length."""
@@ -294,5 +313,13 @@ class FrameTarget(Target):
         """Let the frame take the place of the destination."""
         self.readable()
         move(self._partial, self._path, self._mode)
-        with suppress(FileNotFoundError):
-            os.remove(self._log)
+        self._forget(self._log)
+
+    def _forget(self, *paths: str) -> None:
+        """Remove files while they are locked; but Windows removes none that is open."""
+        if os.name == "nt":
+            self.close()
+        for path in paths:
+            with suppress(FileNotFoundError):
+                os.remove(path)
+        self.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from caterva_cffi.conversion.frame_target import FrameTarget
@@ -54,6 +53,4 @@ class UploadedFrame(FrameTarget):
         """Upload the frame."""
         self.readable()
         self._fs.put_file(self._partial, self._key)
-        for path in (self._partial, self._log):
-            with suppress(FileNotFoundError):
-                os.remove(path)
+        self._forget(self._partial, self._log)

@@ -20,6 +20,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
+from caterva_cffi.conversion import whole
 from caterva_cffi.zarr import CatervaCodec
 
 ITEMS = np.random.default_rng(0).normal(size=(50, 40, 9)).astype("f4")
@@ -436,7 +437,7 @@ def test_a_dry_run_says_what_is_done(out, options, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["out.zarr", "out.b2nd"])
-def test_two_conversions_to_one_destination(out, tmp_path):
+def test_two_conversions_to_one_destination(out, tmp_path, monkeypatch):
     create(tmp_path / "a.zarr")
     refused = []
 
@@ -446,8 +447,10 @@ def test_two_conversions_to_one_destination(out, tmp_path):
                 cat.convert(tmp_path / "a.zarr", tmp_path / out, **options)
             refused.append(1)
 
+    compare = whole.differs
+    monkeypatch.setattr(whole, "differs", lambda *given: another(None) or compare(*given))
     cat.convert(tmp_path / "a.zarr", tmp_path / out, progress=another, verify=True)
-    assert len(refused) >= 2
+    assert len(refused) >= 4
     np.testing.assert_array_equal(items_of(tmp_path / out), ITEMS)
 
 
