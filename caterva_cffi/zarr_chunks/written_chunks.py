@@ -131,43 +131,43 @@ class WaitingChunk:
 
 async def store_all(waiting: deque[Waiting]) -> None:
     """Encode and store what waits, in threads: one encodes while another one writes files."""
-    groups = deque(_groups(waiting))
-    count = min(len(groups), max(get_nthreads(), 2), _THREADS)
-    work = [asyncio.to_thread(_store_groups, groups) for _ in range(count)]
+    calls = deque(_calls(waiting))
+    count = min(len(calls), max(get_nthreads(), 2), _THREADS)
+    work = [asyncio.to_thread(_store_calls, calls) for _ in range(count)]
     for error in await asyncio.gather(*work, return_exceptions=True):
         if error is not None:
             raise error
 
 
-def _groups(waiting: deque[Waiting]) -> list[list[Waiting]]:
-    """Return neighbours that can be encoded together."""
-    groups: list[list[Waiting]] = []
+def _calls(waiting: deque[Waiting]) -> list[list[Waiting]]:
+    """Return what each call encodes: neighbours that go together."""
+    calls: list[list[Waiting]] = []
     room = 0
     for place, frame in waiting:
         room -= frame.most
-        if room < 0 or len(groups[-1]) == _FRAMES or not groups[-1][0][1].goes_with(frame):
-            groups.append([])
+        if room < 0 or len(calls[-1]) == _FRAMES or not calls[-1][0][1].goes_with(frame):
+            calls.append([])
             room = _BYTES - frame.most
-        groups[-1].append((place, frame))
-    return groups
+        calls[-1].append((place, frame))
+    return calls
 
 
-def _store_groups(groups: deque[list[Waiting]]) -> None:
-    """Encode and store groups until none is left."""
+def _store_calls(calls: deque[list[Waiting]]) -> None:
+    """Encode what each call has, and store it, until nothing is left."""
     try:
         while True:
             try:
-                group = groups.popleft()
+                call = calls.popleft()
             except IndexError:
                 return
-            _store(group)
+            _store(call)
     except BaseException:
-        groups.clear()
+        calls.clear()
         raise
 
 
-def _store(group: Sequence[Waiting]) -> None:
-    first = group[0][1]
-    frames = encode_frames([frame.items for _, frame in group], first.grid, first.compression)
-    for (place, _), frame in zip(group, frames, strict=True):
+def _store(call: Sequence[Waiting]) -> None:
+    first = call[0][1]
+    frames = encode_frames([frame.items for _, frame in call], first.grid, first.compression)
+    for (place, _), frame in zip(call, frames, strict=True):
         place.set_sync(cpu.Buffer(np.frombuffer(frame, np.uint8)))

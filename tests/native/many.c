@@ -179,7 +179,7 @@ void test_many_sources(generator *g) {
     for (int d = 0; d < s.grid.ndim; d++) {
       extent[d] = one_in(g, 3) ? between(g, 0, s.grid.chunk[d]) : s.grid.chunk[d];
     }
-    layout from = random_layout(g, s.grid.ndim, s.grid.itemsize, extent, 1);
+    memory from = random_memory(g, s.grid.ndim, s.grid.itemsize, extent, 1);
     items[i] = allocate(from.span);
     fill_random(g, items[i], from.span, s.grid.itemsize);
     expected[i] = encode(&s, items[i], &from, 1);
