@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import zarr
 from zarr.core.buffer import NDBuffer
@@ -69,6 +69,7 @@ class FramesSeen:
 class _CheckingCodec(CatervaCodec):
     """The codec of Zarr format 3; it checks what it decodes, and goes on after damage."""
 
+    must_see_frames: ClassVar[bool] = True
     frames: FramesSeen = field(compare=False, repr=False)
 
     def _check(self, stored: Any, spec: Any, coordinates: Any = None) -> NDBuffer:

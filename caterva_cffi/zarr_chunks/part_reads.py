@@ -6,7 +6,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import concurrent_map
@@ -74,7 +74,15 @@ def configuration_of(codec: type, name: str, data: dict[str, Any]) -> dict[str, 
 
 
 class PartReads(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """A codec that reads parts of chunks."""
+    """A codec that reads parts of chunks.
+
+    Attributes
+    ----------
+    must_see_frames : bool
+        Whether the codec itself must decode all frames, because it does more with them.
+    """
+
+    must_see_frames: ClassVar[bool] = False
 
     @abstractmethod
     def _chunk(self, spec: ArraySpec) -> ReadableChunk:

@@ -118,9 +118,10 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
         await store_all(waiting)
 
     def _only_codec(self) -> Parameters | None:
-        """Return our codec, if there is no other one."""
+        """Return our codec, if there is no other one and frames need not pass through it."""
         codecs = list(self)
-        return codecs[0] if len(codecs) == 1 and isinstance(codecs[0], Parameters) else None
+        is_ours = len(codecs) == 1 and isinstance(codecs[0], Parameters)
+        return codecs[0] if is_ours and not codecs[0].must_see_frames else None
 
 
 def _results(count: int) -> Any:

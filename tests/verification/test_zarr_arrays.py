@@ -15,6 +15,7 @@ from damage import CHECKED, FRAME, flipped, frame_of
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, ZipStore
+from zarr_directories import settle
 
 import caterva_cffi as cat
 from caterva_cffi.__main__ import main
@@ -77,6 +78,18 @@ def test_zarr_arrays(options, tmp_path):
     found = cat.verify(path)
     assert 1 <= len(found) <= 2 and found.missing == 3
     assert all(f"{stored}" in damage.where for damage in found)
+
+
+def test_our_pipeline_leaves_no_chunk_unchecked(tmp_path):
+    create(tmp_path, shape=(20, 4))
+    settle(tmp_path)  # before that, the pipeline reads no file
+    stored = tmp_path / "c" / "1" / "0"
+    with zarr.config.set({"codec_pipeline.path": "caterva_cffi.zarr.CatervaPipeline"}):
+        found = cat.verify(tmp_path)
+        assert found.whole and (found.checked.chunks, found.missing) == (3, 1)
+        flip(stored)  # in the trailer, which no read needs
+        settle(tmp_path)
+        assert [damage.where for damage in cat.verify(tmp_path)] == [f"file://{stored}"]
 
 
 @pytest.mark.usefixtures("_pipeline")
