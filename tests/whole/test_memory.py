@@ -61,3 +61,16 @@ def test_memory_does_not_grow_with_the_array(tmp_path, kind):
         assert peaks[4, action] < 6 * CHUNK
         # Threads on a busy machine hold more or less at once.
         assert peaks[4, action] - peaks[1 / 16, action] < 2 * CHUNK
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("everything")
+    run("peak_everything.py", "write", folder)
+    return folder
+
+
+@pytest.mark.parametrize("way", ["file", "directory", "zarr", "open"])
+def test_reading_everything_takes_little_beside_the_items(everything, way):
+    peak = int(run("peak_everything.py", way, everything))
+    assert 60 << 20 < peak < 72 << 20  # of 64 MiB of items
