@@ -24,6 +24,7 @@ static int decode_some(void *state, void *given, int64_t number, cat_where *wher
   for (int64_t i = first; !error && i < stop; i++) {
     own->ahead = &all->parts[i + 1];
     own->nahead = stop - i - 1;
+    own->parts_end = all->parts + all->nparts;
     error = cat_decode_part(all->grid, &all->g, &all->parts[i], all->nthreads, own, where);
     where->chunk = error ? i : -1;
   }

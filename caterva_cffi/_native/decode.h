@@ -43,6 +43,11 @@ typedef struct {
   int64_t nahead;
   const block_use *uses;       /* or uses of blocks of this chunk, one after the other */
   int64_t nuses;
+  const cat_part *parts, *parts_end; /* all parts of the call */
+  const block_use *first_use;  /* and all uses, if parts share blocks */
+  int64_t uses_stop;
+  int64_t told;                /* before which of a part's blocks, or of all uses, all were told */
+  int64_t told_bytes;          /* of them, not read since; see ahead.c */
   blosc2_context *context;
   plugin_context *plugin;
 } scratch;
@@ -103,7 +108,7 @@ int cat_decode_at_once(const decoder *dec, scratch *own, uint8_t **whole, cat_wh
 const uint8_t *cat_find_bytes(const decoder *dec, int64_t start, int64_t stop);
 
 /* Open the file that holds the chunk of a part, and read the chunk's head. */
-int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where);
+int cat_read_chunk_head(const decoder *dec, scratch *own, cat_where *where);
 
 /* A block whose stored bytes are wanted. */
 typedef struct {
@@ -118,6 +123,14 @@ int cat_find_block_range(const decoder *dec, int64_t number, int32_t *start, int
  * the thread's scratch. No thread gets the bytes of a block in another way. Returns 0 or an error code. */
 int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *wanted,
                           const uint8_t **bytes, int32_t *size, cat_where *where);
+
+/* --- what is read next, where it has to come from a disk (ahead.c) ------------------------------ */
+
+/* Tell the system that the first `size` bytes of the next parts' chunks are wanted. */
+void cat_tell_heads(const decoder *dec, const scratch *own, int64_t size);
+
+/* Tell it that these bytes of the chunk are wanted, of the i-th block, and then those of the next blocks. */
+void cat_tell_blocks(const decoder *dec, scratch *own, int64_t i, int32_t start, int32_t stop);
 
 /* --- scratch (scratch.c) ------------------------------------------------------------------------ */
 

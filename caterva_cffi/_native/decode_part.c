@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "decode.h"
-#include "files.h"
 #include "rows.h"
 #include "threads.h"
 
@@ -77,7 +76,7 @@ static int find_order(const decoder *dec, int64_t *order) {
 
 /* Get ready to read blocks from a file. A part of a chunk is decoded as it is stored, so that neighbours
  * are read together. If most of a chunk of large blocks is wanted, the order of the destination costs
- * less; then the system is told what is to come. So it does if blocks share lines of the destination. */
+ * less. So it does if blocks share lines of the destination. */
 static int prepare_reads(decoder *dec, int64_t **order) {
   const known_chunk *chunk = dec->chunk;
   int64_t n = dec->cut.n;
@@ -86,7 +85,6 @@ static int prepare_reads(decoder *dec, int64_t **order) {
     return 0;
   }
   if (2 * n > dec->g->nblocks && chunk->head.cbytes / dec->g->nblocks >= LARGE) {
-    cat_expect_bytes(chunk->descriptor, chunk->place.start, chunk->head.cbytes);
     return 0;
   }
   if (is_narrow(dec->g) && dec->cut.along[dec->g->ndim - 1] > 1) {
@@ -109,6 +107,7 @@ static int decode_blocks(decoder *dec, int nthreads, scratch *own, cat_where *wh
   }
   int64_t tasks = (dec->cut.n + dec->task_blocks - 1) / dec->task_blocks;
   int64_t *order;
+  own->told = own->told_bytes = 0;
   error = prepare_reads(dec, &order);
   error = error ? error : cat_run(&work, dec, tasks, nthreads, own, where);
   free(order);

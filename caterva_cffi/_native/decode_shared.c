@@ -141,6 +141,10 @@ static int decode_uses(void *state, void *given, int64_t number, cat_where *wher
   scratch *own = given;
   int64_t i = all->tasks[number], stop = all->tasks[number + 1];
   int error = 0;
+  own->parts = all->parts;
+  own->parts_end = all->parts + all->nparts;
+  own->first_use = all->uses;
+  own->uses_stop = all->nuses;
   while (!error && i < stop) {
     const block_use *uses = all->uses + i;
     if ((error = begin_chunk(all, own, uses, stop - i, where))) {

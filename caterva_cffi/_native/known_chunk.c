@@ -48,7 +48,7 @@ int cat_know_chunk(const decoder *dec, scratch *own, cat_where *where) {
   const chunk_head *head = &chunk->head;
   int error = 0;
   if (part->place != NULL) {
-    error = cat_read_chunk_head(dec, chunk, where);
+    error = cat_read_chunk_head(dec, own, where);
   } else {
     chunk->bytes = part->pieces->data;
     chunk->size = part->pieces->size;

@@ -46,6 +46,9 @@ const uint8_t *cat_find_bytes(const decoder *dec, int64_t start, int64_t stop) {
 
 static int read_exactly(const known_chunk *chunk, int64_t start, int64_t stop, uint8_t *dest,
                         cat_where *where) {
+  if (start == stop) {
+    return 0;
+  }
   int64_t count = cat_read_file(chunk->descriptor, chunk->place.start + start, dest, stop - start);
   if (count < 0) {
     where->system = (int)-count;
@@ -55,13 +58,20 @@ static int read_exactly(const known_chunk *chunk, int64_t start, int64_t stop, u
 }
 
 /* Read the first bytes of a chunk up to another one; what was read before stays. */
-static int read_on(known_chunk *chunk, int64_t stop, cat_where *where) {
+static int read_on(const decoder *dec, scratch *own, int64_t stop, cat_where *where) {
+  known_chunk *chunk = &own->chunk;
   uint8_t *grown = realloc(chunk->read, (size_t)stop);
   if (grown == NULL) {
     return CAT_ERROR_MEMORY;
   }
   chunk->bytes = chunk->read = grown;
-  int error = read_exactly(chunk, chunk->size, stop, grown + chunk->size, where);
+  uint8_t *dest = grown + chunk->size;
+  int64_t at = chunk->place.start + chunk->size, size = stop - chunk->size;
+  int64_t count = cat_read_cached(chunk->descriptor, at, dest, size);
+  if (count < size) {
+    cat_tell_heads(dec, own, stop);
+  }
+  int error = read_exactly(chunk, chunk->size + count, stop, dest + count, where);
   chunk->size = error ? chunk->size : stop;
   return error;
 }
@@ -79,6 +89,7 @@ static int64_t open_place(known_chunk *chunk, cat_where *where) {
     }
     chunk->descriptor = opened;
   }
+  cat_expect_no_more(chunk->descriptor);
   int64_t size = INT64_MAX;
   if (chunk->place.path != NULL && (size = cat_measure_file(chunk->descriptor)) < 0) {
     where->system = (int)-size;
@@ -87,8 +98,9 @@ static int64_t open_place(known_chunk *chunk, cat_where *where) {
   return size;
 }
 
-int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where) {
+int cat_read_chunk_head(const decoder *dec, scratch *own, cat_where *where) {
   const geometry *g = dec->g;
+  known_chunk *chunk = &own->chunk;
   chunk->place = *dec->part->place;
   int64_t size = open_place(chunk, where), start = chunk->place.start, stop = chunk->place.stop;
   if (size < 0) {
@@ -108,7 +120,7 @@ int cat_read_chunk_head(const decoder *dec, known_chunk *chunk, cat_where *where
     if (need > most) {
       return too_long;
     }
-    int error = read_on(chunk, need, where);
+    int error = read_on(dec, own, need, where);
     if (error || (error = cat_check_format(chunk->bytes))) {
       return error;
     }
@@ -188,7 +200,13 @@ static int read_run(const decoder *dec, scratch *own, const wanted_block *wanted
   if (stored == NULL) {
     return CAT_ERROR_MEMORY;
   }
-  int error = read_exactly(dec->chunk, start, stop, stored, where);
+  int64_t size = stop - start, at = dec->chunk->place.start + start;
+  int64_t count = cat_read_cached(dec->chunk->descriptor, at, stored, size);
+  if (count < size) {
+    cat_tell_blocks(dec, own, wanted->i, start, stop);
+  }
+  own->told_bytes -= size < own->told_bytes ? size : own->told_bytes;
+  int error = read_exactly(dec->chunk, start + count, stop, stored + count, where);
   if (!error) {
     own->run_start = start;
     own->run_stop = stop;

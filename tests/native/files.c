@@ -44,6 +44,16 @@ void remove_file(const test_file *file) {
   unlink(file->path);
 }
 
+/* Let the system forget a file's pages, so that reads wait for a disk. */
+static void drop_pages(const test_file *file) {
+#ifdef POSIX_FADV_DONTNEED
+  fdatasync(file->descriptor);
+  posix_fadvise(file->descriptor, 0, 0, POSIX_FADV_DONTNEED);
+#else
+  (void)file;
+#endif
+}
+
 cat_place place_chunk(generator *g, const test_file *file, int64_t start, const bytes *chunk) {
   uint8_t noise[64];
   int64_t behind = between(g, 0, sizeof noise), stop = start + chunk->size;
@@ -52,6 +62,9 @@ cat_place place_chunk(generator *g, const test_file *file, int64_t start, const 
   }
   write_file(file, start, chunk->data, chunk->size);
   write_file(file, stop, noise, behind);
+  if (one_in(g, 16)) {
+    drop_pages(file);
+  }
   if (one_in(g, 2)) {
     return (cat_place){NULL, file->descriptor, start, stop, between(g, 0, 40)};
   }
