@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import (
     checksums,
     codings,
+    cold,
     convert,
     crops,
     default_blocks,
@@ -63,6 +64,7 @@ PARTS = {
         ("crops", crops),
         ("formula", formula),
         ("writes", writes),
+        ("cold", cold),
         ("growth", growth),
         ("small_chunks", small_chunks),
         ("convert", convert),

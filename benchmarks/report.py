@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 import caterva_cffi as cat
 from benchmarks import default_blocks as shares
 from benchmarks.codings import Coded
+from benchmarks.cold import Cold
 from benchmarks.convert import Converted
 from benchmarks.defaults import Amount
 from benchmarks.kernel import Row
@@ -87,7 +88,19 @@ def _verdict(row: Row) -> str:
 
 
 def line(
-    row: Row | Timed | Point | Far | Learned | Small | Coded | Converted | Amount | shares.Access,
+    row: (
+        Row
+        | Timed
+        | Cold
+        | Point
+        | Far
+        | Learned
+        | Small
+        | Coded
+        | Converted
+        | Amount
+        | shares.Access
+    ),
 ) -> str:
     """Return a result as it is shown while measuring."""
     if isinstance(row, Row):
@@ -99,6 +112,9 @@ def line(
         shown = "".join(f"\n    {n:38} {seconds(s.median):>8}" for n, s in row.seconds.items())
         compared = "".join(f"\n    {a} / {b}: {ratio(r)}" for a, b, r in row.ratios)
         return f"{row.selection}{shown}{compared}"
+    if isinstance(row, Cold):
+        read = "".join(f"\n    {n:38} {size(v):>9} from the disk" for n, v in row.nbytes.items())
+        return f"{line(row.timed)}{read}"
     if isinstance(row, Far):
         asked = f"{row.requests:5g} requests {size(row.sent):>9}"
         return f"{row.protocol:10} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
@@ -212,6 +228,19 @@ def formula(rows: Sequence[Timed], directory: Path) -> str:
 def writes(rows: Sequence[Timed], directory: Path) -> str:
     """Return all writers' medians, and ours against the others."""
     return crops(rows, directory)
+
+
+def cold(rows: Sequence[Cold], directory: Path) -> str:
+    """Return times, and what each reader read from the disk."""
+    names = list(dict.fromkeys(name for row in rows for name in row.nbytes))
+    read = [
+        (name, *(f"{row.nbytes[name] / 2**20:.3g}" if name in row.nbytes else "" for row in rows))
+        for name in names
+    ]
+    return (
+        f"{crops([row.timed for row in rows], directory)}\n\n"
+        f"{table(('MiB from the disk', *(row.timed.selection for row in rows)), read)}"
+    )
 
 
 def growth(rows: Sequence[Timed], directory: Path) -> str:

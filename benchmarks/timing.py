@@ -52,13 +52,16 @@ Samples = dict[str, list[float]]
 """Seconds of one call, round by round, for each way."""
 
 
-def measure(actions: Mapping[str, Action], budget: Budget) -> Samples:
+def measure(actions: Mapping[str, Action], budget: Budget, before: Action | None = None) -> Samples:
     """Time all actions in turns, as often as the budget allows.
 
     Each round has an order of its own (A B C B C A ...): an action may find memory that the one
     before it has just returned, which costs it less than new memory.
     """
-    calls = {name: _warm_up(action, budget.sample) for name, action in actions.items()}
+    calls = {
+        name: _warm_up(action, budget.sample) if before is None else 1
+        for name, action in actions.items()
+    }
     samples: Samples = {name: [] for name in actions}
     order, shuffle = list(actions), random.Random(0).shuffle
     start = time.perf_counter()
@@ -67,6 +70,8 @@ def measure(actions: Mapping[str, Action], budget: Budget) -> Samples:
             break
         shuffle(order)
         for name in order:
+            if before is not None:
+                before()
             samples[name].append(_seconds(actions[name], calls[name]))
     return samples
 

@@ -52,6 +52,7 @@ def split(page, part):
         ("crops", ("read_many", "tensorstore", "4 crops of 5³, 2 processes"), ()),
         ("formula", ("zarr Blosc", "zarrs pipeline", "write everything", "2 at a time"), ()),
         ("writes", ("plane of axis 2", "zarr sharding", "tensorstore"), ()),
+        ("cold", ("from the disk", "tensorstore", "10 items"), ()),
         ("growth", ("one item, frame", "64 chunks", "open a frame"), ()),
         ("convert", ("zarr.from_array", "xarray's to_zarr", "HDF5 with Blosc2 to Zarr"), ()),
         ("small_chunks", ("an object each", "in a shard"), ()),
