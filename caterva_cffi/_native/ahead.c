@@ -9,7 +9,7 @@ enum {
   HEADS = 64,            /* chunks whose heads are told */
 };
 
-static void tell(const cat_place *place, int descriptor, int64_t start, int64_t stop) {
+static void announce(const cat_place *place, int descriptor, int64_t start, int64_t stop) {
   for (; start < stop; start += AT_ONCE) {
     int64_t size = stop - start < AT_ONCE ? stop - start : AT_ONCE;
     cat_expect_bytes(descriptor, place->start + start, size);
@@ -24,7 +24,7 @@ void cat_tell_heads(const decoder *dec, const scratch *own, int64_t size) {
     const cat_place *place = dec->part[i].place;
     if (place != NULL && place != last && place->path == NULL && place->start >= 0 &&
         place->stop > place->start && place->stop - place->start >= size) {
-      tell(place, place->descriptor, 0, size);
+      announce(place, place->descriptor, 0, size);
       told++;
     }
     last = place;
@@ -67,9 +67,9 @@ void cat_tell_blocks(const decoder *dec, scratch *own, int64_t i, int32_t start,
       stop = to;
       continue;
     }
-    tell(place, descriptor, start, stop);
+    announce(place, descriptor, start, stop);
     start = from;
     stop = to;
   }
-  tell(place, descriptor, start, stop);
+  announce(place, descriptor, start, stop);
 }
