@@ -241,9 +241,7 @@ class Shared:
         ReadOnlyError, ClosedError, BufferError, StorageError
         """
         self.ptr  # noqa: B018, raises
-        if self.read_only:
-            where = f"{self.path!r}" if self.path else "the frame"
-            raise ReadOnlyError(f"{where} was opened for reading")
+        self._check_writable()
         self._check_exports()
         with self._marked():
             ptr = self.ptr
@@ -255,6 +253,11 @@ class Shared:
                         "chunks differ in size: the array was damaged before it was changed"
                     )
         self.ptr  # noqa: B018, raises where that happened
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            where = f"{self.path!r}" if self.path else "the frame"
+            raise ReadOnlyError(f"{where} was opened for reading")
 
     @contextmanager
     def _marked(self) -> Iterator[None]:
@@ -280,6 +283,7 @@ class Shared:
 
     def write(self, what: str, function: Any, *arguments: Any) -> None:
         """Call a C function that writes. If it fails, raise, and refuse the array from then on."""
+        self._check_writable()  # memory that others own must not be moved
         self._writes += 1  # first: an interrupt may come behind the call
         code = function(*arguments)
         if code < 0 and self.stored is not None:

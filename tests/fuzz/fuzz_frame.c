@@ -213,24 +213,26 @@ static void change(generator *g, blosc2_schunk *schunk, const cat_grid *grid) {
                             &where);
   CHECK(size > 0, "%lld", (long long)size);
   int64_t any = schunk->nchunks ? between(g, 0, schunk->nchunks - 1) : 0;
+  int64_t code = 0;
   switch (between(g, 0, 4)) {
-    case 0: blosc2_schunk_append_chunk(schunk, chunk, true); break;
-    case 1: blosc2_schunk_insert_chunk(schunk, any, chunk, true); break;
-    case 2: blosc2_schunk_update_chunk(schunk, any, chunk, true); break;
-    case 3: blosc2_schunk_delete_chunk(schunk, any); break;
+    case 0: code = blosc2_schunk_append_chunk(schunk, chunk, true); break;
+    case 1: code = blosc2_schunk_insert_chunk(schunk, any, chunk, true); break;
+    case 2: code = blosc2_schunk_update_chunk(schunk, any, chunk, true); break;
+    case 3: code = blosc2_schunk_delete_chunk(schunk, any); break;
     default: {
       blosc2_cparams cparams = BLOSC2_CPARAMS_DEFAULTS;
       cparams.typesize = 1;
       cparams.nthreads = 1;
       if (schunk->nvlmetalayers < BLOSC2_MAX_METALAYERS) {
-        blosc2_vlmeta_add(schunk, "new", items, from.span < 99 ? (int32_t)from.span : 99, &cparams);
+        code = blosc2_vlmeta_add(schunk, "new", items, from.span < 99 ? (int32_t)from.span : 99,
+                                 &cparams);
       }
     }
   }
   free(items);
   free(chunk);
-  if (schunk->nchunks > 0 && schunk->chunksize == 0) {
-    return; /* as `SChunk.ptr` */
+  if (code < 0 || (schunk->nchunks > 0 && schunk->chunksize == 0)) {
+    return; /* as `Shared.write` and `SChunk.ptr`: the array is refused from then on */
   }
   read_metalayers(schunk);
   for (int64_t i = 0; i < schunk->nchunks && i < 4; i++) {

@@ -86,3 +86,14 @@ def test_a_write_that_fails_on_its_way_leaves_no_half_changed_items(monkeypatch)
     for use in (lambda: array[3], lambda: array.__setitem__(3, 4), array.to_cframe):
         with pytest.raises(cat.StorageError, match="failed on its way"):
             use()
+
+
+@pytest.mark.parametrize("change", ["append_chunk", "insert_chunk", "update_chunk", "delete_chunk"])
+def test_memory_of_others_is_not_changed(change):
+    frame = bytes(cat.asarray(np.arange(10), chunks=(5,), blocks=(5,), contiguous=True).to_cframe())
+    schunk = cat.from_cframe(frame).schunk
+    chunk = schunk.chunk(0)
+    data = bytes(cat.ffi.buffer(chunk.pointer, chunk.size))
+    arguments = {"append_chunk": (data,), "delete_chunk": (0,)}
+    with pytest.raises(cat.ReadOnlyError, match="opened for reading"):
+        getattr(schunk, change)(*arguments.get(change, (0, data)))
