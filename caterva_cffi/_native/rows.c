@@ -183,7 +183,7 @@ static inline void copy_tiles(uint8_t *dest, const uint8_t *src, const rows *giv
   }
 }
 
-/* Items that become neighbours, and lie close together already: one in `step`. A constant step lets the
+/* Items that become neighbours, and are one in `step` of some that lie close together already. A constant step lets the
  * compiler take many at once. */
 static inline void pick_items(uint8_t *restrict dest, const uint8_t *restrict src, int64_t n,
                               size_t size, int64_t step) {
@@ -206,7 +206,8 @@ static inline void pick_rows(uint8_t *dest, const uint8_t *src, const rows *give
 
 static inline void move_items(uint8_t *dest, const uint8_t *src, const rows *r, size_t size) {
   int64_t itemsize = (int64_t)size;
-  if (r->dest[1] == itemsize && r->src[1] > 0 && r->src[1] <= PICKED * itemsize) {
+  int is_one_in_some = r->src[1] > 0 && r->src[1] <= PICKED * itemsize && r->src[1] % itemsize == 0;
+  if (r->dest[1] == itemsize && is_one_in_some) {
     pick_rows(dest, src, r, size);
   } else {
     copy_tiles(dest, src, r, size);

@@ -855,6 +855,24 @@ def test_changed_chunks_are_those_that_encoding_all_would_make(
         assert plain or chunk.grid.blocksize < 32 or D in filters
 
 
+@pytest.mark.parametrize("itemsize", [1, 2, 3, 4, 8, 16])
+@pytest.mark.parametrize("between", [1, 3, 5, 8])
+def test_new_items_lie_apart_by_parts_of_an_item(itemsize, between):
+    """As fields of records do."""
+    dtype = np.dtype([("a", f"V{itemsize}"), ("b", f"V{between}")])
+    parameters = Compression().to_kernel()
+    for shape, block in [((900,), (400,)), ((60, 70), (31, 31)), ((5, 30, 40), (3, 14, 19))]:
+        data = RNG.integers(0, 3, math.prod(shape) * dtype.itemsize, "u1").tobytes()
+        memory = np.frombuffer(data, dtype).reshape(shape)
+        new, chunk = memory["a"], Chunk(shape, block, itemsize)
+        assert chunk.decode(chunk.encode(new)).tobytes() == new.tobytes()
+        before = np.frombuffer(chunk.encode(np.zeros(shape, new.dtype)), "u1")
+        piece = (0, before.size, ffi.from_buffer("uint8_t[]", before))
+        box = (0,) * len(shape), shape, (1,) * len(shape)
+        after = chunk.kernel.update(0, parameters, piece, box, new)
+        assert chunk.decode(bytes(after)).tobytes() == new.tobytes()
+
+
 def test_other_blocks_of_a_changed_chunk_are_not_decoded():
     chunk = Chunk((64, 64), (16, 16), 4)
     items = np.arange(64 * 64, dtype="i4").reshape(64, 64)
