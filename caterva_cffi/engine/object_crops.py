@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine.crops import decode_parts
+from caterva_cffi.engine.many_frames import located
 from caterva_cffi.engine.object_files import (
     Left,
     Opened,
     WantedFile,
     changed_of,
     close_all,
-    located,
     open_some,
 )
 from caterva_cffi.errors import CatervaError

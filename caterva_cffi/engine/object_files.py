@@ -10,25 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from functools import partial
-from operator import mul
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy.typing as npt
-
-from caterva_cffi.binding.buffers import address
-from caterva_cffi.binding.decoding import Piece, Place
-from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.groups import groups, pieces
+from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.many_frames import Plan, WantedFrame, read_layout
 from caterva_cffi.engine.reading import read
 from caterva_cffi.errors import CatervaError, StorageError
-from caterva_cffi.geometry.cutting import MANY, cut
-from caterva_cffi.geometry.selection import Batch, Box
+from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.planning import cache
-from caterva_cffi.planning.cache import Known
-from caterva_cffi.planning.frame import Frame, Heads
-from caterva_cffi.planning.layout import Chunks, layout_steps
+from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.layout import Chunks
 from caterva_cffi.planning.policy import get_read_policy
-from caterva_cffi.steps import Asked, ChunkBytes, Range, run
+from caterva_cffi.steps import Asked
 from caterva_cffi.storage.atomic import disk_errors
 from caterva_cffi.storage.positioned_reads import READ_FLAGS, read_ranges, read_twice
 from caterva_cffi.storage.stored import Version, settled_version_of, version_of
@@ -38,10 +31,8 @@ __all__ = [
     "Left",
     "Opened",
     "WantedFile",
-    "WantedFrame",
     "changed_of",
     "close_all",
-    "located",
     "open_some",
     "read_file",
     "read_files",
@@ -49,32 +40,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-_T_co = TypeVar("_T_co", covariant=True)
 
 FILES = 64
 """That are open at a time."""
-
-_BYTES = 64 << 20
-"""Of items that are decoded beside the output, before they are put into it."""
-
-
-class WantedFrame(Protocol[_T_co]):
-    """What is wanted of a frame in an open file."""
-
-    @property
-    def key(self) -> Hashable:
-        """The object's name in the cache of layouts."""
-
-    def check(self, layout: Chunks) -> None:
-        """Raise if a layout is not what was expected.
-
-        Raises
-        ------
-        FormatError
-        """
-
-    def begin(self, layout: Chunks) -> tuple[_T_co, Iterable[Batch]]:
-        """Return the result, and the boxes that fill it once they are read."""
 
 
 class WantedFile(WantedFrame[Any], Protocol):
@@ -164,32 +132,16 @@ def _open(number: int, wanted: WantedFile) -> Opened | None:
 
 
 def _layout_of(key: Hashable, version: Hashable, descriptor: int, size: int) -> Chunks:
-    """Return where the chunks in a local file are: that is known, or it is read.
-
-    Parameters
-    ----------
-    key, version : hashable
-        The file's name, and its version; see `Cache.get`.
-    descriptor : int
-    size : int
-        Bytes of the file.
-
-    Raises
-    ------
-    FormatError, UnsupportedError
-    """
+    """Return where the chunks in a local file are: that is known, or it is read."""
     known = cache.shared.get(key, version)
     if known is None:
-        seen: dict[Range, bytes] = {}
-        steps = cache.recording(layout_steps(get_read_policy("local").first, size), seen)
-        known = Known(run(steps, partial(read_ranges, descriptor)), seen, Heads(0))
-        cache.shared.put(key, version, known)
+        return read_layout(key, version, size, partial(read_ranges, descriptor))
     return known.layout
 
 
 def _decode(wanted: Sequence[WantedFile], opened: list[Opened]) -> list[int]:
     """Decode what is wanted of open files; return the numbers of those to be read again."""
-    plan = _Plan()
+    plan = Plan()
     try:
         for each in opened:
             for batch in wanted[each.number].begin(each.layout)[1]:
@@ -203,66 +155,6 @@ def _decode(wanted: Sequence[WantedFile], opened: list[Opened]) -> list[int]:
 def changed_of(opened: list[Opened]) -> list[int]:
     """Return the numbers of the files that were changed since they were opened."""
     return [each.number for each in opened if version_of(os.fstat(each.descriptor)) != each.version]
-
-
-def located(where: list[ChunkBytes] | Place) -> list[Piece] | Place:
-    """Return where a chunk is as the kernel takes it."""
-    return pieces(where) if isinstance(where, list) else where
-
-
-class _Plan:
-    """Boxes of several frames in files, which one call decodes if the frames have one grid."""
-
-    def __init__(self) -> None:
-        self._gap = get_read_policy("local").gap
-        self._nbytes = 0
-        self._by_block = False
-        self._sources: dict[tuple[int, int], list[Piece] | Place] = {}
-        self._boxes: dict[Kernel, list[tuple[int, Any, Box, int, Sequence[int]]]] = {}
-        self._after: list[Callable[[], None]] = []
-        self._kept: list[npt.NDArray[Any]] = []
-
-    def add(self, layout: Chunks, descriptor: int, batch: Batch) -> None:
-        """Add boxes of a frame; decode those before, if too many items would wait for a place."""
-        if batch.then is not None:
-            nbytes = sum(dest.nbytes for _, dest in batch.boxes)
-            if self._nbytes + nbytes > _BYTES:
-                self.run()
-            self._nbytes += nbytes
-            self._after.append(batch.then)
-        self._by_block |= batch.by_block
-        boxes, grid = self._boxes.setdefault(layout.kernel, []), layout.grid
-        for box, dest in batch.boxes:
-            if not dest.size:
-                continue
-            self._kept.append(dest)
-            first, strides = address(dest), dest.strides
-            if grid.nchunks == 1:
-                boxes.append((0, self._source(layout, descriptor, 0), box, first, strides))
-                continue
-            for number, part, position in cut(grid, box):
-                source = self._source(layout, descriptor, number)
-                to = first + sum(map(mul, position, strides))
-                boxes.append((number, source, part, to, strides))
-
-    def _source(self, layout: Chunks, descriptor: int, number: int) -> list[Piece] | Place:
-        """Return where a chunk is: the same object for all its boxes."""
-        key = descriptor, number
-        found = self._sources.get(key)
-        if found is None:
-            found = self._sources[key] = located(layout.in_file(number, descriptor, self._gap))
-        return found
-
-    def run(self) -> None:
-        """Decode all boxes, and forget them."""
-        for kernel, boxes in self._boxes.items():
-            if boxes:
-                kernel.decode(boxes, by_block=self._by_block)
-        for action in self._after:
-            action()
-        self._nbytes, self._by_block = 0, False
-        for each in (self._sources, self._boxes, self._after, self._kept):
-            each.clear()
 
 
 def read_open(wanted: WantedFrame[_T], version: Hashable, descriptor: int, size: int) -> _T:
@@ -293,7 +185,7 @@ def read_open(wanted: WantedFrame[_T], version: Hashable, descriptor: int, size:
         frame = Frame(layout, layout.kernel, get_read_policy("local"), files=descriptor)
         read(groups(frame, batches), partial(read_ranges, descriptor))
         return result
-    plan = _Plan()
+    plan = Plan()
     for batch in batches:
         plan.add(layout, descriptor, batch)
     plan.run()

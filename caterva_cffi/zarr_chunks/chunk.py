@@ -253,7 +253,7 @@ class ZarrChunk:
 
 @dataclass(slots=True)
 class ChunkSelection:
-    """A selection of a chunk in a local file; see `engine.object_files.WantedFrame`.
+    """A selection of a chunk in a local file; see `engine.many_frames.WantedFrame`.
 
     Parameters
     ----------

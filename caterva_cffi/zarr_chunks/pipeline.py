@@ -1,4 +1,4 @@
-"""Whole selections of Zarr arrays in a local store: chunks are read and encoded many by one call.
+"""Whole selections of Zarr arrays in files or memory: many chunks are read or encoded by one call.
 
 Zarr's own pipelines hand a codec one chunk after the other, and copy what it returns. Here the
 chunks of a selection are planned together, and decoded straight into Zarr's output.
@@ -21,6 +21,7 @@ from zarr.core.buffer import cpu
 
 from caterva_cffi.codecs.parameters import Parameters
 from caterva_cffi.dtypes import allocate, with_dtype
+from caterva_cffi.engine.many_frames import read_buffers
 from caterva_cffi.engine.object_files import read_files
 from caterva_cffi.geometry import index_arrays
 from caterva_cffi.geometry.keys import normalize
@@ -56,10 +57,11 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
 
         zarr.config.set({"codec_pipeline.path": "caterva_cffi.zarr.CatervaPipeline"})
 
-    It does that for arrays in a `LocalStore` whose only codec is `CatervaCodec`. Several chunks
-    that are written as a whole are encoded together. Where parts of such chunks are replaced, it
-    reads only the blocks that change, and lets the system copy the others to the new file. All else
-    it leaves to Zarr's fused pipeline, where Zarr has one, or to the batched one: other arrays and
+    It does that for arrays whose only codec is `CatervaCodec` in a `LocalStore`, or in memory: a
+    `MemoryStore`, a `ManagedMemoryStore`, or that of obstore. Several chunks that are written as a
+    whole to a `LocalStore` are encoded together. Where parts of its chunks are replaced, it reads
+    only the blocks that change, and lets the system copy the others to the new file. All else it
+    leaves to Zarr's fused pipeline, where Zarr has one, or to the batched one: other arrays and
     stores, chunks that are not there, and files that something changes meanwhile. Results are the
     same in any case.
     """
@@ -72,11 +74,13 @@ class CatervaPipeline(_Base):  # type: ignore[misc]
         rest = list(range(len(batch)))
         codec = self._only_codec()
         items: Any = out.as_ndarray_like()
-        if codec is not None and type(items) is np.ndarray and all(map(_is_local, batch)):
+        if codec is not None and type(items) is np.ndarray:
             wanted = [_Wanted(ZarrChunk(codec, item[1]), item, items, drop_axes) for item in batch]
-            work = partial(read_files, wanted)
-            left = await in_thread(items.nbytes, work)
-            rest = sorted(left.missing + left.others)
+            if all(map(_is_local, batch)):
+                left = await in_thread(items.nbytes, partial(read_files, wanted))
+                rest = sorted(left.missing + left.others)
+            elif all(map(_is_in_memory, batch)):
+                rest = await _read_memory(wanted, items.nbytes)
         if not rest:
             return _results(len(batch))
         found = await super().read([batch[number] for number in rest], out, drop_axes)
@@ -138,9 +142,21 @@ def _is_local(item: Item) -> bool:
     return stores.local_path(item[0]) is not None
 
 
+def _is_in_memory(item: Item) -> bool:
+    return stores.gives_whole(item[0])
+
+
+async def _read_memory(wanted: list[_Wanted], nbytes: int) -> list[int]:
+    """Read chunks in memory; return the numbers of those that are left."""
+    stored = [await stores.whole_object(each.item[0], each.item[1].prototype) for each in wanted]
+    found = [(each, data) for each, data in zip(wanted, stored, strict=True) if data is not None]
+    is_read = await in_thread(nbytes, partial(read_buffers, found))
+    return [number for number, data in enumerate(stored) if data is None or not is_read]
+
+
 @dataclass(frozen=True)
 class _Wanted:
-    """What is wanted of a chunk in a file; see `caterva_cffi.engine.object_files.WantedFile`."""
+    """What is wanted of a chunk; see `caterva_cffi.engine.object_files.WantedFile`."""
 
     chunk: ZarrChunk
     item: Item

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+from zarr import storage
 from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore, MemoryStore, ObjectStore, StorePath, ZipStore
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_bytes",
     "beside",
+    "gives_whole",
     "identity",
     "is_in_memory",
     "is_remote",
@@ -37,8 +39,11 @@ __all__ = [
     "reader",
     "reader_async",
     "requests_of",
+    "whole_object",
 ]
 
+
+_IN_MEMORY = (MemoryStore, getattr(storage, "ManagedMemoryStore", MemoryStore))
 
 _MERGED_BYTES = 16 << 20
 """Of neighbouring ranges that `Store.get_ranges` reads at once, by default."""
@@ -157,7 +162,28 @@ def reader_async(
 
 def is_in_memory(byte_getter: Any) -> bool:
     """Whether the store can give a whole object without a copy."""
-    return isinstance(byte_getter, StorePath) and type(byte_getter.store) is MemoryStore
+    return isinstance(byte_getter, StorePath) and type(byte_getter.store) in _IN_MEMORY
+
+
+def gives_whole(byte_getter: Any) -> bool:
+    """Whether `whole_object` can be asked for an object: it is in memory, obstore's too."""
+    if not isinstance(byte_getter, StorePath):
+        return False
+    store: Any = byte_getter.store
+    is_obstore = type(store) is ObjectStore and type(store.store).__name__ == "MemoryStore"
+    return is_obstore or is_in_memory(byte_getter)
+
+
+async def whole_object(byte_getter: Any, prototype: BufferPrototype) -> memoryview | None:
+    """Return an object in memory without a copy; None if it is not there, or not plain bytes."""
+    store = byte_getter.store
+    try:
+        if type(store) is ObjectStore:  # an asynchronous answer would come from another thread
+            return memoryview(sys.modules["obstore"].get(store.store, byte_getter.path).bytes())
+        buffer = await byte_getter.get(prototype)
+        return None if buffer is None else as_bytes(buffer)
+    except (FileNotFoundError, TypeError):
+        return None
 
 
 def _slices(data: memoryview, ranges: Sequence[Range]) -> list[memoryview]:

@@ -249,7 +249,7 @@ async def modules_of_a_second_slice(path):
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "most"), [("BatchedCodecPipeline", 15), ("CatervaPipeline", 13)]
+    ("pipeline", "most"), [("BatchedCodecPipeline", 16), ("CatervaPipeline", 14)]
 )
 def test_a_small_slice_of_a_known_chunk_enters_few_modules(tmp_path, pipeline, most):
     codec = CatervaCodec(block_shape=(8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
@@ -13,7 +14,7 @@ import pytest
 import zarr
 from damage import CHECKED, FRAME, flipped, frame_of
 from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import cpu, default_buffer_prototype
 from zarr.storage import FsspecStore, MemoryStore, ObjectStore, ZipStore
 from zarr_directories import settle
 
@@ -90,6 +91,10 @@ def test_our_pipeline_leaves_no_chunk_unchecked(tmp_path):
         flip(stored)  # in the trailer, which no read needs
         settle(tmp_path)
         assert [damage.where for damage in cat.verify(tmp_path)] == [f"file://{stored}"]
+        memory = create(MemoryStore(), shape=(20, 4))
+        assert cat.verify(memory).checked.chunks == 3
+        asyncio.run(memory.store.set("c/1/0", cpu.Buffer.from_bytes(stored.read_bytes())))
+        assert [damage.where[-5:] for damage in cat.verify(memory)] == ["c/1/0"]
 
 
 @pytest.mark.usefixtures("_pipeline")

@@ -50,7 +50,7 @@ SIZES = {
     "arrays.remote_items": ["_MERGED_BYTES", "_KNOWN_BYTES"],
     "engine.groups": ["GROUP_BYTES"],
     "engine.many_chunks": ["_BYTES", "_SMALL"],
-    "engine.object_files": ["_BYTES"],
+    "engine.many_frames": ["_BYTES"],
     "engine.objects": ["_MOST_AT_ONCE", "_HEADS_BYTES"],
     "geometry.index_arrays": ["_BYTES"],
     "memory_pool": ["LEAST"],
