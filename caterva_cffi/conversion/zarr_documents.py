@@ -55,7 +55,8 @@ def documents_of(tree: Tree, plans: Mapping[str, ArrayPlan], options: Options) -
         for path, plan in plans.items():
             create = _create_2 if form == 2 else _create_3
             try:
-                create(store, path, plan, tree.arrays[path])
+                held = create(store, path, plan, tree.arrays[path])
+                _check_fields(held.dtype, tree.arrays[path].dtype)
             except (TypeError, ValueError, NotImplementedError) as error:
                 raise UnsupportedError(
                     f"/{path}, of {plan.dtype}: {error}; leave it out (exclude)"
@@ -79,14 +80,31 @@ def _check_path(path: str) -> None:
         )
 
 
-def _create_3(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> None:
+def _check_fields(held: np.dtype[Any], dtype: np.dtype[Any]) -> None:
+    """Refuse arrays in fields where zarr would make bytes of them, as some versions do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if _has_arrays(dtype) and not _has_arrays(held):
+        raise TypeError(f"zarr would hold arrays in fields as bytes, {held}")
+
+
+def _has_arrays(dtype: np.dtype[Any]) -> bool:
+    """Whether any of the fields is an array."""
+    fields_of = [dtype[name] for name in dtype.names or ()]
+    return any(field.subdtype is not None or _has_arrays(field) for field in fields_of)
+
+
+def _create_3(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> zarr.Array[Any]:
     codecs: dict[str, Any] = {}
     if plan.parameters is not None:
         codec = CatervaCodec(**_given(plan.parameters))
         codecs = {"serializer": codec, "compressors": None, "filters": None}
     if array.fill_value is not None:
         codecs["fill_value"] = _fill_value(array.fill_value, array)
-    zarr.create_array(
+    return zarr.create_array(
         store,
         name=path or None,
         shape=plan.shape,
@@ -100,7 +118,7 @@ def _create_3(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> None:
     )
 
 
-def _create_2(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> None:
+def _create_2(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> zarr.Array[Any]:
     codecs: dict[str, Any] = {}
     if plan.parameters is not None:
         codecs = {"compressors": Caterva(**_given(plan.parameters)), "filters": None}
@@ -113,7 +131,7 @@ def _create_2(store: Store, path: str, plan: ArrayPlan, array: Dataset) -> None:
         fill_value = fill_values.decoded(attributes.get(_FILL_VALUE), array.dtype)
         if fill_value is not None:
             del attributes[_FILL_VALUE]
-    zarr.create_array(
+    return zarr.create_array(
         store,
         name=path or None,
         shape=plan.shape,

@@ -19,7 +19,7 @@ def test_frames_to_zarr_and_back(frame, tmp_path):
         expected, dtype = array[...], array.dtype.newbyteorder("=")
         layers = dict(array.vlmeta)
     if str(frame) == NESTED:
-        with pytest.raises(cat.UnsupportedError, match=r"^/, of .*: Cannot convert"):
+        with pytest.raises(cat.UnsupportedError, match=r"^/, of .*leave it out"):
             cat.convert(frame.path, tmp_path / "a")
         return
     done = cat.convert(frame.path, tmp_path / "a", verify=True)
@@ -29,4 +29,7 @@ def test_frames_to_zarr_and_back(frame, tmp_path):
     again = cat.convert(tmp_path / "a", tmp_path / "b.b2nd", verify=True)
     assert (again.copied + again.encoded) == (done.copied + done.encoded)
     with cat.open(tmp_path / "b.b2nd", mode="r") as array:
-        assert dict(array.vlmeta) == layers
+        found = dict(array.vlmeta)
+    if expected.dtype.names and "zarr" not in layers:
+        found.pop("zarr", None)  # an old zarr fills structures with other items than zeros
+    assert found == layers

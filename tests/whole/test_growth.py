@@ -34,6 +34,11 @@ def counted(action):
     return min(_counted(action) for _ in range(3))
 
 
+def are_alike(few, many):
+    """Whether two numbers of calls are equal, but for what the interpreter does meanwhile."""
+    return abs(few - many) <= 0.05 * few
+
+
 def _counted(action):
     calls = 0
 
@@ -80,7 +85,8 @@ def test_a_selection(folder, kind, selection):
         for _ in range(2):  # once more, when all is known that is kept
             np.testing.assert_array_equal(array[key], DATA[key])
         costs.append(counted(lambda array=array: array[key]))
-    assert costs[0] == costs[1]
+    assert costs[0][1] == costs[1][1]
+    assert are_alike(costs[0][0], costs[1][0])
 
 
 @pytest.mark.parametrize("selection", ["item", "cube", "chunks"])
@@ -101,4 +107,5 @@ def test_opening(folder, kind):
         counted(lambda path=folder / f"{kind}{nchunks}": cat.open(path)[3, 9, 10])
         for nchunks in (FEW, MANY)
     )
-    assert (many[0], many[1].calls) == (few[0], few[1].calls)
+    assert many[1].calls == few[1].calls
+    assert are_alike(many[0], few[0])
