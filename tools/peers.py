@@ -137,7 +137,7 @@ SUITES = {
     ),
     "python-caterva": Suite(
         "python-caterva's tests, with this package for `caterva`",
-        *("caterva", "peer-zarr", PYTHON_CATERVA, Least(40, 70), PYTHON_CATERVA, Least(40, 70)),
+        *("caterva", "peer-zarr", PYTHON_CATERVA, Least(34, 70), PYTHON_CATERVA, Least(34, 70)),
         formats="",
         calls=ARRAY_CALLS,
         variables={"PYTHONPATH": str(HERE / "shim")},
