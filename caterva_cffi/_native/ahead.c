@@ -6,7 +6,7 @@
 enum {
   AHEAD = 8 << 20,       /* bytes that are told and not yet read, of a chunk */
   AT_ONCE = 128 * 1024,  /* bytes that any system takes in one go */
-  HEADS = 64,            /* chunks whose heads are told */
+  HEADS = 64,            /* chunks whose heads are told at a time */
 };
 
 static void announce(const cat_place *place, int descriptor, int64_t start, int64_t stop) {
@@ -16,12 +16,14 @@ static void announce(const cat_place *place, int descriptor, int64_t start, int6
   }
 }
 
-void cat_tell_heads(const decoder *dec, const scratch *own, int64_t size) {
-  const cat_place *last = dec->part->place;
-  int64_t left = own->parts_end == NULL ? 0 : own->parts_end - dec->part - 1;
-  int told = 0;
-  for (int64_t i = 1; i <= left && told < HEADS; i++) {
-    const cat_place *place = dec->part[i].place;
+void cat_tell_heads(const decoder *dec, scratch *own, int64_t size) {
+  if (own->parts_end == NULL) {
+    return;
+  }
+  const cat_part *part = own->heads_told > dec->part ? own->heads_told : dec->part + 1;
+  const cat_place *last = part[-1].place;
+  for (int told = 0; part < own->parts_end && told < HEADS; part++) {
+    const cat_place *place = part->place;
     if (place != NULL && place != last && place->path == NULL && place->start >= 0 &&
         place->stop > place->start && place->stop - place->start >= size) {
       announce(place, place->descriptor, 0, size);
@@ -29,6 +31,7 @@ void cat_tell_heads(const decoder *dec, const scratch *own, int64_t size) {
     }
     last = place;
   }
+  own->heads_told = part;
 }
 
 /* The number of the k-th wanted block, or -1 where the blocks of this chunk end. */

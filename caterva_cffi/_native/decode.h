@@ -44,6 +44,7 @@ typedef struct {
   const block_use *uses;       /* or uses of blocks of this chunk, one after the other */
   int64_t nuses;
   const cat_part *parts, *parts_end; /* all parts of the call */
+  const cat_part *heads_told;        /* the heads of those in front of it were told */
   const block_use *first_use;  /* and all uses, if parts share blocks */
   int64_t uses_stop;
   int64_t told;                /* before which of a part's blocks, or of all uses, all were told */
@@ -127,7 +128,7 @@ int cat_find_stored_block(const decoder *dec, scratch *own, const wanted_block *
 /* --- what is read next, where it has to come from a disk (ahead.c) ------------------------------ */
 
 /* Tell the system that the first `size` bytes of the next parts' chunks are wanted. */
-void cat_tell_heads(const decoder *dec, const scratch *own, int64_t size);
+void cat_tell_heads(const decoder *dec, scratch *own, int64_t size);
 
 /* Tell it that these bytes of the chunk are wanted, of the i-th block, and then those of the next blocks. */
 void cat_tell_blocks(const decoder *dec, scratch *own, int64_t i, int32_t start, int32_t stop);

@@ -230,8 +230,10 @@ def meter_of(store: Any) -> Meter:
     for inner in _chain(store):
         if id(inner) in _known:
             return _meter(id(inner))
-        if hasattr(inner, "fs") and hasattr(inner, "path"):  # zarr's FsspecStore
-            fs = getattr(inner.fs, "sync_fs", inner.fs)
+        fs = getattr(inner, "fs", None)
+        fs = getattr(fs, "sync_fs", fs)
+        if hasattr(fs, "unstrip_protocol") and isinstance(getattr(inner, "path", None), str):
+            # zarr's FsspecStore, or a reader that is made like it
             return meter_of_url(fs.unstrip_protocol(inner.path), fs.storage_options)
     return meter_of_object(inner)
 

@@ -173,6 +173,15 @@ def test_stores_of_zarr():
     assert meter_of(storage.StorePath(memory, "x")) is meter_of(memory)
 
 
+def test_a_reader_may_have_a_file_system_of_its_own_kind():
+    class Reader:
+        fs = object()
+        path = "a"
+
+    reader = Reader()
+    assert meter_of(reader) is meter_of_object(reader)
+
+
 def test_objects_are_forgotten_with_their_meters():
     class Reader:
         store = "not looked into"
