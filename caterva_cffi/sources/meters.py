@@ -230,7 +230,7 @@ def meter_of(store: Any) -> Meter:
     for inner in _chain(store):
         if id(inner) in _known:
             return _meter(id(inner))
-        fs = getattr(inner, "fs", None)
+        fs: Any = getattr(inner, "fs", None)
         fs = getattr(fs, "sync_fs", fs)
         if hasattr(fs, "unstrip_protocol") and isinstance(getattr(inner, "path", None), str):
             # zarr's FsspecStore, or a reader that is made like it
