@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
@@ -107,7 +108,8 @@ class CheckedFields:
 
     def __new__(cls, *_: Any, **given: Any) -> Self:
         """Refuse unknown arguments; see `check_keywords`."""
-        check_keywords(given, cls.__dataclass_fields__, cls.__name__)
+        if given:
+            check_keywords(given, [each.name for each in fields(cls)], cls.__name__)
         return super().__new__(cls)
 
 

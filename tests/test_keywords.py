@@ -208,3 +208,12 @@ def test_one_parameter_of_a_filter_need_not_be_a_list():
     found = cat.asarray(items, **given)
     np.testing.assert_array_equal(found, cat.asarray(items, filters=[4], filtersmeta=[12]))
     assert found.filtersmeta[-1] == 12 and 0 < abs(found[:] - items).max() < 1e-2
+
+
+@pytest.mark.parametrize("codec", [Caterva, CatervaCodec, cat.Compression])
+def test_only_parameters_are_offered(codec):
+    with pytest.raises(cat.ArgumentTypeError) as caught:
+        codec(nonsense=1)
+    assert set(caught.value.expected) <= set(inspect.signature(codec.__init__).parameters)
+    with pytest.raises(cat.ArgumentTypeError, match=r"unknown arguments \['_told'\]"):
+        codec(_told=1)
