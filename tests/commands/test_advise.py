@@ -35,9 +35,10 @@ def test_a_sample(tmp_path, capsys):
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["configuration"]["cname"] in ("lz4", "zstd") and "compression" not in found
-    assert main([*command, "--max-relative-error", "0.01"]) == 0
+    slow = ["--store", "remote"]  # latency outweighs decoding: the smallest is the best
+    assert main([*command, *slow, "--max-relative-error", "0.01"]) == 0
     errors = [each["error"] for each in json.loads(capsys.readouterr().out)["table"]]
-    assert 0 < max(errors) < 0.01
+    assert 0 < errors[0] < 0.01
     assert main(["advise", "10,10,10", "f4", "items", *sample]) == 2
     assert "expected 3 dimensions" in capsys.readouterr().err
     with h5py.File(tmp_path / "b.h5", "w") as file:
