@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import timeit
 from pathlib import Path
 
 import pytest
@@ -390,7 +389,7 @@ def test_deleted_file_is_fetched_and_changed_file_reported(project, capsys):
     assert (project.dest / "b" / "b.c").read_text() == "int changed;"
 
 
-def test_nothing_to_do_is_quick_and_writes_nothing(project):
+def test_nothing_to_do_loads_little_and_writes_nothing(project):
     assert project.run() == 0
     (project.dest.parent / ".src-lock").unlink()
     code = (
@@ -399,28 +398,29 @@ def test_nothing_to_do_is_quick_and_writes_nothing(project):
         "assert not {'unearth', 'tarfile', 'subprocess'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        process = project.start(code=code, sdists=False)
-        assert process.communicate(timeout=60) == ("", "")
-        times.append(time.perf_counter() - start)
-        assert process.returncode == 0
-    assert min(times) < 0.5
+    process = project.start(code=code, sdists=False)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
     assert os.listdir(project.dest.parent) == ["src"]
 
 
-def test_nothing_to_do_takes_milliseconds_for_the_real_sources():
-    times = timeit.repeat(lambda: fetch.main([]), number=1, repeat=5)
-    assert min(times) < 0.05
+def test_nothing_to_do_reads_no_source_anew(monkeypatch):
+    opened = []
+
+    def counted(path, *args, **kwargs):
+        opened.append(Path(path).suffix)
+        return real(path, *args, **kwargs)
+
+    real = io.open
+    monkeypatch.setattr(io, "open", counted)
+    assert fetch.main([]) == 0
+    assert set(opened) == {".toml", ".json"} and len(opened) < 10
 
 
 def test_unreachable_index(project):
-    start = time.perf_counter()
     process = project.start(sdists=False, PIP_INDEX_URL="http://user:secret@127.0.0.1:9/simple")
     out, error = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert time.perf_counter() - start < 20
     assert "http://127.0.0.1:9/simple: Connect" in error
     assert "Traceback" not in error
     assert "secret" not in out + error
