@@ -19,6 +19,7 @@ import numpy.typing as npt
 from caterva_cffi.arrays.object_items import ObjectItems
 from caterva_cffi.codecs.parameters import grid_of
 from caterva_cffi.costs.file_reads import Call, boxes_of_frame, object_in_file
+from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.engine.crops import parts_at_once
 from caterva_cffi.engine.object_crops import read_crops
@@ -115,9 +116,9 @@ class FileItems(ZarrItems):
         self._finish(chunks, read_files(chunks))
 
     def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
-        return partial(self._tally, tally)
+        return partial(self._tally, tally, Foretold())
 
-    def _tally(self, tally: Tally, chunks: list[WantedChunk]) -> None:
+    def _tally(self, tally: Tally, cache: Foretold, chunks: list[WantedChunk]) -> None:
         for first in range(0, len(chunks), FILES):
             together = chunks[first : first + FILES]
             with ExitStack() as opened:
@@ -125,7 +126,7 @@ class FileItems(ZarrItems):
                 for chunk in together:
                     tally.chunks.add(chunk.key)
                     try:
-                        file = object_in_file(tally, chunk.path, chunk.key)
+                        file = object_in_file(tally, chunk.path, chunk.key, cache)
                         frame = opened.enter_context(file)
                     except (FileNotFoundError, NotADirectoryError):
                         continue
@@ -191,16 +192,20 @@ class StoreItems(ZarrItems):
 
     def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
         policy = remote_policy(self._store.meter)
-        return partial(self._tally, tally, self._store.begin(policy.concurrency), policy)
+        answer = self._store.begin(policy.concurrency)
+        return partial(self._tally, tally, Foretold(), answer, policy)
 
     def _tally(
-        self, tally: Tally, answer: Answer, policy: ReadPolicy, chunks: list[WantedChunk]
+        self,
+        tally: Tally,
+        cache: Foretold,
+        answer: Answer,
+        policy: ReadPolicy,
+        chunks: list[WantedChunk],
     ) -> None:
+        read = partial(ObjectRead, usual=self.usual, policy=policy, cache=cache, beside=len(chunks))
         reads = {
-            chunk.path: object_steps(
-                ObjectRead(chunk, self.usual, policy, chunk.check, beside=len(chunks)), chunk.key
-            )
-            for chunk in chunks
+            chunk.path: object_steps(read(chunk, check=chunk.check), chunk.key) for chunk in chunks
         }
         with self._store.meter.paused():
             found = run_objects(answer, reads)

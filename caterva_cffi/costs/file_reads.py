@@ -10,15 +10,16 @@ from operator import itemgetter
 
 from caterva_cffi.binding.decoding import Place
 from caterva_cffi.binding.kernel import Kernel, kernel_of
+from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.kernel_reads import FileChunk, Part, kernel_reads, reads_by_block
 from caterva_cffi.costs.tally import Begin, Tally
 from caterva_cffi.engine.groups import groups
 from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import Batch, Box
-from caterva_cffi.planning import cache
+from caterva_cffi.planning.cache import Known
 from caterva_cffi.planning.chunk import chunk_steps
-from caterva_cffi.planning.frame import Frame
+from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import Layout, layout_steps
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy
 from caterva_cffi.steps import ChunkBytes, Range, run
@@ -82,8 +83,17 @@ def _tally_layout(tally: Tally, descriptor: int, size: int) -> Layout:
 
 
 @contextmanager
-def object_in_file(tally: Tally, path: str, key: Hashable) -> Iterator[Frame]:
+def object_in_file(tally: Tally, path: str, key: Hashable, cache: Foretold) -> Iterator[Frame]:
     """Open the frame in a file that anybody may replace; count the reads of what is not known.
+
+    Parameters
+    ----------
+    tally : Tally
+    path : str
+    key : hashable
+        The file's name in the cache of layouts.
+    cache : Foretold
+        What is known; the layout is added.
 
     Raises
     ------
@@ -92,9 +102,13 @@ def object_in_file(tally: Tally, path: str, key: Hashable) -> Iterator[Frame]:
     descriptor = os.open(path, READ_FLAGS)
     try:
         status = os.fstat(descriptor)
-        known = cache.shared.get(key, settled_version_of(status))
-        size = status.st_size
-        layout = _tally_layout(tally, descriptor, size) if known is None else known.layout
+        version = settled_version_of(status)
+        known = cache.get(key, version)
+        if known is None:
+            read = _tally_layout(tally, descriptor, status.st_size)
+            known = Known(read, {}, Heads(0))
+            cache.put(key, version, known)
+        layout = known.layout
         yield Frame(layout, kernel_of(layout.grid), get_read_policy("local"), files=descriptor)
     finally:
         os.close(descriptor)

@@ -6,26 +6,32 @@ where they are stored, and zeros elsewhere.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.binding.library import lib
+from caterva_cffi.costs.hollow import Hollow
 from caterva_cffi.engine.groups import Groups, groups
 from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import UnsupportedError
-from caterva_cffi.format.chunk_header import filters_of, is_plain, sizes_of, special_of
+from caterva_cffi.format.chunk_header import (
+    HEADER,
+    SPECIALS,
+    filters_of,
+    is_plain,
+    sizes_of,
+    special_of,
+)
 from caterva_cffi.geometry.cutting import blocks_in, distinct_blocks
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Batch, Box
-from caterva_cffi.planning import cache
-from caterva_cffi.planning.cache import Cache, Known
+from caterva_cffi.planning.cache import recording
 from caterva_cffi.planning.foreign import Foreign
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.planning.layout import Layout
@@ -33,7 +39,6 @@ from caterva_cffi.steps import Asked, MissingError, Range, Steps, Work, run
 
 __all__ = [
     "Begin",
-    "Hollow",
     "Merge",
     "Tally",
     "dry_steps",
@@ -132,47 +137,19 @@ class Tally:
         self.held = max(self.held, sum(other.held for other in some))
 
 
-class Hollow:
-    """An object of which only some bytes are known; the others are zeros.
+class _Heads(NamedTuple):
+    """The heads of chunks, by where they are stored: those that were read, and assumed ones."""
 
-    Parameters
-    ----------
-    size : int
-        Bytes of the object.
-    known : mapping of Range to bytes
-    """
-
-    def __init__(self, size: int, known: Mapping[Range, bytes]) -> None:
-        self._size = size
-        self._pieces = sorted(((first, data) for (first, _), data in known.items() if data))
-        self._starts = [first for first, _ in self._pieces]
-        self._longest = max((len(data) for _, data in self._pieces), default=0)
-
-    def read(self, range_: Range) -> memoryview:
-        """Return the bytes of a range, as far as the object has them."""
-        start, stop = (min(edge, self._size) for edge in range_)
-        data = np.zeros(max(stop - start, 0), np.uint8)  # the system gives zeros when it is asked
-        low = bisect_right(self._starts, start - self._longest)
-        for first, piece in self._pieces[low : bisect_right(self._starts, stop)]:
-            begin, end = max(first, start), min(first + len(piece), stop)
-            if begin < end:
-                data[begin - start : end - start] = np.frombuffer(
-                    piece[begin - first : end - first], np.uint8
-                )
-        return memoryview(data)
+    known: dict[Range, bytes]
+    assumed: dict[Range, bytes]
 
 
-def frame_steps(
-    tally: Tally, frame: Frame, begin: Begin, name: Hashable = None
-) -> Steps[dict[Range, bytes]]:
+def frame_steps(tally: Tally, frame: Frame, begin: Begin, name: Hashable = None) -> Steps[_Heads]:
     """Read the heads of chunks in which items are wanted, and count chunks and blocks.
 
-    Returns
-    -------
-    dict of Range to bytes
-        The heads, by where they are stored.
+    Small chunks are read whole, whatever their heads say: any heads are assumed for them.
     """
-    found: dict[Range, bytes] = {}
+    found = _Heads({}, {})
     layout = frame.layout
     for group in groups(frame, begin()):
         wanted = _wanted(group)
@@ -181,6 +158,8 @@ def frame_steps(
             for number, boxes in wanted.items():
                 if layout.offsets[number] >= 0:
                     tally.decode(layout.grid, boxes, None)
+                    start, _ = layout.range_of(number)
+                    found.assumed[start, start + HEADER] = layout.special_chunk(SPECIALS[0])
             continue
         heads = yield from frame.head_steps(wanted)
         for number, head in heads.items():
@@ -190,7 +169,7 @@ def frame_steps(
                 tally.decode(layout.grid, wanted[number], head)
             if layout.offsets[number] >= 0:
                 start, _ = layout.range_of(number)
-                found[start, start + len(head)] = bytes(head)
+                found.known[start, start + len(head)] = bytes(head)
     return found
 
 
@@ -222,7 +201,7 @@ def tally_frame(
     """
     before = 0
     bare = replace(frame, heads=None)
-    hollow = Hollow(frame.layout.chunks_end, run(frame_steps(tally, bare, begin), fetch))
+    hollow = Hollow(frame.layout.chunks_end, *run(frame_steps(tally, bare, begin), fetch))
 
     def answer(ranges: list[Range]) -> list[memoryview]:
         tally.ask([stop - start for start, stop in merge(ranges)])
@@ -230,10 +209,7 @@ def tally_frame(
 
     for group in groups(frame, begin()):
         first = tally.nbytes
-        if isinstance(group, ManyChunks):
-            answer(next(group.steps(), []))
-        else:
-            run(group.steps(), answer)
+        run(group.steps(), answer)
         # While a group is decoded, the next one is read.
         tally.held, before = max(tally.held, before + tally.nbytes - first), tally.nbytes - first
 
@@ -246,12 +222,13 @@ def hollow_steps(
     Parameters
     ----------
     read : ObjectRead
+        Its cache is `Foretold`.
     key : hashable
     size : int, optional
         Bytes of the object; by default those of its frame.
     """
     seen: dict[Range, bytes] = {}
-    layout = yield from cache.recording(read.find(read.first, None), seen)
+    layout = yield from recording(read.find(read.first, None), seen)
     read.check(layout)
     if size is None:
         if not isinstance(layout, Layout):
@@ -262,16 +239,18 @@ def hollow_steps(
     frame = Frame(layout, kernel_of(layout.grid), read.policy)
     tally = Tally()
     heads = yield from frame_steps(tally, frame, lambda: read.wanted.begin(layout)[1])
-    again = _evidence(key) - seen.keys()  # another policy may have read more of the beginning
+    known = read.cache.get(key, None)
+    evidence = set() if known is None else known.evidence.keys()
+    again = evidence - seen.keys()  # another policy may have read more of the beginning
     if again:
         ranges = sorted(again)
         seen.update(zip(ranges, map(bytes, (yield ranges)), strict=True))
-    return tally, Hollow(size, {**seen, **heads})
+    return tally, Hollow(size, {**seen, **heads.known}, heads.assumed)
 
 
 def dry_steps(read: ObjectRead[Any], key: Hashable) -> Generator[list[Range], Any, None]:
     """Ask for what a read of an object asks for, and decode nothing; see `object_steps`."""
-    steps = replace(read, cache=_copied(key)).steps(key, None)
+    steps = read.steps(key, None)
     answer = None
     with suppress(StopIteration):
         while True:
@@ -287,6 +266,7 @@ def object_steps(
     Parameters
     ----------
     read : ObjectRead
+        Its cache is `Foretold`.
     key : hashable
         The object's name in the cache of layouts.
     merge : Merge
@@ -303,17 +283,3 @@ def object_steps(
     run(dry_steps(read, key), answer)
     tally.chunks, tally.held = {key}, tally.nbytes
     return tally
-
-
-def _evidence(key: Hashable) -> set[Range]:
-    """Return what a read compares with what the cache knows of an object."""
-    known = cache.shared.get(key, None)
-    return set() if known is None else set(known.evidence)
-
-
-def _copied(key: Hashable) -> Cache:
-    """Return a cache with what the shared one knows of an object: it will be changed."""
-    copied, known = Cache(cache.shared.nbytes), cache.shared.get(key, None)
-    if known is not None:
-        copied.put(key, None, Known(known.layout, known.evidence, known.heads.copy()))
-    return copied

@@ -11,6 +11,7 @@ import h5py
 
 from caterva_cffi.arrays.object_items import ObjectItems
 from caterva_cffi.arrays.read_only import ReadOnlyArray
+from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.merged_reads import Stored, tally_together
 from caterva_cffi.costs.tally import Tally
 from caterva_cffi.engine.object_stores import Request, read_objects
@@ -210,14 +211,16 @@ class _HDF5Items(ObjectItems):
             self.source.verify()
 
     def _begin_tally(self, tally: Tally) -> Callable[[list[WantedChunk]], None]:
-        return partial(self._tally, tally, remote_policy(self.source.meter))
+        return partial(self._tally, tally, Foretold(), remote_policy(self.source.meter))
 
-    def _tally(self, tally: Tally, policy: ReadPolicy, chunks: list[WantedChunk]) -> None:
+    def _tally(
+        self, tally: Tally, cache: Foretold, policy: ReadPolicy, chunks: list[WantedChunk]
+    ) -> None:
         sizes = self.dataset.sizes
         tally.chunks.update(chunk.path for chunk in chunks)
         reads = {
             chunk.path: Stored(
-                ObjectRead(chunk, self.usual, policy, chunk.check, self._chunk.steps),
+                ObjectRead(chunk, self.usual, policy, chunk.check, self._chunk.steps, cache),
                 chunk.key,
                 int(sizes.flat[int(chunk.path)]),
             )

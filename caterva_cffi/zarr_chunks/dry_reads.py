@@ -14,6 +14,7 @@ from zarr.storage import StorePath
 from caterva_cffi.codecs.parameters import Parameters, grid_of
 from caterva_cffi.costs.explanation import Explanation, explanation_of
 from caterva_cffi.costs.file_reads import object_in_file, tally_file
+from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.tally import Tally, object_steps
 from caterva_cffi.errors import ArgumentError, UnsupportedError
 from caterva_cffi.geometry.grid import ObjectGrid
@@ -119,6 +120,7 @@ class DryCodec(PartReads):
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self.tallies: list[Tally] = []
+        self._cache = Foretold()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what Zarr shows of it; it is not stored."""
@@ -135,7 +137,7 @@ class DryCodec(PartReads):
     _decode_sync = _encode_sync
 
     def _chunk(self, spec: ArraySpec) -> _DryChunk:
-        return _DryChunk(ZarrChunk(self._parameters, spec), self.tallies)
+        return _DryChunk(ZarrChunk(self._parameters, spec), self.tallies, self._cache)
 
     def _decode_partial_sync(self, byte_getter: Any, selection: Any, chunk_spec: ArraySpec) -> None:
         chunk = replace(self._chunk(chunk_spec), in_loop=False)
@@ -148,6 +150,7 @@ class _DryChunk:
 
     chunk: ZarrChunk
     tallies: list[Tally]
+    cache: Foretold
     in_loop: bool = True  # whether it is read in Zarr's event loop
 
     def nbytes_of(self, selection: Any) -> int:
@@ -167,7 +170,7 @@ class _DryChunk:
             )
         else:
             policy, beside = stores.policy_of(byte_getter), stores.beside(byte_getter)
-            read = self.chunk.read(selection, policy, beside)
+            read = replace(self.chunk.read(selection, policy, beside), cache=self.cache)
             with stores.naming(byte_getter):
                 merge = partial(stores.requests_of, byte_getter) if self.in_loop else list
                 tally = yield from object_steps(read, key, merge)
@@ -179,7 +182,8 @@ class _DryChunk:
         tally = Tally({key})
         read = self.chunk.read(selection, stores.policy_of(byte_getter))
         try:
-            with stores.naming(byte_getter), object_in_file(tally, path, key) as frame:
+            file = object_in_file(tally, path, key, self.cache)
+            with stores.naming(byte_getter), file as frame:
                 layout = frame.layout
                 self.chunk.check(layout)
                 tally_file(tally, frame, lambda: read.wanted.begin(layout)[1], key)

@@ -19,6 +19,7 @@ from zarr_stores import empty_cache, reading
 import caterva_cffi as cat
 
 SHAPE, CHUNKS, BLOCKS = (70, 60, 90), (40, 32, 64), (8, 12, 16)
+MANY = (400, 300)
 POLICIES = {
     "default": replace(cat.get_read_policy("remote"), learn=False),
     "exact": cat.ReadPolicy(first=64, gap=0, whole=1),
@@ -27,7 +28,7 @@ POLICIES = {
 FRAMES = {
     "plain": cat.asarray(mixed(SHAPE), chunks=CHUNKS, blocks=BLOCKS),
     "checksums": cat.asarray(mixed(SHAPE), chunks=CHUNKS, blocks=BLOCKS, checksum=True),
-    "many chunks": cat.asarray(mixed((400, 300)), chunks=(10, 10), blocks=(4, 10)),
+    "many chunks": cat.asarray(mixed(MANY), chunks=(10, 10), blocks=(4, 10)),
 }
 
 
@@ -66,14 +67,15 @@ def test_requests_to_a_server_are_those_that_are_told(tmp_path):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """The objects of two Zarr arrays; the second has several inner chunks in a chunk."""
+    """The objects of Zarr arrays; some have several inner chunks in a chunk, or many."""
     path = tmp_path_factory.mktemp("zarr")
     write(path / "0", mixed(SHAPE), CHUNKS, block_shape=BLOCKS, fill_value=5)
     write(path / "1", mixed(SHAPE), SHAPE, block_shape=BLOCKS, chunk_shape=CHUNKS)
-    return [objects(path / name) for name in "01"]
+    write(path / "2", mixed(MANY), MANY, block_shape=(4, 10), chunk_shape=(10, 10))
+    return [objects(path / name) for name in "012"]
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("policy", list(POLICIES))
 @settings(deadline=None, max_examples=15)
 @given(data=st.data(), seen=st.booleans())
@@ -81,7 +83,7 @@ def test_requests_to_a_store_are_those_that_are_told(stored, which, policy, data
     empty_cache()
     store = CountingStore(stored[which])
     array = cat.open(store)
-    selection = data.draw(basic_or_fancy(SHAPE))
+    selection = data.draw(basic_or_fancy(array.shape))
     with reading(POLICIES[policy], "remote"):
         if seen:
             array[10, 20]

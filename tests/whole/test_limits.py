@@ -5,18 +5,23 @@ All memory for items holds a sentinel first, so that items that nobody writes ar
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import sys
 from itertools import count
 
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 import zarr
 from damage import flipped
+from remote_arrays import Counting as RangeCounting
+from system_reads import counted_by_the_system, system_reads
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 from zarr_arrays import PIPELINES, orthogonal, unstable
-from zarr_directories import Counting, objects, settle
+from zarr_directories import Counting, objects, settle, write
 from zarr_stores import empty_cache, reading
 
 import caterva_cffi as cat
@@ -291,6 +296,87 @@ def test_conversions(tmp_path, kind, how, limits):
         cat.convert(tmp_path / how, to, format="zarr", shards=shards, **options)
         found = zarr.open_array(to)
     np.testing.assert_array_equal(found[...], FULL)
+
+
+# --- what reads cost ------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """The same array, by all that tells what a read costs."""
+    path, options = tmp_path_factory.mktemp("costs"), {"chunks": CHUNKS, "blocks": BLOCKS}
+    cat.asarray(DATA, urlpath=str(path / "file"), contiguous=True, **options).close()
+    cat.asarray(DATA, urlpath=str(path / "directory"), contiguous=False, **options).close()
+    write(path / "chunks", DATA, CHUNKS, block_shape=BLOCKS)
+    write(path / "one frame", DATA, SHAPE, block_shape=BLOCKS, chunk_shape=CHUNKS)
+    with h5py.File(path / "hdf5", "w") as file:
+        made = file.create_dataset("x", SHAPE, "<i4", chunks=CHUNKS, **hdf5plugin.Blosc2())
+        padded = np.pad(DATA, [(0, -n % side) for n, side in zip(SHAPE, CHUNKS, strict=True)])
+        for start in np.ndindex(3, 3, 3):
+            first = tuple(k * side for k, side in zip(start, CHUNKS, strict=True))
+            chunk = padded[tuple(slice(k, k + n) for k, n in zip(first, CHUNKS, strict=True))]
+            frame = cat.asarray(chunk, **options).to_cframe()
+            made.id.write_direct_chunk(first, bytes(frame))
+    settle(path)
+    return path
+
+
+def counted_reads(path, kind):
+    """Return an array, and what counts the requests and bytes of a read of it."""
+    if kind == "reader":
+        reader = RangeCounting((path / "file").read_bytes())
+        array = cat.open(reader)
+
+        def count(key):
+            reader.counted()
+            array[key]
+            return reader.counted()[1:]
+    elif kind.startswith("store"):
+        store = Counting(objects(path / kind.removeprefix("store of ")))
+        array = cat.open(store)
+
+        def count(key):
+            store.calls.clear()
+            array[key]
+            asked = [request for call in store.calls for request in call]
+            answers = [store.read_objects([request])[0] for request in asked]
+            return len(asked), sum(len(answer or b"") for answer in answers)
+    else:
+        is_hdf5 = kind == "hdf5"
+        array = cat.virtual.open_hdf5(str(path / kind), "x") if is_hdf5 else cat.open(path / kind)
+
+        def count(key):
+            with system_reads() as counted:
+                array[key]
+            return counted[0]
+
+    return array, count
+
+
+COSTS = ["reader", "store of chunks", "store of one frame", "file", "directory", "chunks",
+         "one frame", "hdf5"]  # fmt: skip
+POLICIES = {
+    "default": dataclasses.replace(cat.get_read_policy("remote"), learn=False),
+    "exact": cat.ReadPolicy(first=64, gap=0, whole=1),
+}
+
+
+@counted_by_the_system
+@pytest.mark.parametrize("limits", LEVELS, indirect=True, ids=str)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", COSTS)
+def test_reads_are_those_that_are_told(stored, kind, policy, limits):
+    rng = np.random.default_rng(0)
+    points, mask = tuple(rng.integers(0, n, 90) for n in SHAPE), rng.random(SHAPE) < 0.3
+    keys = [*slices(rng), points, mask, (slice(None), np.array([1, 3, 4]), slice(1, None, 3))]
+    before = cat.set_nthreads(1)
+    try:
+        with reading(POLICIES[policy], "remote"), reading(POLICIES[policy], "local"):
+            for key in keys:
+                empty_cache()
+                array, count = counted_reads(stored, kind)
+                told = array.explain(key)
+                assert (told.requests, told.nbytes) == count(key), key
+    finally:
+        cat.set_nthreads(before)
 
 
 # --- errors in the midst of work ------------------------------------------------------------------
