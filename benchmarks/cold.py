@@ -15,13 +15,13 @@ from typing import Any
 
 import blosc2
 import numpy as np
-import zarr
 
 import caterva_cffi as cat
-from benchmarks.data import Array, equal, in_turns, selections, smooth
+from benchmarks.data import Array, equal, in_turns, scattered, selections, smooth
 from benchmarks.timing import Budget, Spread, measure, ratios
 from benchmarks.zarr_slices import (
     BATCHED,
+    BLOSC2,
     FUSED,
     HAS_FUSED,
     OURS,
@@ -31,6 +31,7 @@ from benchmarks.zarr_slices import (
     Read,
     Timed,
     open_tensorstore,
+    open_zarr,
     write_b2nd,
     write_caterva,
     write_shards,
@@ -41,7 +42,6 @@ __all__ = ["QUICK", "TINY", "Cold", "Size", "run"]
 IN_ZARR = f"{OURS} in zarr, our pipeline"
 OPENED = f"{OURS}, cat.open on the Zarr array"
 ON_FILE = f"{OURS}, NDArray on a file"
-BLOSC2 = "python-blosc2, same file"
 PAIRS = [(ours, TENSORSTORE) for ours in (IN_ZARR, OPENED, ON_FILE)] + [
     (IN_ZARR, SHARDING),
     (OPENED, BLOSC2),
@@ -75,13 +75,12 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Cold]:
     """Time all selections with all readers; files go to `directory`."""
     data = smooth((size.array,) * 3)
     wanted: dict[str, list[Any]] = {**selections(size.array), "everything": [(slice(None),) * 3]}
-    random = np.random.default_rng(3)
-    points = [tuple(random.integers(0, size.array, (3, size.items))) for _ in range(8)]
+    places = scattered(size.array, size.items)
     with ExitStack() as stack:
-        basic, scattered = _readers(directory, data, size, stack)
+        basic, points = _readers(directory, data, size, stack)
         for name, keys in wanted.items():
             yield _time(name, basic, keys, data, directory, budget)
-        yield _time(f"{size.items} items", scattered, points, data, directory, budget)
+        yield _time(f"{size.items} items", points, places, data, directory, budget)
 
 
 def _readers(
@@ -95,8 +94,8 @@ def _readers(
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
     zarrs = {
-        IN_ZARR: _open_zarr(caterva, PIPELINE),
-        SHARDING: _open_zarr(shards, FUSED if HAS_FUSED else BATCHED),
+        IN_ZARR: open_zarr(caterva, PIPELINE),
+        SHARDING: open_zarr(shards, FUSED if HAS_FUSED else BATCHED),
     }
     theirs = open_tensorstore(shards)
     opened, frame = cat.open(caterva), stack.enter_context(cat.open(b2nd, mode="r"))
@@ -107,11 +106,6 @@ def _readers(
         {**{name: z.__getitem__ for name, z in zarrs.items()}, **both, BLOSC2: blosc.__getitem__},
         {**{name: z.vindex.__getitem__ for name, z in zarrs.items()}, **both},
     )
-
-
-def _open_zarr(path: Path, pipeline: str) -> Any:
-    with zarr.config.set({"codec_pipeline.path": pipeline}):
-        return zarr.open_array(path, mode="r")
 
 
 def _time(

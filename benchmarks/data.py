@@ -75,6 +75,12 @@ def selections(side: int) -> dict[str, list[Key]]:
     }
 
 
+def scattered(side: int, count: int) -> list[Key]:
+    """Return so many places of a cube of `side` items, several times."""
+    random = np.random.default_rng(3)
+    return [tuple(random.integers(0, side, (3, count))) for _ in range(PLACES)]
+
+
 def cube(corner: Sequence[int], side: int) -> Key:
     """Return a box with equal sides."""
     return tuple(slice(start, start + side) for start in corner)

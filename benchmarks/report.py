@@ -288,19 +288,9 @@ def codings(rows: Sequence[Coded], _: Path) -> str:
 
 def zarr_slices(rows: Sequence[Timed], directory: Path) -> str:
     """Return all readers' medians, and ours against the best."""
-    names = list(rows[0].seconds)
-    times = [(name, *(_median_ms(row.seconds[name]) for row in rows)) for name in names]
-    compared = [
-        (row.selection, one, other, ratio(spread))
-        for row in rows
-        for one, other, spread in row.ratios
-    ]
-    _draw_slices(rows, directory / "zarr_slices.png")
-    return (
-        f"{table(('ms', *(row.selection for row in rows)), times)}\n\n"
-        f"{table(('selection', 'time of', 'against', 'ratio (quartiles)'), compared)}\n\n"
-        f"![Time of each reader]({directory.name}/zarr_slices.png)"
-    )
+    plot = directory / "zarr_slices.png"
+    _draw_slices([row for row in rows if row.seconds.keys() == rows[0].seconds.keys()], plot)
+    return f"{crops(rows, directory)}\n\n![Time of each reader]({directory.name}/{plot.name})"
 
 
 def partitions(points: Sequence[Point], directory: Path) -> str:

@@ -28,7 +28,7 @@ from zarr.codecs import BloscCodec
 from zarr.registry import register_codec
 
 import caterva_cffi as cat
-from benchmarks.data import Array, equal, in_turns, selections, smooth
+from benchmarks.data import Array, equal, in_turns, scattered, selections, smooth
 from benchmarks.timing import Budget, Samples, Spread, fastest, measure, ratios
 from caterva_cffi.zarr import CatervaCodec
 
@@ -46,19 +46,21 @@ SHARDING = "zarr sharding, fused pipeline" if HAS_FUSED else "zarr sharding, def
 TENSORSTORE = "tensorstore, same shards"
 ON_FILE = "NDArray on a file"
 OPENED = "cat.open on the Zarr array"
+BLOSC2, MAPPED = "python-blosc2, same file", "python-blosc2, same file mapped"
 
 
 @dataclass(frozen=True)
 class Size:
-    """Sides of the array, of its chunks and of its blocks, in items."""
+    """Sides of the array, of its chunks and of its blocks; and how many items are scattered."""
 
     array: int = 512
     chunk: int = 256
     block: int = 32
+    items: int = 1000
 
 
 QUICK = Size(array=256, chunk=128)
-TINY = Size(array=16, chunk=8, block=4)
+TINY = Size(array=16, chunk=8, block=4, items=10)
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,15 @@ def _blosc(data: Array) -> BloscCodec:
 
 # --- readers --------------------------------------------------------------------------------------
 def zarr_reader(path: Path, pipeline: str) -> Read:
+    """Read with zarr-python and one of its codec pipelines."""
+    read: Read = open_zarr(path, pipeline).__getitem__
+    return read
+
+
+def open_zarr(path: Path, pipeline: str) -> zarr.Array[Any]:
     """Open with zarr-python and one of its codec pipelines."""
     with zarr.config.set({"codec_pipeline.path": pipeline}):
-        read: Read = zarr.open_array(path, mode="r").__getitem__
-        return read
+        return zarr.open_array(path, mode="r")
 
 
 def tensorstore_reader(path: Path) -> Read:
@@ -210,11 +217,11 @@ def readers(directory: Path, data: Array, size: Size) -> Iterator[dict[str, Read
     found[f"{FLOOR}, our pipeline"] = zarr_reader(floor, PIPELINE)
     found["zarr sharding, zarrs pipeline"] = zarr_reader(shards, ZARRS)
     found[TENSORSTORE] = tensorstore_reader(shards)
-    theirs = blosc2.open(str(b2nd), mode="r")
     with cat.open(b2nd, mode="r") as ours, h5py.File(hdf5, "r") as file:
         found[f"{OURS} {ON_FILE}"] = ours.__getitem__
         found[f"{OURS} {OPENED}"] = cat.open(caterva).__getitem__
-        found["python-blosc2, same file"] = theirs.__getitem__
+        found[BLOSC2] = blosc2.open(str(b2nd), mode="r").__getitem__
+        found[MAPPED] = blosc2.open(str(b2nd), mode="r", mmap_mode="r").__getitem__
         found["h5py with hdf5plugin"] = hdf5_reader(file, slicing=False)
         found["h5py with b2h5py"] = hdf5_reader(file, slicing=True)
         yield found
@@ -231,6 +238,24 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Timed]
                     equal(read(key), data[key], reader)
             actions = {reader: in_turns(read, keys) for reader, read in found.items()}
             yield _timed(name, measure(actions, budget))
+        places = scattered(size.array, size.items)
+        points = _point_readers(directory, found)
+        for reader, read in points.items():
+            equal(read(places[0]), data[places[0]], reader)
+        actions = {reader: in_turns(read, places) for reader, read in points.items()}
+        yield _timed(f"{size.items} items", measure(actions, budget))
+
+
+def _point_readers(directory: Path, found: dict[str, Read]) -> dict[str, Read]:
+    """Return what reads scattered items."""
+    caterva = open_zarr(directory / "caterva.zarr", PIPELINE)
+    shards = open_zarr(directory / "shards.zarr", FUSED if HAS_FUSED else BATCHED)
+    others = (TENSORSTORE, f"{OURS} {ON_FILE}", f"{OURS} {OPENED}", BLOSC2, MAPPED)
+    return {
+        f"{OURS} in zarr, our pipeline": caterva.vindex.__getitem__,
+        SHARDING: shards.vindex.__getitem__,
+        **{name: found[name] for name in others},
+    }
 
 
 def _timed(selection: str, samples: Samples) -> Timed:
@@ -243,13 +268,18 @@ def _timed(selection: str, samples: Samples) -> Timed:
         (codec, TENSORSTORE),
         (codec, fastest(samples, others)),
         (floor, codec),
-        (f"{OURS} {ON_FILE}", "python-blosc2, same file"),
+        (f"{OURS} {ON_FILE}", BLOSC2),
+        (f"{OURS} {ON_FILE}", MAPPED),
         (f"{OURS} {OPENED}", TENSORSTORE),
-        (f"{OURS} {OPENED}", "python-blosc2, same file"),
+        (f"{OURS} {OPENED}", BLOSC2),
         (f"{OURS} {OPENED}", f"{OURS} {ON_FILE}"),
     ]
     return Timed(
         selection,
         {name: Spread.of(values) for name, values in samples.items()},
-        [(one, other, ratios(samples, one, other)) for one, other in dict.fromkeys(pairs)],
+        [
+            (one, other, ratios(samples, one, other))
+            for one, other in dict.fromkeys(pairs)
+            if one in samples and other in samples
+        ],
     )

@@ -48,7 +48,7 @@ def split(page, part):
         ("kernel", ("a[i, j, k] before decoding", "change one block", "numcodecs decode"), ()),
         ("checksums", ("decode a whole chunk", "change a block"), ()),
         ("codings", ("zfp_accuracy, tolerance 0.01", "trunc_prec (bits 8) then shuffle"), ()),
-        ("zarr_slices", ("tensorstore", "zarrs pipeline", "h5py with b2h5py"), ("zarr_slices",)),
+        ("zarr_slices", ("zarrs pipeline", "h5py with b2h5py", "10 items"), ("zarr_slices",)),
         ("crops", ("read_many", "tensorstore", "4 crops of 5³, 2 processes"), ()),
         ("formula", ("zarr Blosc", "zarrs pipeline", "write everything", "2 at a time"), ()),
         ("writes", ("plane of axis 2", "zarr sharding", "tensorstore"), ()),
