@@ -30,8 +30,7 @@ class RemoteArray(ReadOnlyArray):
     change that keeps the length is not noticed.
 
     Memory: beside the result, the compressed bytes of two groups of chunks, and 4 MiB in which the
-    block offsets of chunks are kept. A group has at most 16 MiB, or one chunk,
-    and behind a fast and distant store up to 64 MiB that save a round of requests.
+    block offsets of chunks are kept. A group has at most 64 MiB, or one chunk.
 
     Parameters
     ----------

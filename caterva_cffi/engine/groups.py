@@ -23,8 +23,10 @@ from caterva_cffi.steps import ChunkBytes, Steps
 
 __all__ = ["GROUP_BYTES", "Group", "Groups", "groups", "pieces"]
 
-GROUP_BYTES = 16 << 20
-"""Compressed bytes that a group may read; one chunk alone may need more."""
+GROUP_BYTES = 64 << 20
+"""Compressed bytes that a group may read; one chunk alone may need more. Behind a network each group
+waits for requests: a plane of 22 MB took 1.7 times as long in groups of 16 MiB, at 20 ms.
+"""
 
 
 class Groups(Protocol):
