@@ -105,10 +105,10 @@ def _single(recorded: Basic | Fancy | Crops) -> list[Basic | Fancy]:
         return [recorded]
     return [
         Basic(
-            tuple(Axis(start, count) for start, count, _ in zip(*box, strict=True)),
-            tuple(range(len(box[0]))),
+            tuple(Axis(start, n) for start, n in zip(starts, recorded.box_shape, strict=True)),
+            tuple(range(len(starts))),
         )
-        for box in recorded.boxes
+        for starts in recorded.starts.tolist()
     ]
 
 

@@ -23,7 +23,6 @@ from caterva_cffi.engine.readers import DiskReader, check_geometry, reader_of
 from caterva_cffi.errors import ArgumentError, Cause, FormatError
 from caterva_cffi.format.metalayers import decode_geometry
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.grid import Grid, Partition
 from caterva_cffi.geometry.keys import normalize
 from caterva_cffi.geometry.selection import Basic, Batch, Box, Fancy, lay, spans
@@ -162,8 +161,6 @@ class ChunkedItems(Items):
         """Read items into an array that fits; the caller holds the lock."""
         if not out.size:
             self.check_current()
-        elif isinstance(selection, Crops):
-            self._reader.read_crops(self.kernel, self.grid, selection, out)
         else:
             batches = index_arrays.batches(self.grid, selection, self.dtype, out)
             self._reader.read(self.kernel, self.grid, batches)

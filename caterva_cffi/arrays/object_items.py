@@ -14,11 +14,9 @@ import numpy.typing as npt
 from caterva_cffi.arrays.items import Selection
 from caterva_cffi.arrays.read_only import ReadOnlyItems
 from caterva_cffi.costs.tally import Begin, Tally
-from caterva_cffi.engine.crops import as_batch
 from caterva_cffi.engine.wanted_chunks import WantedChunk
 from caterva_cffi.errors import UnsupportedError
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.geometry.cutting import blocks_in, cut
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Batch, Box
@@ -53,13 +51,9 @@ class ObjectItems(ReadOnlyItems):
 
     def fill(self, out: npt.NDArray[Any], selection: Selection) -> None:
         """Read items into an array that fits."""
-        if isinstance(selection, Crops):
-            self._fill_crops(out, selection)
-            return
         read = self._begin()
         for batch in index_arrays.batches(self.grid, selection, self.dtype, out):
-            for chunks in self._groups(batch):
-                read(chunks)
+            self._read_batch(batch, read)
             if batch.then is not None:
                 batch.then()
 
@@ -81,9 +75,8 @@ class ObjectItems(ReadOnlyItems):
             f"{self.name}: of such an array nobody can tell what a read costs", "cost-unknown"
         )
 
-    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
-        read = self._begin()
-        for chunks in self._groups(as_batch(crops, out)):
+    def _read_batch(self, batch: Batch, read: Callable[[list[WantedChunk]], None]) -> None:
+        for chunks in self._groups(batch):
             read(chunks)
 
     def _groups(self, batch: Batch) -> Iterator[list[WantedChunk]]:

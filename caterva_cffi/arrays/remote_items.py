@@ -17,14 +17,12 @@ from caterva_cffi.arrays.items import Selection
 from caterva_cffi.arrays.read_only import ReadOnlyItems
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.costs.tally import Begin, Tally, tally_frame
-from caterva_cffi.engine.crops import crop_groups
-from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.batches import groups
 from caterva_cffi.engine.reading import read_ahead
 from caterva_cffi.errors import Cause, FormatError, UnsupportedError, named
 from caterva_cffi.format.byte_chunks import decode_byte_chunk
 from caterva_cffi.format.trailer import parse_trailer
 from caterva_cffi.geometry import index_arrays
-from caterva_cffi.geometry.crops import Crops
 from caterva_cffi.planning.frame import Frame, Heads
 from caterva_cffi.planning.layout import layout_steps
 from caterva_cffi.planning.policy import remote_policy
@@ -102,11 +100,8 @@ class RemoteItems(ReadOnlyItems):
             )
 
         with self._naming():
-            if isinstance(selection, Crops):
-                parts = crop_groups(frame, selection, out)
-            else:
-                parts = groups(frame, index_arrays.batches(self.grid, selection, self.dtype, out))
-            read_ahead(parts, answer)
+            batches = index_arrays.batches(self.grid, selection, self.dtype, out)
+            read_ahead(groups(frame, batches), answer)
             if asked:
                 self.source.verify()
 

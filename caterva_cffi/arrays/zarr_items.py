@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from caterva_cffi.codecs.parameters import grid_of
 from caterva_cffi.costs.file_reads import Call, boxes_of_frame, object_in_file
 from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.tally import Tally, object_steps
-from caterva_cffi.engine.crops import parts_at_once
+from caterva_cffi.engine.crops import can_be_cut, parts_at_once
 from caterva_cffi.engine.object_crops import read_crops
 from caterva_cffi.engine.object_files import (  # fmt: skip
     FILES,
@@ -34,15 +34,16 @@ from caterva_cffi.engine.object_stores import Answer, read_objects, run_objects
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.engine.wanted_chunks import Objects, WantedChunk
 from caterva_cffi.errors import FormatError, UnsupportedError, named
-from caterva_cffi.geometry.crops import Crops, most_chunks
-from caterva_cffi.geometry.cutting import MANY
+from caterva_cffi.geometry.crops import CropBoxes, CropParts
 from caterva_cffi.geometry.grid import Grid, ObjectGrid
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning.policy import ReadPolicy, get_read_policy, remote_policy
 from caterva_cffi.sources.object_stores import ObjectStore
 from caterva_cffi.zarr_format.metadata import ArrayMetadata
 
 __all__ = ["FileItems", "StoreItems", "ZarrItems"]
+
+_Int: TypeAlias = npt.NDArray[np.intp]
 
 
 class ZarrItems(ObjectItems):
@@ -100,17 +101,34 @@ class FileItems(ZarrItems):
     def _begin(self) -> Callable[[list[WantedChunk]], None]:
         return self._read
 
-    def _fill_crops(self, out: npt.NDArray[Any], crops: Crops) -> None:
-        if most_chunks(self.grid, crops.box_shape) > MANY:
-            super()._fill_crops(out, crops)
+    def _read_batch(self, batch: Batch, read: Callable[[list[WantedChunk]], None]) -> None:
+        if not self._are_cut(batch.boxes):
+            super()._read_batch(batch, read)
             return
-        for parts in parts_at_once(self.grid, crops, out, most=FILES):
-            numbers, which = np.unique(parts.numbers, return_inverse=True)
-            chunks = [self._wanted(number) for number in numbers.tolist()]
-            left = read_crops(chunks, parts, out)
-            for row in np.flatnonzero(np.isin(which, left.missing + left.others)).tolist():
-                chunks[which[row]].boxes.append((parts.box(row), parts.within(row, out)))
+        for parts, chunks, which in self._cut(batch.boxes):
+            left = read_crops(chunks, parts, batch.boxes.dest)
+            rows = np.flatnonzero(np.isin(which, left.missing + left.others))
+            _want_parts(chunks, which, parts, rows, batch.boxes.dest)
             self._finish(chunks, left)
+
+    def _groups(self, batch: Batch) -> Iterator[list[WantedChunk]]:
+        if not self._are_cut(batch.boxes):
+            yield from super()._groups(batch)
+            return
+        for parts, chunks, which in self._cut(batch.boxes):
+            _want_parts(chunks, which, parts, np.arange(len(which)), batch.boxes.dest)
+            yield chunks
+
+    def _are_cut(self, boxes: Sequence[Any]) -> TypeGuard[CropBoxes]:
+        """Whether boxes are crops whose parts in several chunks one call decodes."""
+        is_whole = self.usual.nchunks == 1
+        return is_whole and isinstance(boxes, CropBoxes) and can_be_cut(boxes, self.grid)
+
+    def _cut(self, boxes: CropBoxes) -> Iterator[tuple[CropParts, list[WantedChunk], _Int]]:
+        """Yield parts of crops, their chunks, and of which of these each part is."""
+        for parts in parts_at_once(self.grid, boxes, most=FILES):
+            numbers, which = np.unique(parts.numbers, return_inverse=True)
+            yield parts, [self._wanted(number) for number in numbers.tolist()], which
 
     def _read(self, chunks: list[WantedChunk]) -> None:
         self._finish(chunks, read_files(chunks))
@@ -164,6 +182,16 @@ class FileItems(ZarrItems):
             with suppress(FileNotFoundError, NotADirectoryError):
                 total += os.stat(f"{self._directory}/{self.metadata.key(at)}").st_size
         return total
+
+
+def _want_parts(
+    chunks: list[WantedChunk], which: _Int, parts: CropParts, rows: _Int, dest: npt.NDArray[Any]
+) -> None:
+    """Say of chunks which parts of crops are wanted."""
+    for row in rows.tolist():
+        chunk = chunks[which[row]]
+        chunk.boxes.append((parts.box(row), parts.within(row, dest)))
+        chunk.by_block = True
 
 
 class StoreItems(ZarrItems):

@@ -131,7 +131,7 @@ class Decoder:
         starts: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
         dests: npt.NDArray[np.int64],
-        strides: Sequence[int],
+        strides: npt.NDArray[np.int64],
     ) -> None:
         """Decode boxes of chunks; a block in which several boxes have items is decoded once.
 
@@ -145,8 +145,8 @@ class Decoder:
             Of each box along each dimension, in items of the chunk.
         dests : ndarray of int64
             Addresses of the first items' destinations.
-        strides
-            As for `read`.
+        strides : ndarray of int64
+            Bytes between items of each box's destination, along each dimension.
 
         Raises
         ------

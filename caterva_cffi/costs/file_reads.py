@@ -13,7 +13,7 @@ from caterva_cffi.binding.kernel import Kernel, kernel_of
 from caterva_cffi.costs.foretold import Foretold
 from caterva_cffi.costs.kernel_reads import FileChunk, Part, kernel_reads, reads_by_block
 from caterva_cffi.costs.tally import Begin, Tally
-from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.batches import groups
 from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.geometry.cutting import cut
 from caterva_cffi.geometry.selection import Batch, Box
@@ -167,14 +167,15 @@ class Call:
         ------
         FormatError, OSError
         """
-        chunks: dict[int, FileChunk | list[ChunkBytes]] = {}
+        wanted: dict[int, list[Box]] = {}
         for number, box in boxes:
-            if number not in chunks:
-                chunks[number] = chunk_in_file(frame, number)
-            chunk = chunks[number]
+            wanted.setdefault(number, []).append(box)
+        for number, mine in wanted.items():
+            chunk = chunk_in_file(frame, number)
             if isinstance(chunk, FileChunk):
-                self._tally.decode(frame.layout.grid, [box], chunk.head)
-                self._parts.setdefault(frame.kernel, []).append((number, (chunk, box)))
+                self._tally.decode(frame.layout.grid, mine, chunk.head)
+                parts = self._parts.setdefault(frame.kernel, [])
+                parts.extend((number, (chunk, box)) for box in mine)
 
     def end(self) -> None:
         """Count the reads."""

@@ -16,7 +16,8 @@ import numpy as np
 from caterva_cffi.binding.kernel import kernel_of
 from caterva_cffi.binding.library import lib
 from caterva_cffi.costs.hollow import Hollow
-from caterva_cffi.engine.groups import Groups, groups
+from caterva_cffi.engine.batches import groups
+from caterva_cffi.engine.groups import Groups
 from caterva_cffi.engine.many_chunks import ManyChunks
 from caterva_cffi.engine.objects import ObjectRead
 from caterva_cffi.errors import UnsupportedError
@@ -87,9 +88,12 @@ class Tally:
     boxes: int = 0
     blocks: tuple[int, ...] | None = None
 
-    def decode(self, grid: Grid, boxes: Iterable[Box], head: bytes | memoryview | None) -> None:
+    def decode(self, grid: Grid, boxes: Sequence[Box], head: bytes | memoryview | None) -> None:
         """Count the blocks that are decoded for boxes of a chunk, whose head may be known."""
-        count = sum(blocks_in(box, grid.blocks) for box in boxes)
+        if len(boxes) == 1:
+            count = blocks_in(boxes[0], grid.blocks)
+        else:  # each block is decoded once
+            count = len(distinct_blocks(grid, boxes))
         if head is not None:
             if special_of(head):
                 return
@@ -101,7 +105,7 @@ class Tally:
         self.ndecoded += count * (grid.blocksize // grid.itemsize)
 
     def decode_foreign(
-        self, layout: Foreign, boxes: Iterable[Box], head: bytes | memoryview
+        self, layout: Foreign, boxes: Sequence[Box], head: bytes | memoryview
     ) -> None:
         """Count the blocks that are decoded for boxes of a chunk of others, each of them once."""
         self.blocks = self.blocks or layout.seen_blocks

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +11,25 @@ import numpy.typing as npt
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.groups import GROUP_BYTES, Groups, groups, pieces
-from caterva_cffi.geometry.crops import CropParts, Crops, cut_crops, most_chunks
+from caterva_cffi.engine.groups import GROUP_BYTES, pieces
+from caterva_cffi.geometry.crops import CropBoxes, CropParts, cut_crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Batch, Box
+from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 
-__all__ = ["CropGroup", "as_batch", "crop_groups", "decode_parts", "parts_at_once"]
+__all__ = [
+    "PARTS",
+    "CropGroup",
+    "SomeParts",
+    "can_be_cut",
+    "crop_groups",
+    "decode_parts",
+    "parts_at_once",
+]
 
-_PARTS = 16384
+PARTS = 16384
 """That are planned at a time; each takes about 600 bytes."""
 
 
@@ -69,7 +77,7 @@ class CropGroup:
 
     def decode(self) -> None:
         """Decode what was read, and forget it; see `Groups`."""
-        decode_parts(self._frame.kernel, self._parts, self._source, self._dest)
+        decode_parts(self._frame.kernel, [SomeParts(self._parts, self._source, self._dest)])
         self._read = {}
 
     def _source(self, number: int) -> list[Piece] | Place:
@@ -77,94 +85,98 @@ class CropGroup:
         return pieces(found) if isinstance(found, list) else found
 
 
-def decode_parts(
-    kernel: Kernel,
-    parts: CropParts,
-    source: Callable[[int], list[Piece] | Place],
-    dest: npt.NDArray[Any],
-) -> None:
-    """Decode parts of crops.
+class SomeParts(NamedTuple):
+    """Parts of crops, where their chunks are, and where they go.
 
-    Parameters
+    Attributes
     ----------
-    kernel : Kernel
     parts : CropParts
     source : callable
         Gives the pieces of a chunk, or its place in a file, by its number.
     dest : ndarray
         The result of all crops.
+    """
+
+    parts: CropParts
+    source: Callable[[int], list[Piece] | Place]
+    dest: npt.NDArray[Any]
+
+
+def decode_parts(kernel: Kernel, some: Sequence[SomeParts]) -> None:
+    """Decode parts of crops by one call.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    some : sequence of SomeParts
 
     Raises
     ------
     FormatError, UnsupportedError
     """
-    numbers, which = np.unique(parts.numbers, return_inverse=True)
-    sources = [(number, source(number)) for number in numbers.tolist()]
-    dests = parts.dests + address(dest)
-    kernel.decode_shared(sources, which, parts.starts, parts.counts, dests, dest.strides[1:])
+    sources: list[tuple[int, list[Piece] | Place]] = []
+    which, dests, strides = [], [], []
+    for parts, source, dest in some:
+        numbers, rows = np.unique(parts.numbers, return_inverse=True)
+        which.append(len(sources) + rows)
+        sources.extend((number, source(number)) for number in numbers.tolist())
+        dests.append(parts.dests + address(dest))
+        strides.append(np.broadcast_to(dest.strides[1:], parts.starts.shape))
+    starts, counts = ([getattr(each.parts, name) for each in some] for name in ("starts", "counts"))
+    kernel.decode_shared(sources, *map(np.concatenate, (which, starts, counts, dests, strides)))
+
+
+def can_be_cut(boxes: CropBoxes, grid: Grid) -> bool:
+    """Whether each crop has items in few chunks: then all are cut at once."""
+    return most_chunks(grid, boxes.crops.box_shape) <= MANY
 
 
 def parts_at_once(
     grid: Grid,
-    crops: Crops,
-    dest: npt.NDArray[Any],
+    boxes: CropBoxes,
     cost: Callable[[int], int] | None = None,
-    most: int = _PARTS,
+    most: int = PARTS,
 ) -> Iterator[CropParts]:
     """Cut crops into parts, and these into some that are decoded together.
 
     Parameters
     ----------
     grid : Grid
-    crops : Crops
-    dest : ndarray
-        Their result.
+    boxes : CropBoxes
     cost : callable, optional
         The most bytes that are read of a chunk, by its number, if these are kept.
     most : int
         Chunks whose parts are decoded together.
     """
-    if not dest.size:
+    if not boxes.dest.size:
         return
-    parts = cut_crops(grid, crops, dest.strides)
+    parts = cut_crops(grid, boxes.crops, boxes.dest.strides)
     borders = np.flatnonzero(np.diff(parts.numbers)) + 1
     first, before, nbytes, nchunks = 0, 0, 0, 0
     for end in [*borders.tolist(), len(parts.numbers)]:
         nbytes += cost(int(parts.numbers[before])) if cost is not None else 0
         # The parts of one chunk stay together, unless they are very many.
         nchunks += 1
-        is_full = end - first > _PARTS or nbytes > GROUP_BYTES or nchunks > most
+        is_full = end - first > PARTS or nbytes > GROUP_BYTES or nchunks > most
         if before > first and is_full:
             yield parts.some(slice(first, before))
             first, nchunks = before, 1
             nbytes = cost(int(parts.numbers[before])) if cost is not None else 0
-        while end - first > _PARTS:
-            yield parts.some(slice(first, first + _PARTS))
-            first += _PARTS
+        while end - first > PARTS:
+            yield parts.some(slice(first, first + PARTS))
+            first += PARTS
         before = end
     yield parts.some(slice(first, before))
 
 
-def as_batch(crops: Crops, dest: npt.NDArray[Any]) -> Batch:
-    """Return crops box by box, and their result."""
-    boxes = [(box, dest[number, ...]) for number, box in enumerate(crops.boxes)]
-    return Batch(boxes, by_block=True)
-
-
-def crop_groups(frame: Frame, crops: Crops, dest: npt.NDArray[Any]) -> Iterator[Groups]:
+def crop_groups(frame: Frame, boxes: CropBoxes) -> Iterator[CropGroup]:
     """Cut crops of a frame into groups.
 
     Parameters
     ----------
     frame : Frame
-    crops : Crops
-    dest : ndarray
-        Of the crops' shape.
+    boxes : CropBoxes
     """
-    grid = frame.layout.grid
-    if most_chunks(grid, crops.box_shape) > MANY:
-        yield from groups(frame, [as_batch(crops, dest)])
-        return
     cost = frame.most if frame.files is None else None
-    for parts in parts_at_once(grid, crops, dest, cost):
-        yield CropGroup(frame, parts, dest)
+    for parts in parts_at_once(frame.layout.grid, boxes, cost):
+        yield CropGroup(frame, parts, boxes.dest)

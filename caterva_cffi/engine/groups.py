@@ -7,30 +7,28 @@ destinations. A group of local files asks for nothing: that call reads the files
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import mul
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from caterva_cffi.binding.buffers import address, pointer
+from caterva_cffi.binding.buffers import pointer
 from caterva_cffi.binding.decoding import Piece
-from caterva_cffi.engine.many_chunks import ManyChunks, many_chunks
-from caterva_cffi.geometry.cutting import AT_ONCE, cut, has_many_chunks
-from caterva_cffi.geometry.selection import Batch, Box
+from caterva_cffi.geometry.cutting import AT_ONCE
+from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 
-__all__ = ["GROUP_BYTES", "Group", "Groups", "groups", "pieces"]
+__all__ = ["GROUP_BYTES", "Group", "Groups", "pieces"]
 
 GROUP_BYTES = 64 << 20
-"""Compressed bytes that a group may read; one chunk alone may need more. Behind a network each group
-waits for requests: a plane of 22 MB took 1.7 times as long in groups of 16 MiB, at 20 ms.
+"""Compressed bytes that a group may read; one chunk alone may need more. Behind a network each
+group waits for requests: a plane of 22 MB took 1.7 times as long in groups of 16 MiB, at 20 ms.
 """
 
 
 class Groups(Protocol):
-    """A part of a selection: what `groups` yields."""
+    """A part of a selection; see `batches.groups`."""
 
     asks: bool
     """Whether steps must read bytes first; otherwise the kernel reads files while it decodes."""
@@ -179,55 +177,3 @@ class Group:
 def pieces(found: Iterable[ChunkBytes]) -> list[Piece]:
     """Return pieces of a chunk as the kernel takes them; these keep the bytes alive."""
     return [(at, len(data), pointer(data)) for at, data in found]
-
-
-def groups(frame: Frame, batches: Iterable[Batch]) -> Iterator[Groups]:
-    """Cut batches of boxes into groups.
-
-    Parameters
-    ----------
-    frame : Frame
-    batches : iterable of Batch
-        The next one is taken before the last one is decoded.
-
-    Yields
-    ------
-    Groups
-        To be decoded in this order.
-    """
-    group = Group(frame)
-    for batch in map(frame.layout.translated, batches):
-        for box, dest in batch.boxes:
-            for many, boxes, part_of_dest in _cut(frame, box, dest):
-                if many is not None:
-                    if group:
-                        yield group
-                        group = Group(frame)
-                    yield many
-                first, strides = address(part_of_dest), part_of_dest.strides
-                for number, part, position in boxes:
-                    if not group.has_room_for(number, part):
-                        yield group
-                        group = Group(frame)
-                    to = first + sum(map(mul, position, strides))
-                    group.add(number, part, to, strides, part_of_dest)
-                    group.by_block |= batch.by_block
-        if batch.then is not None:
-            group.then(batch.then)
-    if group:
-        yield group
-
-
-_ChunkBoxes: TypeAlias = Iterable[tuple[int, Box, Sequence[int]]]
-
-
-def _cut(
-    frame: Frame, box: Box, dest: npt.NDArray[Any]
-) -> Iterable[tuple[ManyChunks | None, _ChunkBoxes, npt.NDArray[Any]]]:
-    """Cut a box at the borders of chunks; if these are many, some thousand at a time."""
-    if not dest.size:
-        return ()
-    grid = frame.layout.grid
-    if not has_many_chunks(grid, box):
-        return ((None, cut(grid, box), dest),)
-    return ((many, many.others(), many.dest) for many in many_chunks(frame, box, dest))

@@ -13,8 +13,10 @@ from typing import Any, Protocol, TypeVar
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
+from caterva_cffi.engine.crops import PARTS, SomeParts, can_be_cut, decode_parts, parts_at_once
 from caterva_cffi.engine.groups import pieces
 from caterva_cffi.errors import CatervaError
+from caterva_cffi.geometry.crops import CropBoxes
 from caterva_cffi.geometry.cutting import MANY, cut
 from caterva_cffi.geometry.selection import Batch, Box
 from caterva_cffi.planning import cache
@@ -125,6 +127,8 @@ class Plan:
         self._nbytes = 0
         self._by_block = False
         self._sources: dict[tuple[int, int], list[Piece] | Place] = {}
+        self._nparts = 0
+        self._parts: dict[Kernel, list[SomeParts]] = {}
         self._boxes: dict[Kernel, list[tuple[int, Any, Box, int, Sequence[int]]]] = {}
         self._after: list[Callable[[], None]] = []
         self._kept: list[Any] = []
@@ -144,8 +148,16 @@ class Plan:
             if self._nbytes + nbytes > _BYTES:
                 self.run()
             self._nbytes += nbytes
-            self._after.append(batch.then)
         self._by_block |= batch.by_block
+        boxes = batch.boxes
+        if isinstance(boxes, CropBoxes) and can_be_cut(boxes, layout.grid):
+            self._add_crops(layout, where, boxes)
+        else:
+            self._add_boxes(layout, where, batch)
+        if batch.then is not None:
+            self._after.append(batch.then)
+
+    def _add_boxes(self, layout: Chunks, where: int | memoryview, batch: Batch) -> None:
         boxes, grid = self._boxes.setdefault(layout.kernel, []), layout.grid
         for box, dest in batch.boxes:
             if not dest.size:
@@ -159,6 +171,14 @@ class Plan:
                 source = self._source(layout, where, number)
                 to = first + sum(map(mul, position, strides))
                 boxes.append((number, source, part, to, strides))
+
+    def _add_crops(self, layout: Chunks, where: int | memoryview, boxes: CropBoxes) -> None:
+        for parts in parts_at_once(layout.grid, boxes):
+            if self._nparts + len(parts.numbers) > PARTS:
+                self._decode()
+            self._nparts += len(parts.numbers)
+            source = partial(self._source, layout, where)
+            self._parts.setdefault(layout.kernel, []).append(SomeParts(parts, source, boxes.dest))
 
     def _source(self, layout: Chunks, where: int | memoryview, number: int) -> list[Piece] | Place:
         """Return where a chunk is: the same object for all its boxes."""
@@ -175,13 +195,20 @@ class Plan:
 
     def run(self) -> None:
         """Decode all boxes, and forget them."""
+        self._decode()
+        for action in self._after:
+            action()
+        self._nbytes = 0
+        self._after.clear()
+
+    def _decode(self) -> None:
         for kernel, boxes in self._boxes.items():
             if boxes:
                 kernel.decode(boxes, by_block=self._by_block)
-        for action in self._after:
-            action()
-        self._nbytes, self._by_block = 0, False
-        for each in (self._sources, self._boxes, self._after, self._kept):
+        for kernel, some in self._parts.items():
+            decode_parts(kernel, some)
+        self._nparts, self._by_block = 0, False
+        for each in (self._sources, self._boxes, self._parts, self._kept):
             each.clear()
 
 

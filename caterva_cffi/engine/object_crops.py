@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.crops import decode_parts
+from caterva_cffi.engine.crops import SomeParts, decode_parts
 from caterva_cffi.engine.many_frames import located
 from caterva_cffi.engine.object_files import (
     Left,
@@ -75,14 +76,14 @@ def _decode_crops(
         return [each.number for each in opened]
     rank = np.full(len(wanted), -1)
     rank[[each.number for each in opened]] = range(len(opened))
-    mine, gap = parts.some(np.flatnonzero(rank[which] >= 0)), get_read_policy("local").gap
+    rows, gap = np.flatnonzero(rank[which] >= 0), get_read_policy("local").gap
+    mine = parts.some(rows)._replace(numbers=rank[which[rows]])
+
+    def source(k: int) -> list[Piece] | Place:
+        return located(opened[k].layout.in_file(0, opened[k].descriptor, gap))
+
     try:
-        decode_parts(
-            kernel,
-            mine._replace(numbers=rank[which[rank[which] >= 0]]),
-            lambda k: located(opened[k].layout.in_file(0, opened[k].descriptor, gap)),
-            dest,
-        )
+        decode_parts(kernel, [SomeParts(mine, source, dest)])
     except (CatervaError, OSError):
         return [each.number for each in opened]
     return changed_of(opened)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.batches import groups
 from caterva_cffi.engine.many_frames import Plan, WantedFrame, read_layout
 from caterva_cffi.engine.reading import read
 from caterva_cffi.errors import CatervaError, StorageError

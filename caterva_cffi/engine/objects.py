@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from caterva_cffi import memory_pool
 from caterva_cffi.binding.kernel import kernel_of
-from caterva_cffi.engine.groups import groups
+from caterva_cffi.engine.batches import groups
 from caterva_cffi.engine.reading import read_memory, read_steps
 from caterva_cffi.errors import CatervaError, FormatError
 from caterva_cffi.geometry import index_arrays

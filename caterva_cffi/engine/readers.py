@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.crops import as_batch, crop_groups, decode_parts, parts_at_once
-from caterva_cffi.engine.groups import Group, groups
+from caterva_cffi.engine.batches import groups
+from caterva_cffi.engine.crops import SomeParts, can_be_cut, decode_parts, parts_at_once
+from caterva_cffi.engine.groups import Group
 from caterva_cffi.engine.reading import read, read_memory
 from caterva_cffi.errors import Cause, FormatError, StorageError
-from caterva_cffi.geometry.crops import Crops, most_chunks
+from caterva_cffi.geometry.crops import CropBoxes
 from caterva_cffi.geometry.cutting import AT_ONCE, MANY, boxes_of, has_many_chunks
 from caterva_cffi.geometry.grid import Grid
 from caterva_cffi.geometry.selection import Batch, Box
@@ -55,9 +56,6 @@ class Reader(Protocol):
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array, all of one state."""
 
-    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
-        """Read crops of the array, all of one state."""
-
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
     ) -> None:
@@ -82,13 +80,17 @@ class MemoryReader:
         """Read boxes of the array; see `Reader`."""
         ptr = self._schunk.ptr
         for batch in batches:
-            for box, dest in batch.boxes:
-                if not dest.size:
-                    continue
-                if grid.nchunks <= MANY or not has_many_chunks(grid, box):
-                    kernel.read(ptr, box, address(dest), dest.strides)
-                else:
-                    self._read_many_chunks(kernel, grid, box, dest)
+            boxes = batch.boxes
+            if isinstance(boxes, CropBoxes) and can_be_cut(boxes, grid):
+                self._read_crops(kernel, grid, boxes)
+            else:
+                for box, dest in boxes:
+                    if not dest.size:
+                        continue
+                    if grid.nchunks <= MANY or not has_many_chunks(grid, box):
+                        kernel.read(ptr, box, address(dest), dest.strides)
+                    else:
+                        self._read_many_chunks(kernel, grid, box, dest)
             if batch.then is not None:
                 batch.then()
 
@@ -104,15 +106,11 @@ class MemoryReader:
             to = address(dest) + sum(map(mul, position, dest.strides))
             kernel.read(self._schunk.ptr, part, to, dest.strides)
 
-    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
-        """Read crops of the array; see `Reader`."""
-        if most_chunks(grid, crops.box_shape) > MANY:
-            self.read(kernel, grid, [as_batch(crops, dest)])
-            return
-        for parts in parts_at_once(grid, crops, dest):
+    def _read_crops(self, kernel: Kernel, grid: Grid, boxes: CropBoxes) -> None:
+        for parts in parts_at_once(grid, boxes):
             chunks = {number: self._schunk.chunk(number) for number in set(parts.numbers.tolist())}
             located = {n: [(0, chunk.size, chunk.pointer)] for n, chunk in chunks.items()}
-            decode_parts(kernel, parts, located.__getitem__, dest)
+            decode_parts(kernel, [SomeParts(parts, located.__getitem__, boxes.dest)])
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]
@@ -197,12 +195,6 @@ class DiskReader:
     def read(self, kernel: Kernel, grid: Grid, batches: Iterable[Batch]) -> None:
         """Read boxes of the array; see `Reader`."""
         self._use(kernel, grid, lambda frame: read(groups(frame, batches), _answers(frame)))
-
-    def read_crops(self, kernel: Kernel, grid: Grid, crops: Crops, dest: npt.NDArray[Any]) -> None:
-        """Read crops of the array; see `Reader`."""
-        self._use(
-            kernel, grid, lambda frame: read(crop_groups(frame, crops, dest), _answers(frame))
-        )
 
     def read_chunk(
         self, kernel: Kernel, grid: Grid, number: int, box: Box, dest: npt.NDArray[Any]

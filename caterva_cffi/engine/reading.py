@@ -9,7 +9,8 @@ from typing import Any
 
 from caterva_cffi.binding.interrupts import ask_often
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.groups import Groups, groups
+from caterva_cffi.engine.batches import groups
+from caterva_cffi.engine.groups import Groups
 from caterva_cffi.geometry.selection import Batch
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.planning.layout import Chunks, slices

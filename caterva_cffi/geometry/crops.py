@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from operator import index
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from caterva_cffi.errors import ArgumentTypeError, Cause, SelectionError, wrong_type
 from caterva_cffi.geometry.grid import Grid
-from caterva_cffi.geometry.selection import Box
+from caterva_cffi.geometry.selection import Batch, Box
 
-__all__ = ["CropParts", "Crops", "cut_crops", "most_chunks", "normalize_crops"]
+__all__ = [
+    "CropBoxes",
+    "CropParts",
+    "Crops",
+    "batch_of_crops",
+    "cut_crops",
+    "most_chunks",
+    "normalize_crops",
+]
 
 _Int: TypeAlias = npt.NDArray[np.int64]
 
@@ -40,11 +48,43 @@ class Crops:
         """Shape of the result."""
         return (len(self.starts), *self.box_shape)
 
-    @property
-    def boxes(self) -> Iterator[Box]:
-        """The boxes, one after the other."""
-        ones = (1,) * len(self.box_shape)
-        return ((start, self.box_shape, ones) for start in self.starts.tolist())
+
+class CropBoxes(Sequence[tuple[Box, npt.NDArray[Any]]]):
+    """The boxes of a batch, if these are crops: all can be planned at once.
+
+    Parameters
+    ----------
+    crops : Crops
+    dest : ndarray
+        Of the crops' shape.
+    """
+
+    def __init__(self, crops: Crops, dest: npt.NDArray[Any]) -> None:
+        self.crops = crops
+        self.dest = dest
+
+    def __len__(self) -> int:
+        return len(self.crops.starts)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[Box, npt.NDArray[Any]]: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[tuple[Box, npt.NDArray[Any]]]: ...
+    def __getitem__(self, number: int | slice) -> Any:
+        """Return a box and its destination, or some of them."""
+        if isinstance(number, slice):
+            some = replace(self.crops, starts=self.crops.starts[number])
+            return CropBoxes(some, self.dest[number])
+        shape = self.crops.box_shape
+        box = self.crops.starts[number].tolist(), shape, (1,) * len(shape)
+        return box, self.dest[number, ...]
+
+
+def batch_of_crops(
+    crops: Crops, dest: npt.NDArray[Any], then: Callable[[], None] | None = None
+) -> Batch:
+    """Return crops that are read into an array of their shape; see `Batch`."""
+    return Batch(CropBoxes(crops, dest), then, by_block=True)
 
 
 def normalize_crops(starts: Any, box_shape: Sequence[int], shape: Sequence[int]) -> Crops:

@@ -68,13 +68,20 @@ def blocks_in(box: Box, blocks: Sequence[int]) -> int:
     return math.prod(map(_count_touched, *box, blocks))
 
 
-def distinct_blocks(grid: Grid, boxes: Iterable[Box]) -> npt.NDArray[np.int64]:
+def distinct_blocks(grid: Grid, boxes: Sequence[Box]) -> npt.NDArray[np.int64]:
     """Return the numbers of the blocks of a chunk in which any of some boxes has items."""
-    counts = [-(-chunk // block) for chunk, block in zip(grid.chunks, grid.blocks, strict=True)]
-    found = [np.zeros(0, np.int64)]
-    for box in boxes:
+    lengths = [-(-chunk // block) for chunk, block in zip(grid.chunks, grid.blocks, strict=True)]
+    starts, counts, steps = (
+        np.array([box[k] for box in boxes], np.int64).reshape(-1, grid.ndim) for k in range(3)
+    )
+    blocks = np.array(grid.blocks, np.int64)
+    first = starts // blocks
+    in_one = ((starts + (counts - 1) * steps) // blocks == first).all(axis=1)
+    across = np.array([math.prod(lengths[d + 1 :]) for d in range(grid.ndim)], np.int64)
+    found = [first[in_one] @ across]
+    for row in np.flatnonzero(~in_one).tolist():
         numbers = np.zeros(1, np.int64)
-        for start, count, step, block, n in zip(*box, grid.blocks, counts, strict=True):
+        for start, count, step, block, n in zip(*boxes[row], grid.blocks, lengths, strict=True):
             along = np.unique((start + step * np.arange(count)) // block)
             numbers = (numbers[:, None] * n + along).ravel()
         found.append(numbers)

@@ -281,7 +281,13 @@ def calls(monkeypatch):
         found.append(os.path.basename(path))
         return system_open(path, *arguments, **options)
 
+    def decoding_shared(self, sources, which, *arguments):
+        found.append(len(which))
+        return decode_shared(self, sources, which, *arguments)
+
+    decode_shared = Kernel.decode_shared
     monkeypatch.setattr(Kernel, "decode", decoding)
+    monkeypatch.setattr(Kernel, "decode_shared", decoding_shared)
     monkeypatch.setattr(os, "open", opening)
     return found
 
@@ -294,7 +300,7 @@ def calls(monkeypatch):
         (np.s_[::7, 3], 4, 4),
         (np.s_[9:11, 11:13], 4, 4),
         (np.s_[3, 4], 1, 1),
-        (np.s_[[3, 4, 39], [0, 0, 35]], 2, 2),
+        (np.s_[[3, 4, 39], [0, 0, 35]], 2, 3),
     ],
 )
 def test_one_call_decodes_all_chunks(tmp_path, calls, key, opens, boxes):

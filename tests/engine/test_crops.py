@@ -95,7 +95,7 @@ def test_same_as_one_by_one(kind, case, checksum, few, nones, tmp_path_factory):
     array = opened(items, kind, tmp_path_factory.getbasetemp(), **how)
     with pytest.MonkeyPatch.context() as patch:
         if few:
-            patch.setattr(crops, "_PARTS", 3)
+            patch.setattr(crops, "PARTS", 3)
             patch.setattr(crops, "GROUP_BYTES", 300)
         given = np.array(starts, int).reshape(len(starts), len(shape))
         found = array.read_many(given, box)

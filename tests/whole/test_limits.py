@@ -25,7 +25,7 @@ from zarr_directories import Counting, objects, settle, write
 from zarr_stores import empty_cache, reading
 
 import caterva_cffi as cat
-from caterva_cffi import dtypes, memory_pool
+from caterva_cffi import dtypes, memory_pool, virtual
 from caterva_cffi.planning.layout import whole_layout
 from caterva_cffi.zarr import CatervaCodec
 
@@ -36,9 +36,10 @@ COUNTS = {
     "arrays.object_items": ["_CHUNKS"],
     "binding.decoding": ["_FEW_RANGES"],
     "conversion.scheduling": ["_AHEAD"],
-    "engine.crops": ["_PARTS"],
+    "engine.crops": ["PARTS"],
     "engine.object_files": ["FILES"],
     "geometry.cutting": ["MANY", "AT_ONCE"],
+    "geometry.index_arrays": ["_POINTS", "_FEW_POINTS"],
     "planning.layout": ["_MANY_EDGES"],
     "storage.atomic": ["_AT_ONCE"],
     "storage.replacement": ["_AT_ONCE"],
@@ -341,7 +342,7 @@ def counted_reads(path, kind):
             return len(asked), sum(len(answer or b"") for answer in answers)
     else:
         is_hdf5 = kind == "hdf5"
-        array = cat.virtual.open_hdf5(str(path / kind), "x") if is_hdf5 else cat.open(path / kind)
+        array = virtual.open_hdf5(str(path / kind), "x") if is_hdf5 else cat.open(path / kind)
 
         def count(key):
             with system_reads() as counted:
