@@ -3,7 +3,8 @@
 Real servers on this machine, nginx and moto, and before each a proxy that lets every request wait
 20 ms. The copies are those of `zarr_slices`. Arrays are opened once and read at several places, and
 nothing that was decoded is kept; python-blosc2 is told so, and keeps block offsets alone. The last
-readers open the array anew for each selection.
+readers open the array anew for each selection. Then planes through Zarr, with each request waiting
+100 ms: our codec and sharding with the same clients.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ import servers
 CACHED = f"{OURS} in zarr, with its cache"
 OPENED = f"{OURS}.open(url)"
 CACHE = 64 * 2**20
-WANTED = ("plane [k]", "plane [:, :, k]", "cube", "one item")
+PLANES = "plane"
+WANTED = (PLANES, "cube", "one item")
 
 
 @dataclass(frozen=True)
 class Size:
     """Sides of the arrays behind HTTP and S3, of their chunks and of their blocks, in items.
 
-    `latency` is how many seconds each request waits, `places` at how many requests are counted.
+    `latency` is how many seconds each request waits, `longer` how many in the second turn; `places`
+    is at how many requests are counted.
     The S3 server reads all of an object for each range of it: large ones would measure that.
     """
 
@@ -61,11 +64,12 @@ class Size:
     s3_chunk: int = 128
     block: int = 32
     latency: float = 0.02
+    longer: float = 0.1
     places: int = 5
 
 
 QUICK = Size(http=256, http_chunk=128, s3=128, s3_chunk=64)
-TINY = Size(http=16, http_chunk=8, s3=16, s3_chunk=8, block=4, latency=0, places=1)
+TINY = Size(http=16, http_chunk=8, s3=16, s3_chunk=8, block=4, latency=0, longer=0.001, places=1)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Far:
     """Seconds, requests and bytes of a selection, with one reader over one protocol."""
 
     protocol: str
+    latency: float
     selection: str
     reader: str
     seconds: Spread
@@ -169,19 +174,22 @@ def write(directory: Path, data: Array, chunk: int, block: int) -> None:
 
 def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Far]:
     """Measure over HTTP, then over S3; files go to `directory`."""
-    with servers.nginx(directory) as web, servers.delayed(web.url, size.latency) as far:
+    with servers.nginx(directory) as web:
         data = smooth((size.http,) * 3)
         write(directory, data, size.http_chunk, size.block)
 
-        def by_http(copy: str) -> Any:
-            options: Any = {"client_options": {"allow_http": True}}
-            return obstore.store.HTTPStore.from_url(f"{far.url}/{copy}/", **options)
+        def over_http(url: str) -> dict[str, Any]:
+            def native(copy: str) -> Any:
+                options: Any = {"client_options": {"allow_http": True}}
+                return obstore.store.HTTPStore.from_url(f"{url}/{copy}/", **options)
 
-        yield from measured("HTTP", far, openers(far.url, None, by_http), data, budget, size.places)
+            return openers(url, None, native)
+
+        yield from _both("HTTP", web.url, over_http, data, budget, size)
     for copy in directory.iterdir():
         (shutil.rmtree if copy.is_dir() else Path.unlink)(copy)
 
-    with servers.moto() as s3, servers.delayed(s3.url, size.latency) as far:
+    with servers.moto() as s3:
         data = smooth((size.s3,) * 3)
         write(directory, data, size.s3_chunk, size.block)
         s3.create_bucket("benchmark")
@@ -189,31 +197,53 @@ def run(directory: Path, budget: Budget, size: Size = Size()) -> Iterator[Far]:
             f"{directory}/", "benchmark/", recursive=True
         )
 
-        def by_s3(copy: str) -> Any:
-            options: Any = s3.obstore_options(far.url)
-            return obstore.store.S3Store("benchmark", prefix=copy, **options)
+        def over_s3(url: str) -> dict[str, Any]:
+            def native(copy: str) -> Any:
+                options: Any = s3.obstore_options(url)
+                return obstore.store.S3Store("benchmark", prefix=copy, **options)
 
-        options = s3.storage_options(far.url)
-        yield from measured(
-            "S3", far, openers("s3://benchmark", options, by_s3), data, budget, size.places
-        )
+            return openers("s3://benchmark", s3.storage_options(url), native)
+
+        yield from _both("S3", s3.url, over_s3, data, budget, size)
+
+
+def _both(
+    protocol: str,
+    url: str,
+    openers_at: Callable[[str], dict[str, Any]],
+    data: Array,
+    budget: Budget,
+    size: Size,
+) -> Iterator[Far]:
+    """Measure all readers, then planes with some of them behind a longer way."""
+    title, wanted = f"{protocol}, {data.shape[0]}³", selections(data.shape[0])
+    with servers.delayed(url, size.latency) as far:
+        found = openers_at(far.url)
+        readers = {name: open_() for name, open_ in found.items()}
+        for name in (f"{OURS} in zarr, default pipeline", OPENED, "python-blosc2"):
+            readers[f"{name}, opened anew"] = anew(found[name])
+        near = {name: keys for name, keys in wanted.items() if name.startswith(WANTED)}
+        near["everything"] = [(slice(None),) * 3]
+        for row in measured(far, readers, near, data, budget, size.places):
+            yield Far(title, size.latency, *row)
+    with servers.delayed(url, size.longer) as far:
+        compared = (f"{OURS} in zarr", "zarr sharding")
+        found = {k: v for k, v in openers_at(far.url).items() if k.startswith(compared)}
+        readers = {name: open_() for name, open_ in found.items() if name != CACHED}
+        planes = {name: keys for name, keys in wanted.items() if name.startswith(PLANES)}
+        for row in measured(far, readers, planes, data, budget, size.places):
+            yield Far(title, size.longer, *row)
 
 
 def measured(
-    protocol: str,
     far: servers.Server,
-    found: dict[str, Any],
+    readers: Mapping[str, Read],
+    wanted: Mapping[str, list[Any]],
     data: Array,
     budget: Budget,
     places: int,
-) -> Iterator[Far]:
-    """Time each selection with all readers, after counting what they ask for."""
-    side = data.shape[0]
-    wanted = {k: v for k, v in selections(side).items() if k.startswith(WANTED)}
-    wanted["everything"] = [(slice(None),) * 3]
-    readers = {name: open_() for name, open_ in found.items()}
-    for name in (f"{OURS} in zarr, default pipeline", OPENED, "python-blosc2"):
-        readers[f"{name}, opened anew"] = anew(found[name])
+) -> Iterator[tuple[str, str, Spread, float, float]]:
+    """Time each selection with all readers, after counting what they ask for; see `Far`."""
     for selection, keys in wanted.items():
         counts = {}
         for name, read in readers.items():
@@ -221,14 +251,13 @@ def measured(
                 read(keys[0])
                 counts[name] = list(_counted(far, name, read, keys[:places], data))
         samples = {}
-        for group in (readers.keys() - {CACHED}, {CACHED}):
-            with cached(min(group)):
+        for group in (readers.keys() - {CACHED}, readers.keys() & {CACHED}):
+            with cached(min(group, default="")):
                 actions = {n: in_turns(readers[n], keys) for n in readers if n in group}
-                samples.update(measure(actions, budget))
+                samples.update(measure(actions, budget) if actions else {})
         for name in readers:
             requests, sent = (median(values) for values in zip(*counts[name], strict=True))
-            spread = Spread.of(samples[name])
-            yield Far(f"{protocol}, {side}³", selection, name, spread, requests, sent)
+            yield selection, name, Spread.of(samples[name]), requests, sent
 
 
 def _counted(

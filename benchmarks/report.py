@@ -117,7 +117,8 @@ def line(
         return f"{line(row.timed)}{read}"
     if isinstance(row, Far):
         asked = f"{row.requests:5g} requests {size(row.sent):>9}"
-        return f"{row.protocol:10} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
+        where = f"{row.protocol}, {row.latency * 1e3:g} ms"
+        return f"{where:18} {row.selection:16} {row.reader:44} {_ms(row):>6} ms {asked}"
     if isinstance(row, Learned):
         return "  ".join(f"{cell:>20}" for cell in _against_best(row))
     if isinstance(row, Small):
@@ -358,10 +359,10 @@ def _chunk(row: shares.Access) -> str:
 
 
 def remote(rows: Sequence[Far], directory: Path) -> str:
-    """Return a table for each protocol, and the plot."""
+    """Return a table for each protocol and latency, and the plot of the shortest one."""
     written = []
-    for protocol in dict.fromkeys(row.protocol for row in rows):
-        mine = [row for row in rows if row.protocol == protocol]
+    for protocol, latency in dict.fromkeys((row.protocol, row.latency) for row in rows):
+        mine = [row for row in rows if (row.protocol, row.latency) == (protocol, latency)]
         names = list(dict.fromkeys(row.selection for row in mine))
         cells = [
             (
@@ -374,8 +375,10 @@ def remote(rows: Sequence[Far], directory: Path) -> str:
             )
             for reader in dict.fromkeys(row.reader for row in mine)
         ]
-        written.append(table((f"{protocol}: time, requests, bytes", *names), cells))
-    _draw_remote(rows, directory / "remote.png")
+        title = f"{protocol}, {latency * 1e3:g} ms: time, requests, bytes"
+        written.append(table((title, *names), cells))
+    shortest = min(row.latency for row in rows)
+    _draw_remote([row for row in rows if row.latency == shortest], directory / "remote.png")
     tables = "\n\n".join([_policy(), *written])
     return f"{tables}\n\n![Time and bytes of each reader]({directory.name}/remote.png)"
 
