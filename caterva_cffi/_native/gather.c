@@ -158,15 +158,27 @@ static inline void gather_tiles(const gathered *from, uint8_t *dest, const uint8
   }
 }
 
+static inline void pack_items(uint8_t *dest, const uint8_t *src, int64_t n, int64_t stride,
+                              size_t size) {
+  for (int64_t i = 0; i < n; i++) {
+    memcpy(dest + i * (int64_t)size, src + i * stride, size);
+  }
+}
+
 /* Items that lie apart in the source, together in the block. */
 static inline void pack_rows(const gathered *from, uint8_t *dest, const uint8_t *src,
                              const rows *r, size_t size) {
+  int64_t item = (int64_t)size;
   for (int64_t row = 0; row < r->n[0]; row++, dest += r->dest[0], src += r->src[0]) {
     uint8_t *to = dest;
     const uint8_t *at = src;
     for (int64_t k = 0; k < from->blocks; k++, to += from->dest_step, at += from->src_step) {
-      for (int64_t i = 0; i < r->n[1]; i++) {
-        memcpy(to + i * (int64_t)size, at + i * r->src[1], size);
+      if (r->src[1] == 2 * item) { /* a constant stride lets the compiler move several items */
+        pack_items(to, at, r->n[1], 2 * item, size);
+      } else if (r->src[1] == -item) {
+        pack_items(to, at, r->n[1], -item, size);
+      } else {
+        pack_items(to, at, r->n[1], r->src[1], size);
       }
     }
   }
