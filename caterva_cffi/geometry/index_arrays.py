@@ -31,12 +31,15 @@ _BYTES = 32 << 20
 """Bytes of items that are read at a time; the wanted ones are taken from them."""
 
 _POINTS = 16384
-"""That are read at a time, if each is read by itself."""
+"""That are read at a time, if each is read by itself, and they have no more bytes."""
 
 _FEW_POINTS = 16
 """So many points of a block are read one by one; more are taken from the box around them. In blocks
 of 32³ float32, 16 points took half of the time so, and 32 points 0.9 of it.
 """
+
+_LEAST_POINTS = 10
+"""To plan fewer points together takes longer than to make a box for each block."""
 
 
 def _block_numbers(positions: IndexArray, chunk: int, block: int) -> IndexArray:
@@ -247,7 +250,7 @@ def _are_few(selection: Fancy, groups: _Groups) -> bool:
     """Whether to read points one by one, instead of the boxes around those of each block."""
     axes, few = selection.basic.axes, _FEW_POINTS * len(groups.firsts)
     steps = [abs(axes[d].step) for d in _others(selection) if axes[d].count > 1]
-    return len(groups.order) <= few and max(steps, default=1) == 1
+    return _LEAST_POINTS <= len(groups.order) <= few and max(steps, default=1) == 1
 
 
 def _crops(selection: Fancy, groups: _Groups, points: npt.NDArray[Any]) -> Iterator[Batch]:
@@ -256,8 +259,9 @@ def _crops(selection: Fancy, groups: _Groups, points: npt.NDArray[Any]) -> Itera
     shape = tuple(1 if d in selection.dims else axis.count for d, axis in enumerate(axes))
     reverse = dict(zip(others, _reversal(axes, others), strict=True))
     laid = (slice(None), *map(reverse.get, range(len(axes))))  # None where there is an index array
-    for first in range(0, len(points), _POINTS):
-        rows = groups.order[first : first + _POINTS]
+    at_once = max(min(_POINTS, _BYTES // (math.prod(shape) * points.itemsize)), 1)
+    for first in range(0, len(points), at_once):
+        rows = groups.order[first : first + at_once]
         starts = np.empty((len(rows), len(axes)), np.int64)
         starts[:] = [axis.first for axis in axes]
         for d, array in zip(selection.dims, selection.arrays, strict=True):

@@ -300,7 +300,8 @@ def calls(monkeypatch):
         (np.s_[::7, 3], 4, 4),
         (np.s_[9:11, 11:13], 4, 4),
         (np.s_[3, 4], 1, 1),
-        (np.s_[[3, 4, 39], [0, 0, 35]], 2, 3),
+        (np.s_[[3, 4, 39], [0, 0, 35]], 2, 2),
+        (np.s_[[3, 4, 39] * 4, [0, 0, 35] * 4], 2, 12),
     ],
 )
 def test_one_call_decodes_all_chunks(tmp_path, calls, key, opens, boxes):

@@ -39,7 +39,7 @@ COUNTS = {
     "engine.crops": ["PARTS"],
     "engine.object_files": ["FILES"],
     "geometry.cutting": ["MANY", "AT_ONCE"],
-    "geometry.index_arrays": ["_POINTS", "_FEW_POINTS"],
+    "geometry.index_arrays": ["_POINTS", "_FEW_POINTS", "_LEAST_POINTS"],
     "planning.layout": ["_MANY_EDGES"],
     "storage.atomic": ["_AT_ONCE"],
     "storage.replacement": ["_AT_ONCE"],
@@ -361,16 +361,14 @@ POLICIES = {
 
 
 @counted_by_the_system
-@pytest.mark.parametrize("limits", LEVELS, indirect=True, ids=str)
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("kind", COSTS)
-def test_reads_are_those_that_are_told(stored, kind, policy, limits):
+@at_levels(*((kind, policy) for kind in COSTS for policy in POLICIES))
+def test_reads_are_those_that_are_told(stored, kind, how, limits):
     rng = np.random.default_rng(0)
     points, mask = tuple(rng.integers(0, n, 90) for n in SHAPE), rng.random(SHAPE) < 0.3
     keys = [*slices(rng), points, mask, (slice(None), np.array([1, 3, 4]), slice(1, None, 3))]
     before = cat.set_nthreads(1)
     try:
-        with reading(POLICIES[policy], "remote"), reading(POLICIES[policy], "local"):
+        with reading(POLICIES[how], "remote"), reading(POLICIES[how], "local"):
             for key in keys:
                 empty_cache()
                 array, count = counted_reads(stored, kind)
