@@ -23,7 +23,9 @@ __all__ = ["LEAST", "empty"]
 LEAST = 4 << 20
 """The fewest bytes to keep; smaller memory is kept by the allocator itself."""
 
-_MOST = 65 << 20  # a chunk of 64 MiB, and what a frame has around it
+_MOST = 260 << 20
+"""The most bytes to keep, in one array or in several: four chunks of 64 MiB, and what frames have
+around them."""
 
 _idle: deque[mmap.mmap] = deque(maxlen=4)
 """Memory that nobody uses. A deque is atomic: any thread may free an array at any time."""
@@ -74,3 +76,6 @@ def _give(memory: mmap.mmap) -> None:
     with suppress(OSError):  # if a system does not know MADV_FREE, the memory is freed
         memory.madvise(mmap.MADV_FREE)
         _idle.append(memory)
+    with suppress(IndexError):  # if another thread took some
+        while sum(map(len, tuple(_idle))) > _MOST:
+            _idle.popleft()

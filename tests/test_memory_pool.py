@@ -53,9 +53,10 @@ def test_little_is_kept():
     for size in (memory_pool.LEAST - 1, memory_pool._MOST + 1):
         memory_pool.empty((size,), "u1")
         assert not memory_pool._idle
-    arrays = [memory_pool.empty((8 * MIB,), "u1") for _ in range(9)]
-    arrays.clear()
-    assert sum(map(len, memory_pool._idle)) == 4 * 8 * MIB
+    for size, kept in ((8, 4), (100, 2)):
+        arrays = [memory_pool.empty((size * MIB,), "u1") for _ in range(9)]
+        arrays.clear()
+        assert [len(each) for each in memory_pool._idle] == [size * MIB] * kept
 
 
 def test_systems_that_take_no_advice(monkeypatch, capfd):
