@@ -4,6 +4,7 @@
 enum {
   TASKS = 4,       /* of each thread, so that none waits long for the others */
   MOST_PARTS = 64, /* of a task */
+  FEW_BYTES = 16 * DECODE_TASK_BYTES,
 };
 
 typedef struct {
@@ -33,7 +34,7 @@ static int decode_some(void *state, void *given, int64_t number, cat_where *wher
 
 /* How many bytes the blocks have that parts have items in; no more are counted than matter. */
 static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t nparts) {
-  int64_t blocks = 0, most = DECODE_TASK_BYTES / g->blocksize + 1;
+  int64_t blocks = 0, most = FEW_BYTES / g->blocksize + 1;
   for (int64_t i = 0; i < nparts && blocks < most; i++) {
     const cat_box *box = &parts[i].box;
     if (!cat_check_box(box, g->ndim, g->chunk) && !cat_is_empty(box, g->ndim)) {
@@ -52,10 +53,11 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
   if (error) {
     return error;
   }
-  /* Threads share out parts where there are enough of them, and blocks where there are not. */
+  /* Threads share out parts where there are enough of them, and blocks where there are not. Where there is
+   * little to do, to start threads for each part would take longer than to wait for the last one. */
   int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
-  int share_parts = nparts >= 2 * most && most > 1 &&
-                    count_bytes(&all.g, parts, nparts) > DECODE_TASK_BYTES;
+  int64_t bytes = most > 1 && nparts >= most ? count_bytes(&all.g, parts, nparts) : 0;
+  int share_parts = bytes > DECODE_TASK_BYTES && (nparts >= 2 * most || bytes <= FEW_BYTES);
   all.nthreads = share_parts ? 1 : nthreads;
   all.some = !share_parts ? MOST_PARTS : nparts / (TASKS * most) + 1;
   all.some = all.some < MOST_PARTS ? all.some : MOST_PARTS;
