@@ -48,7 +48,7 @@ class Size:
     gaps: tuple[int, ...] = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
     shares: tuple[float, ...] = (0.0, 0.9)
     concurrencies: tuple[int, ...] = (96,)
-    places: int = 2
+    places: int = 1
 
 
 QUICK = Size(
