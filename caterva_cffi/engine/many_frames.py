@@ -143,15 +143,16 @@ class Plan:
             The descriptor of the frame's file, or the frame: one object for all its batches.
         batch : Batch
         """
+        crops = batch.boxes if isinstance(batch.boxes, CropBoxes) else None
         if batch.then is not None:
-            nbytes = sum(dest.nbytes for _, dest in batch.boxes)
+            waiting = [crops.dest] if crops is not None else [dest for _, dest in batch.boxes]
+            nbytes = sum(dest.nbytes for dest in waiting)
             if self._nbytes + nbytes > _BYTES:
                 self.run()
             self._nbytes += nbytes
         self._by_block |= batch.by_block
-        boxes = batch.boxes
-        if isinstance(boxes, CropBoxes) and can_be_cut(boxes, layout.grid):
-            self._add_crops(layout, where, boxes)
+        if crops is not None and can_be_cut(crops, layout.grid):
+            self._add_crops(layout, where, crops)
         else:
             self._add_boxes(layout, where, batch)
         if batch.then is not None:
