@@ -30,7 +30,8 @@ class RemoteArray(ReadOnlyArray):
     change that keeps the length is not noticed.
 
     Memory: beside the result, the compressed bytes of two groups of chunks, and 4 MiB in which the
-    block offsets of chunks are kept. A group has at most 64 MiB, or one chunk.
+    block offsets of chunks are kept. A group has at most 64 MiB,
+    behind a fast and distant store 128, or one chunk.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from caterva_cffi.binding.buffers import address
 from caterva_cffi.binding.decoding import Piece, Place
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine.groups import GROUP_BYTES, pieces
+from caterva_cffi.engine.groups import pieces, room_of_group
 from caterva_cffi.geometry.crops import CropBoxes, CropParts, cut_crops, most_chunks
 from caterva_cffi.geometry.cutting import MANY
 from caterva_cffi.geometry.grid import Grid
@@ -135,6 +135,7 @@ def parts_at_once(
     grid: Grid,
     boxes: CropBoxes,
     cost: Callable[[int], int] | None = None,
+    room: int = 0,
     most: int = PARTS,
 ) -> Iterator[CropParts]:
     """Cut crops into parts, and these into some that are decoded together.
@@ -145,6 +146,8 @@ def parts_at_once(
     boxes : CropBoxes
     cost : callable, optional
         The most bytes that are read of a chunk, by its number, if these are kept.
+    room : int
+        The most bytes that are read together, if there are costs.
     most : int
         Chunks whose parts are decoded together.
     """
@@ -157,7 +160,7 @@ def parts_at_once(
         nbytes += cost(int(parts.numbers[before])) if cost is not None else 0
         # The parts of one chunk stay together, unless they are very many.
         nchunks += 1
-        is_full = end - first > PARTS or nbytes > GROUP_BYTES or nchunks > most
+        is_full = end - first > PARTS or nbytes > room or nchunks > most
         if before > first and is_full:
             yield parts.some(slice(first, before))
             first, nchunks = before, 1
@@ -178,5 +181,5 @@ def crop_groups(frame: Frame, boxes: CropBoxes) -> Iterator[CropGroup]:
     boxes : CropBoxes
     """
     cost = frame.most if frame.files is None else None
-    for parts in parts_at_once(frame.layout.grid, boxes, cost):
+    for parts in parts_at_once(frame.layout.grid, boxes, cost, room_of_group(frame)):
         yield CropGroup(frame, parts, boxes.dest)

@@ -19,12 +19,20 @@ from caterva_cffi.geometry.selection import Box
 from caterva_cffi.planning.frame import Frame
 from caterva_cffi.steps import ChunkBytes, Steps
 
-__all__ = ["GROUP_BYTES", "Group", "Groups", "pieces"]
+__all__ = ["Group", "Groups", "pieces", "room_of_group"]
 
 GROUP_BYTES = 64 << 20
 """Compressed bytes that a group may read; one chunk alone may need more. Behind a network each
 group waits for requests: a plane of 22 MB took 1.7 times as long in groups of 16 MiB, at 20 ms.
 """
+
+
+def room_of_group(frame: Frame) -> int:
+    """Return how many compressed bytes a group of a frame may read.
+
+    What a store sends while an answer is awaited costs no more than another round of requests.
+    """
+    return GROUP_BYTES + frame.policy.round
 
 
 class Groups(Protocol):
@@ -94,7 +102,7 @@ class Group:
             return len(self._boxes) < AT_ONCE
         if not self._costs:
             self._count(*self._boxes[0][:2])
-        return self._cost_with(number, box) <= GROUP_BYTES
+        return self._cost_with(number, box) <= room_of_group(self._frame)
 
     def _cost_with(self, number: int, box: Box) -> int:
         before = self._costs.get(number, 0)

@@ -189,12 +189,12 @@ class Frame:
         )
 
     def cost(self, number: int, box: Box) -> int:
-        """Return the most bytes that are read for a box of a chunk."""
-        most, policy, grid = self.most(number), self.policy, self.layout.grid
-        if not policy.whole:
+        """Return about how many bytes are read for a box of a chunk, with gaps between its blocks."""
+        most, nblocks = self.most(number), self.layout.grid.nblocks
+        expected = int(self._blocks_in(box) * (most / nblocks + self.policy.gap))
+        if expected > self.policy.whole * most:
             return most
-        blocks = self._blocks_in(box) * (grid.blocksize + HEADER + policy.gap)
-        return min(most, HEADER + 4 * grid.nblocks + int(blocks / policy.whole) + _LEAST_COST)
+        return min(most, HEADER + 4 * nblocks + expected + _LEAST_COST)
 
     def most(self, number: int) -> int:
         """Return the most bytes that are read of a chunk, for any boxes."""

@@ -191,6 +191,17 @@ def test_memory_is_bounded(monkeypatch, policy, key):
         assert sum(stop - start for start, stop in call) <= 2.5 * chunk
 
 
+def test_a_group_holds_what_its_blocks_take_compressed(monkeypatch, policy):
+    policy(first=0, gap=0, whole=1)
+    noise = np.random.default_rng(0).integers(0, 9, (128, 128, 32), "i4")
+    array = cat.asarray(noise, chunks=(64, 64, 32), blocks=(8, 8, 8))
+    found = cat.open(Counting(bytes(array.to_cframe())))
+    monkeypatch.setattr(groups, "GROUP_BYTES", found.cbytes // 2)
+    assert found.explain(np.s_[5]).rounds == 2  # an eighth of two chunks
+    assert found.explain(np.s_[:, :, :8]).rounds == 2  # a quarter of four
+    assert found.explain(np.s_[:, :, :24]).rounds > 2
+
+
 def test_the_next_group_comes_while_one_is_decoded(monkeypatch):
     coming, waited = threading.Event(), []
 

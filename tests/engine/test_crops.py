@@ -15,7 +15,7 @@ from system_reads import counted_by_the_system, system_reads
 
 import caterva_cffi as cat
 from caterva_cffi.binding.kernel import Kernel
-from caterva_cffi.engine import crops
+from caterva_cffi.engine import crops, groups
 from caterva_cffi.zarr import CatervaCodec
 
 STARTS = np.random.default_rng(2).integers(0, 64 - 20 + 1, (50, 3))
@@ -96,7 +96,7 @@ def test_same_as_one_by_one(kind, case, checksum, few, nones, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if few:
             patch.setattr(crops, "PARTS", 3)
-            patch.setattr(crops, "GROUP_BYTES", 300)
+            patch.setattr(groups, "GROUP_BYTES", 300)
         given = np.array(starts, int).reshape(len(starts), len(shape))
         found = array.read_many(given, box)
         memory = np.zeros((len(starts), *(2 * n for n in box)), dtype)
