@@ -189,7 +189,7 @@ class Frame:
         )
 
     def cost(self, number: int, box: Box) -> int:
-        """Return about how many bytes are read for a box of a chunk, with gaps between its blocks."""
+        """Return about how many bytes are read for a box of a chunk, gaps included."""
         most, nblocks = self.most(number), self.layout.grid.nblocks
         expected = int(self._blocks_in(box) * (most / nblocks + self.policy.gap))
         if expected > self.policy.whole * most:
