@@ -37,7 +37,7 @@ from zarr.storage import MemoryStore
 with instrumented:
     import caterva_cffi as cat
     from caterva_cffi.binding.kernel import kernel_of
-    from caterva_cffi.engine.groups import groups
+    from caterva_cffi.engine.batches import groups
     from caterva_cffi.engine.reading import read as read_groups
     from caterva_cffi.geometry.selection import Batch
     from caterva_cffi.numcodecs import Caterva

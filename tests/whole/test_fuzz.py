@@ -73,7 +73,7 @@ def run(directory, *command):
 
 @needs_clang
 @pytest.mark.build
-@pytest.mark.parametrize(("kind", "runs"), [("frame", 10000), ("chunk", 10000)])
+@pytest.mark.parametrize(("kind", "runs"), [("frame", 20000), ("chunk", 20000)])
 def test_c(build_native, seeds, tmp_path, kind, runs):
     program = build_native(f"fuzz_{kind}") / f"fuzz_{kind}"
     for old in sorted((REGRESSIONS / kind).glob("*")):
