@@ -242,9 +242,10 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    _forking.held.pop_all()
     for lock in _all_locks():
         lock._free()
+    # Generators that hold locks end here. Before, another thread could have had the mutex.
+    _forking.held.pop_all()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -161,3 +163,40 @@ def test_an_interrupt_gives_up_the_turn(lock):
         holder.join(TIMEOUT)
     with lock.writing():
         pass
+
+
+MUTEX_AT_FORK = """
+import os, signal, threading, time
+theirs, ready, done = [], threading.Event(), threading.Event()
+
+def take():
+    with theirs[0]:
+        ready.set()
+        done.wait()
+
+def take_mutex():  # hooks that were registered first run last
+    threading.Thread(target=take, daemon=True).start()
+    ready.wait()
+
+os.register_at_fork(before=take_mutex, after_in_parent=done.set)
+from caterva_cffi.superchunk.locks import ReadWriteLock
+lock = ReadWriteLock()
+theirs.append(lock._mutex)
+child = os.fork()
+if not child:
+    with lock.writing():
+        os._exit(7)
+for _ in range(500):
+    found, status = os.waitpid(child, os.WNOHANG)
+    if found:
+        break
+    time.sleep(0.02)
+else:
+    os.kill(child, signal.SIGKILL)
+assert found and os.waitstatus_to_exitcode(status) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_another_thread_has_the_mutex():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", MUTEX_AT_FORK], check=True, timeout=60)
