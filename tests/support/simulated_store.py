@@ -22,14 +22,19 @@ class SimulatedStore(Source):
     """A frame behind a network.
 
     Each request waits for a free connection, then for the latency, and then for the client, which
-    takes the answers one after the other. Latencies vary by a tenth, and 3% of all reads are held
-    up for five times as long.
+    takes the answers one after the other. Latencies vary by a tenth, and a share of all reads is
+    held up for five times as long.
 
     Parameters
     ----------
     frame : bytes
     costs : StoreCosts
     clock : Clock
+
+    Attributes
+    ----------
+    held_up : float
+        The share.
     """
 
     identified = True
@@ -39,11 +44,12 @@ class SimulatedStore(Source):
         self.name, self._frame, self.size = "<simulated>", memoryview(frame), len(frame)
         self.costs, self.clock, self.meter = costs, clock, Meter()
         self._random = random.Random(0)
+        self.held_up = 0.03
 
     def _read(self, ranges, concurrency):
         costs, drawn, now = self.costs, self._random, self.clock.now
         free, client, events = [now] * min(concurrency, self.CONNECTIONS), now, []
-        held_up = 5 if drawn.random() < 0.03 else 1
+        held_up = 5 if drawn.random() < self.held_up else 1
         for number, (start, stop) in enumerate(ranges):
             begin = heapq.heappop(free)
             arrives = begin + costs.latency * (1 + 0.1 * drawn.random()) * held_up

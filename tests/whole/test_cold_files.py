@@ -68,12 +68,15 @@ def test_what_is_wanted_is_read(folder, kind, key):
     array = opened(folder, kind)
     array[0, 0, 0]
     told = cat.open(folder / ("zarr" if kind == "pipeline" else kind)).explain(key)
-    forget(folder)
-    before = from_disk()
-    found = array[key]
+    read = []
+    for _ in range(3):  # pages of programs come from the disk as well, once in a while
+        forget(folder)
+        before = from_disk()
+        found = array[key]
+        read.append(from_disk() - before)
+        np.testing.assert_array_equal(found, DATA[key])
     pages = 2 * PAGE * told.requests
-    assert from_disk() - before <= told.nbytes + pages + told.nchunks * AHEAD
-    np.testing.assert_array_equal(found, DATA[key])
+    assert min(read) <= told.nbytes + pages + told.nchunks * AHEAD
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "zarr"])
