@@ -128,6 +128,8 @@ def in_directory(packed: bytes) -> None:
     shutil.rmtree(SPARSE, ignore_errors=True)
     SPARSE.mkdir()
     at, number = len(SPARSE_MARK), -1
+    if len(packed) < at + 2:  # a directory without a frame is said to be one
+        return
     while at + 2 <= len(packed) and number < 64:
         (size,) = struct.unpack_from("<H", packed, at)
         name = "chunks.b2frame" if number < 0 else f"{number:08X}.chunk"
