@@ -32,9 +32,10 @@ static int decode_some(void *state, void *given, int64_t number, cat_where *wher
   return error;
 }
 
-/* How many bytes the blocks have that parts have items in; no more are counted than matter. */
-static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t nparts) {
-  int64_t blocks = 0, most = FEW_BYTES / g->blocksize + 1;
+/* How many bytes the blocks have that parts have items in; where there are more than `bytes`, not all are
+ * counted. */
+static int64_t count_bytes(const geometry *g, const cat_part *parts, int64_t nparts, int64_t bytes) {
+  int64_t blocks = 0, most = bytes / g->blocksize + 1;
   for (int64_t i = 0; i < nparts && blocks < most; i++) {
     const cat_box *box = &parts[i].box;
     if (!cat_check_box(box, g->ndim, g->chunk) && !cat_is_empty(box, g->ndim)) {
@@ -56,8 +57,11 @@ int cat_decode(const cat_grid *grid, const cat_part *parts, int64_t nparts, int 
   /* Threads share out parts where there are enough of them, and blocks where there are not. Where there is
    * little to do, to start threads for each part would take longer than to wait for the last one. */
   int64_t most = nthreads > 0 ? nthreads : cat_get_nthreads();
-  int64_t bytes = most > 1 && nparts >= most ? count_bytes(&all.g, parts, nparts) : 0;
-  int share_parts = bytes > DECODE_TASK_BYTES && (nparts >= 2 * most || bytes <= FEW_BYTES);
+  int enough = nparts >= 2 * most;
+  int64_t bytes = most > 1 && nparts >= most
+                      ? count_bytes(&all.g, parts, nparts, enough ? DECODE_TASK_BYTES : FEW_BYTES)
+                      : 0;
+  int share_parts = bytes > DECODE_TASK_BYTES && (enough || bytes <= FEW_BYTES);
   all.nthreads = share_parts ? 1 : nthreads;
   all.some = !share_parts ? MOST_PARTS : nparts / (TASKS * most) + 1;
   all.some = all.some < MOST_PARTS ? all.some : MOST_PARTS;

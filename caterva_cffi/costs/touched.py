@@ -49,14 +49,17 @@ def _positions(axis: Axis, block: int) -> _Int:
 
 def _wanted(grid: Grid, selection: Basic | Fancy) -> list[_Int]:
     axes = selection.axes if isinstance(selection, Basic) else selection.basic.axes
-    found = [
-        np.concatenate([_positions(axis, block), _borders(axis, chunk)])
-        for axis, chunk, block in zip(axes, grid.chunks, grid.blocks, strict=True)
+    indexed = (
+        dict(zip(selection.dims, selection.arrays, strict=True))
+        if isinstance(selection, Fancy)
+        else {}
+    )
+    return [
+        indexed[d].ravel().astype(np.int64)
+        if d in indexed
+        else np.concatenate([_positions(axis, block), _borders(axis, chunk)])
+        for d, (axis, chunk, block) in enumerate(zip(axes, grid.chunks, grid.blocks, strict=True))
     ]
-    if isinstance(selection, Fancy):
-        for d, array in zip(selection.dims, selection.arrays, strict=True):
-            found[d] = array.ravel().astype(np.int64)
-    return found
 
 
 def _borders(axis: Axis, chunk: int) -> _Int:

@@ -29,6 +29,8 @@ __all__ = [
     "parts_at_once",
 ]
 
+_NUMBERED = 1 << 62
+
 PARTS = 16384
 """That are planned at a time; each takes about 600 bytes."""
 
@@ -127,8 +129,8 @@ def decode_parts(kernel: Kernel, some: Sequence[SomeParts]) -> None:
 
 
 def can_be_cut(boxes: CropBoxes, grid: Grid) -> bool:
-    """Whether each crop has items in few chunks: then all are cut at once."""
-    return most_chunks(grid, boxes.crops.box_shape) <= MANY
+    """Whether all crops are cut at once: each has items in few chunks, which int64 can number."""
+    return grid.nchunks < _NUMBERED and most_chunks(grid, boxes.crops.box_shape) <= MANY
 
 
 def parts_at_once(

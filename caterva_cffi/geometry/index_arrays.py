@@ -8,6 +8,7 @@ those of each block are read, and the points are taken from these.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
@@ -93,11 +94,14 @@ class _Partition(NamedTuple):
 
 def _group_points(selection: Fancy, partition: _Partition) -> _Groups:
     """Group the points of a selection by the blocks that they are in."""
-    keys = np.zeros(selection.arrays[0].size, np.intp)
+    keys, most = np.zeros(selection.arrays[0].size, np.intp), 1
     for d, array in zip(selection.dims, selection.arrays, strict=True):
         length, chunk, block = (lengths[d] for lengths in partition)
-        keys *= -(-length // max(chunk, 1)) * -(-chunk // max(block, 1))
-        keys += _block_numbers(array.ravel(), chunk, block)
+        count = -(-length // max(chunk, 1)) * -(-chunk // max(block, 1))
+        if most * count > sys.maxsize:  # then number only the blocks that have points
+            found, keys = np.unique(keys, return_inverse=True)
+            most = len(found)
+        keys, most = keys * count + _block_numbers(array.ravel(), chunk, block), most * count
     return _groups_of(keys)
 
 

@@ -27,6 +27,7 @@ from caterva_cffi.arrays import object_items
 from caterva_cffi.binding.kernel import Kernel
 from caterva_cffi.engine import object_files
 from caterva_cffi.storage import stored
+from caterva_cffi.zarr import CatervaCodec
 
 DATA = np.random.default_rng(0).integers(0, 99, (40, 36), "<i4")
 DTYPES = ["?", "i1", "<u2", "f2", "<f4", "f8", "c8", "c16", "<M8[ms]", "<m8[s]", "S3", "<U2", "V5"]
@@ -472,3 +473,19 @@ def test_from_s3(tmp_path, s3, bucket):
         found = a[5:15, 5:15]
     assert (found[:5, :7] == 5).all() and len(requests) == 4
     np.testing.assert_array_equal(found[5:], DATA[10:15, 5:15])
+
+
+def test_points_of_an_array_with_more_chunks_than_int64_can_number(tmp_path):
+    side = 10**12
+    codec = CatervaCodec(block_shape=(8, 8))
+    z = zarr.create_array(tmp_path, shape=(side, side), chunks=(64, 64), dtype="i4", fill_value=-1,
+                          serializer=codec, compressors=None)  # fmt: skip
+    points = np.random.default_rng(0).integers(0, side, (2, 12))
+    for number, (i, j) in enumerate(points.T.tolist()):
+        z[i, j] = number
+    for array in (cat.open(tmp_path), cat.open(Counting(objects(tmp_path)))):
+        for times in (1, 30):  # points that are few to a block, and many
+            rows, columns = np.repeat(points, times, axis=1)
+            np.testing.assert_array_equal(array[rows, columns], np.repeat(np.arange(12), times))
+        np.testing.assert_array_equal(array.read_many(points.T, (1, 1)).ravel(), np.arange(12))
+        assert array.explain(tuple(points)).nblocks == 12

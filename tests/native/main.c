@@ -20,7 +20,7 @@ static const struct {
 
 /* The source's last byte is missing, or there are more parts than tasks can be counted for. */
 static void do_wrong(int overflow) {
-  enum { LARGE = 1 << 24 }; /* one part is work enough for several threads */
+  enum { LARGE = 1 << 20 };
   cat_grid grid = {.ndim = 1, .itemsize = 1, .shape = {LARGE}, .chunk = {LARGE}, .block = {LARGE}};
   cat_compression compression = {.codec = BLOSC_LZ4};
   int64_t stride = 1, bound = cat_encode_bound(&grid);
